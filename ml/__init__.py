@@ -1,0 +1,5 @@
+"""Images in, scores out: the part of bcweb that knows tensors and knows nothing of Django.
+
+What is trained, what is evaluated and what serves is one preprocessing object and one model
+file, so a number on the model card is the number that the service gives.
+"""

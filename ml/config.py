@@ -1,0 +1,133 @@
+"""Frozen, typed settings of preprocessing recipes and training runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+CLASSES: Final = ("benign", "malignant", "normal")
+MALIGNANT: Final = CLASSES.index("malignant")
+
+RecipeName = Literal["bcweb", "paper"]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the random changes to a training image. Zero switches one off.
+
+    ``rotate`` is in degrees, ``zoom``, ``shift`` and ``aspect`` are fractions, ``gain`` is the
+    spread of the exponent of a gamma curve, ``contrast`` and ``brightness`` are fractions of the
+    full range, ``speckle`` is the largest standard deviation of multiplicative noise,
+    ``blur`` the largest Gaussian radius in pixels; ``shadow``, ``marks`` and ``erase`` are
+    probabilities.
+    """
+
+    flip: float = 0.5
+    rotate: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    aspect: float = 0.0
+    gain: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    speckle: float = 0.0
+    blur: float = 0.0
+    shadow: float = 0.0
+    marks: float = 0.0
+    erase: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the outcome of a training run, apart from the data.
+
+    ``frozen`` names modules of the network that keep their initial weights, ``head_lr`` is the
+    rate of layers that start fresh, ``lr`` that of the rest. ``label_smoothing``, ``mixup`` and
+    ``dropout`` regularise. ``ema`` is the decay per step of the averaged weights (0: none).
+    """
+
+    recipe: RecipeName = "bcweb"
+    seed: int = 0
+    epochs: int = 20
+    batch_size: int = 16
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = 1e-4
+    head_lr: float = 5e-4
+    weight_decay: float = 0.05
+    warmup_epochs: float = 1.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    label_smoothing: float = 0.05
+    mixup: float = 0.0
+    dropout: float = 0.2
+    ema: float = 0.0
+    class_weights: bool = True
+    frozen: tuple[str, ...] = ()
+    frozen_batchnorm: bool = False
+    size: int = 224
+    folds: int = 5
+    target_sensitivity: float = 0.95
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready dict, the inverse of :meth:`from_dict`."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
+        """Rebuild from :meth:`to_dict`. Raises ``TypeError`` on unknown keys."""
+        values = dict(data)
+        values["augment"] = AugmentConfig(**values["augment"])
+        values["frozen"] = tuple(values["frozen"])
+        return cls(**values)
+
+    def digest(self) -> str:
+        """Short hash: two runs with the same one and the same data end in the same weights."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+PAPER = TrainConfig(
+    recipe="paper",
+    epochs=15,
+    batch_size=32,
+    optimizer="adam",
+    lr=1e-4,
+    head_lr=1e-4,
+    weight_decay=0.0,
+    warmup_epochs=0.0,
+    schedule="constant",
+    label_smoothing=0.0,
+    dropout=0.0,
+    class_weights=False,
+    augment=AugmentConfig(flip=0.5, rotate=15.0, zoom=0.1),
+)
+"""The seed paper's protocol: 224 x 224 squashed, flips, rotation and zoom, Adam, 15 epochs."""
+
+BCWEB = TrainConfig(
+    recipe="bcweb",
+    epochs=20,
+    batch_size=16,
+    frozen=("conv1", "bn1", "layer1"),
+    ema=0.99,
+    augment=AugmentConfig(
+        flip=0.5,
+        rotate=12.0,
+        zoom=0.15,
+        shift=0.06,
+        aspect=0.10,
+        gain=0.25,
+        contrast=0.15,
+        brightness=0.08,
+        speckle=0.12,
+        blur=0.8,
+        shadow=0.25,
+        marks=0.25,
+        erase=0.15,
+    ),
+)
+"""Ours: pad to square, no vertical flip, small moves, and augmentation between scanners."""
+
+RECIPES: Final[dict[RecipeName, TrainConfig]] = {"bcweb": BCWEB, "paper": PAPER}
