@@ -1,0 +1,142 @@
+"""HTTP uploads: hashed while they stream in, and never silently dropped.
+
+Set `FILE_UPLOAD_HANDLERS = ["cases.intake.upload.HashingUploadHandler"]`: the only handler. The
+size limit is the setting `BCWEB_MAX_UPLOAD_BYTES`. In a view:
+
+    for upload in request.FILES.getlist("file"):
+        image = inspect(received(upload), limits)
+
+Django closes the uploads at the end of the request, which removes their temporary files.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+from django.http import QueryDict
+from django.http.multipartparser import MultiPartParser
+from django.utils.datastructures import MultiValueDict
+
+from cases.intake.checked import Limits
+from cases.intake.files import ReceivedFile, Spool, clean_name, receive, refuse
+
+__all__ = ["HashedUploadedFile", "HashingUploadHandler", "receive", "received"]
+
+
+class HashedUploadedFile(UploadedFile):
+    """An upload in a temporary file, with the hash of its bytes.
+
+    `too_large` and `disk_full` tell that the bytes were counted but not kept; `received()` turns
+    them into the right error. `close()` removes the temporary file.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        name: str,
+        content_type: str | None,
+        charset: str | None,
+        content_type_extra: dict[str, Any] | None,
+    ) -> None:
+        super().__init__(spool.file, name, content_type, spool.size, charset, content_type_extra)
+        self._spool = spool
+        self.display_name = clean_name(name)
+        self.sha256 = spool.sha256
+        self.too_large = spool.too_large
+        self.disk_full = spool.disk_full
+
+    def temporary_file_path(self) -> str:
+        """Where the bytes are until `close()`."""
+        return str(self._spool.path)
+
+    def close(self) -> None:
+        self._spool.discard()
+
+
+class HashingUploadHandler(FileUploadHandler):
+    """Streams each file of a request to a temporary file while hashing it (SHA-256)."""
+
+    chunk_size = 256 * 1024
+
+    def __init__(self, request: Any = None) -> None:
+        super().__init__(request)
+        self._spools: list[Spool] = []
+        self._spool: Spool | None = None
+        self._parsing = False
+
+    def handle_raw_input(
+        self,
+        input_data: Any,
+        META: dict[str, Any],
+        content_length: int,
+        boundary: bytes,
+        encoding: str | None = None,
+    ) -> tuple[QueryDict, MultiValueDict[str, UploadedFile]] | None:
+        """Parse with a parser that keeps files with hostile names (Django drops some)."""
+        if self._parsing:
+            return None
+        self._parsing = True
+        parser = _KeepingParser(META, input_data, [self], encoding)
+        return parser.parse()
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        self._spool = Spool(settings.BCWEB_MAX_UPLOAD_BYTES, settings.FILE_UPLOAD_TEMP_DIR)
+        self._spools.append(self._spool)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        assert self._spool is not None
+        self._spool.write(raw_data)
+
+    def file_complete(self, file_size: int) -> HashedUploadedFile:
+        spool = self._spool
+        assert spool is not None
+        self._spool = None
+        spool.finish()
+        return HashedUploadedFile(
+            spool,
+            self.file_name or "",
+            self.content_type,
+            self.charset,
+            self.content_type_extra,
+        )
+
+    def upload_interrupted(self) -> None:
+        for spool in self._spools:
+            spool.discard()
+
+
+class _KeepingParser(MultiPartParser):
+    """Django's parser, except that a file named `..` or of control characters is kept.
+
+    Django skips a part whose name is nothing after cleaning, as if it had not been sent; here it
+    is taken in under the name "file". A part without any name is an empty form field: skipped.
+    """
+
+    def sanitize_file_name(self, file_name: str) -> str | None:
+        return clean_name(super().sanitize_file_name(file_name) or "file")
+
+
+def received(upload: UploadedFile) -> ReceivedFile:
+    """The `ReceivedFile` of an upload; the upload stays the owner of the temporary file.
+
+    Raises `FileTooLarge` or `Overloaded` (no room on the disk) for bytes that were not kept.
+    Uploads of another handler (tests, other parsers) are copied to a temporary file first; their
+    caller discards it.
+    """
+    if not isinstance(upload, HashedUploadedFile):
+        limits = Limits(max_bytes=settings.BCWEB_MAX_UPLOAD_BYTES)
+        upload.seek(0)
+        return receive(upload.chunks(), upload.name or "", limits)
+    refuse(upload._spool, upload.display_name)
+    return ReceivedFile(
+        name=upload.display_name,
+        path=Path(os.fspath(upload.temporary_file_path())),
+        size=upload.size or 0,
+        sha256=upload.sha256,
+    )
