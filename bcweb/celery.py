@@ -1,0 +1,25 @@
+"""The Celery application: `celery -A bcweb worker …` and `celery -A bcweb beat`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcweb.settings")
+
+app = Celery("bcweb")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["worker"])
+
+
+@setup_logging.connect
+def use_django_logging(**_: Any) -> None:
+    """Keep Celery from laying its own handlers over the JSON logs."""
+    import logging.config
+
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)

@@ -1,0 +1,34 @@
+"""Request ids: taken from a caller only where they are plain ids, and told back."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+class RequestIdMiddleware:
+    """Give each request an id and return it as `X-Request-ID`.
+
+    The id goes into logs, jobs and audit. A caller's header is free text that could carry a
+    patient's name, so only plain ids of 8 to 64 characters are taken over.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _PLAIN.fullmatch(given) else str(uuid.uuid4())
+        # django_structlog reads the header: hand it the checked one.
+        request.META["HTTP_X_REQUEST_ID"] = request_id
+        request.META["HTTP_X_CORRELATION_ID"] = ""
+        request.__dict__.pop("headers", None)
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        return response

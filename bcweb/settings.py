@@ -1,0 +1,325 @@
+"""All settings, from the environment, parsed strictly: a wrong value stops the start and is named.
+
+docs/operations.md lists the variables. Without `DATABASE_URL` / `REDIS_URL` the embedded
+services of the state folder are used (bcweb.embedded).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import dj_database_url
+import environs
+from django.core.exceptions import ImproperlyConfigured
+from marshmallow import validate
+
+from bcweb.embedded import paths
+from bcweb.logging import configure_structlog, logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environs.Env(eager=False)
+
+# --- Where state lives -----------------------------------------------------------------------
+STATE_DIR = paths.state_dir()
+DATABASE_URL = env.str("DATABASE_URL", default="") or paths.database_url(STATE_DIR)
+REDIS_URL = env.str("REDIS_URL", default="") or paths.redis_url(STATE_DIR)
+
+# --- Web -------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# True behind TLS: secure cookies, HSTS, redirect to https.
+BCWEB_TLS = env.bool("BCWEB_TLS", default=False)
+# True only where a proxy of ours sets X-Forwarded-Proto (and strips the client's).
+BCWEB_BEHIND_PROXY = env.bool("BCWEB_BEHIND_PROXY", default=False)
+BCWEB_SESSION_HOURS = env.int("BCWEB_SESSION_HOURS", default=10, validate=validate.Range(1, 168))
+
+# --- The service -----------------------------------------------------------------------------
+BCWEB_DEMO = env.bool("BCWEB_DEMO", default=False)
+BCWEB_URL = env.str("BCWEB_URL", default="http://127.0.0.1:8000")
+BCWEB_SITE_NAME = env.str("BCWEB_SITE_NAME", default="Main site")
+BCWEB_MAX_UPLOAD_BYTES = env.int(
+    "BCWEB_MAX_UPLOAD_BYTES", default=256 * 1024**2, validate=validate.Range(min=1024)
+)
+BCWEB_MAX_FILES = env.int("BCWEB_MAX_FILES", default=100, validate=validate.Range(1, 1000))
+BCWEB_MAX_PIXELS = env.int("BCWEB_MAX_PIXELS", default=50_000_000, validate=validate.Range(min=1))
+BCWEB_DECODE_SECONDS = env.int("BCWEB_DECODE_SECONDS", default=20, validate=validate.Range(1, 600))
+BCWEB_DECODE_MEMORY_MB = env.int(
+    "BCWEB_DECODE_MEMORY_MB", default=2048, validate=validate.Range(min=256)
+)
+BCWEB_BATCH = env.int("BCWEB_BATCH", default=8, validate=validate.Range(1, 256))
+BCWEB_LEASE_SECONDS = env.int("BCWEB_LEASE_SECONDS", default=20, validate=validate.Range(3, 3600))
+BCWEB_SWEEP_SECONDS = env.int("BCWEB_SWEEP_SECONDS", default=5, validate=validate.Range(1, 600))
+BCWEB_MAX_ATTEMPTS = env.int("BCWEB_MAX_ATTEMPTS", default=3, validate=validate.Range(1, 20))
+# Wall time an engine may take for a batch, and for its start, before it is killed.
+BCWEB_BATCH_SECONDS = env.int("BCWEB_BATCH_SECONDS", default=60, validate=validate.Range(1, 3600))
+BCWEB_ENGINE_START_SECONDS = env.int(
+    "BCWEB_ENGINE_START_SECONDS", default=120, validate=validate.Range(1, 3600)
+)
+BCWEB_ENGINE_MEMORY_MB = env.int(
+    "BCWEB_ENGINE_MEMORY_MB", default=0, validate=validate.Range(min=0)
+)
+BCWEB_DEVICE = env.str(
+    "BCWEB_DEVICE", default="auto", validate=validate.Regexp(r"^(auto|cpu|cuda(:\d+)?)$")
+)
+BCWEB_THREADS = env.int("BCWEB_THREADS", default=0, validate=validate.Range(0, 256))
+BCWEB_STORAGE = env.str(
+    "BCWEB_STORAGE", default="postgres", validate=validate.OneOf(["postgres", "s3"])
+)
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+LOG_LEVEL = env.str(
+    "LOG_LEVEL", default="INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])
+)
+LOG_FORMAT = env.str("LOG_FORMAT", default="json", validate=validate.OneOf(["json", "console"]))
+
+try:
+    env.seal()
+    _database = dj_database_url.parse(DATABASE_URL)
+except (environs.EnvError, dj_database_url.ParseError, ValueError) as error:
+    raise ImproperlyConfigured(f"settings from the environment: {error}") from error
+if not _database["ENGINE"].endswith("postgresql"):
+    raise ImproperlyConfigured("DATABASE_URL: bcweb needs PostgreSQL (postgresql://...)")
+if not REDIS_URL.startswith(("redis://", "rediss://", "redis+socket://")):
+    raise ImproperlyConfigured("REDIS_URL: must start with redis://, rediss:// or redis+socket://")
+
+
+def _secret_key() -> str:
+    """The given key; else one made once and kept in the state folder (mode 0600)."""
+    if SECRET_KEY:
+        if len(SECRET_KEY) < 32:
+            raise ImproperlyConfigured("SECRET_KEY: at least 32 characters")
+        return SECRET_KEY
+    path = STATE_DIR / "secret_key"
+    if not path.exists():
+        STATE_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = STATE_DIR / f".secret_key.{secrets.token_hex(8)}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            # A link appears whole or not at all; of two processes at once, the first key counts.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+SECRET_KEY = _secret_key()
+
+# --- Django ----------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "django_structlog",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
+    "cases",
+    "worker",
+]
+
+MIDDLEWARE = [
+    "bcweb.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "bcweb.urls"
+WSGI_APPLICATION = "bcweb.wsgi.application"
+AUTH_USER_MODEL = "cases.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "cases.portal.context.portal",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": {
+        **_database,
+        # One connection per server thread, checked before reuse: Postgres may restart under us.
+        "CONN_MAX_AGE": 300,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**_database.get("OPTIONS", {}), "connect_timeout": 5},
+    }
+}
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": paths.cache_url(REDIS_URL),
+        "KEY_PREFIX": "bcweb",
+    }
+}
+
+_UPLOADS = {
+    "postgres": {"BACKEND": "cases.storage.PostgresStorage"},
+    # Options come from AWS_* settings of django-storages (docs/operations.md).
+    "s3": {"BACKEND": "storages.backends.s3.S3Storage"},
+}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "uploads": _UPLOADS[BCWEB_STORAGE],
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = STATE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "bcweb" / "static"]
+
+FILE_UPLOAD_HANDLERS = ["cases.intake.upload.HashingUploadHandler"]
+DATA_UPLOAD_MAX_NUMBER_FILES = BCWEB_MAX_FILES
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024**2
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "worklist"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+
+# --- Security --------------------------------------------------------------------------------
+SESSION_COOKIE_AGE = BCWEB_SESSION_HOURS * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BCWEB_TLS
+SECURE_HSTS_SECONDS = 31_536_000 if BCWEB_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BCWEB_TLS
+# Health checks come from inside, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if BCWEB_BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+
+# --- API -------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "cases.api.authentication.BearerTokenAuthentication",
+        "cases.api.authentication.PortalSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["cases.api.permissions.HasCapability"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [
+        "rest_framework.parsers.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "cases.api.pagination.CreatedCursorPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "cases.api.errors.problem_handler",
+    "UNAUTHENTICATED_USER": None,
+    "PAGE_SIZE": 50,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "bcweb",
+    "DESCRIPTION": (
+        "Breast ultrasound classification as a service. Research software, not a medical "
+        "device: the model advises, a person decides."
+    ),
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_AUTHENTICATION": None,
+    "SERVE_PERMISSIONS": ["cases.api.permissions.IsSignedIn"],
+}
+
+# --- Celery ----------------------------------------------------------------------------------
+# Rows are the truth, messages are a doorbell: late ack, nothing reserved ahead, JSON only.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TASK_DEFAULT_QUEUE = "maintenance"
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Three priorities, each a list of its own on Redis; 0 goes first.
+    "priority_steps": [0, 1, 2],
+    "queue_order_strategy": "priority",
+    "visibility_timeout": 3600,
+    "socket_connect_timeout": 3,
+    "socket_timeout": 30,
+    "retry_on_timeout": True,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "worker.tasks.sweep",
+        "schedule": float(BCWEB_SWEEP_SECONDS),
+        "options": {"queue": "maintenance", "expires": 2 * BCWEB_SWEEP_SECONDS},
+    },
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat-schedule")
+
+# --- Logs ------------------------------------------------------------------------------------
+LOGGING = logging_config(level=LOG_LEVEL, form=LOG_FORMAT)
+configure_structlog()
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = 20

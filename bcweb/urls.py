@@ -1,0 +1,17 @@
+"""All addresses: health checks, the REST API, the portal."""
+
+from django.urls import include, path
+
+from bcweb.health import healthz, readyz
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("api/v1/", include("cases.api.urls")),
+    path("", include("cases.portal.urls")),
+]
+
+handler400 = "cases.portal.errors.bad_request"
+handler403 = "cases.portal.errors.permission_denied"
+handler404 = "cases.portal.errors.not_found"
+handler500 = "cases.portal.errors.server_error"

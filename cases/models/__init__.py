@@ -1,0 +1,32 @@
+"""The tables, one file per concept."""
+
+from cases.models.audit import AuditEvent
+from cases.models.blobs import Blob, BlobChunk
+from cases.models.imaging import Case, Finding, Frame, Image, Patient, Submission
+from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
+from cases.models.learning import ModelEvent, ModelVersion
+from cases.models.people import ApiToken, Site, User, UserRole
+from cases.models.results import Result, ResultRead
+
+__all__ = [
+    "ApiToken",
+    "AuditEvent",
+    "Blob",
+    "BlobChunk",
+    "Case",
+    "Finding",
+    "Frame",
+    "Image",
+    "Job",
+    "JobEvent",
+    "ModelEvent",
+    "ModelVersion",
+    "Patient",
+    "Result",
+    "ResultRead",
+    "ServiceHeartbeat",
+    "Site",
+    "Submission",
+    "User",
+    "UserRole",
+]

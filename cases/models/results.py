@@ -1,0 +1,87 @@
+"""What the model answered, per image and frame, and which systems have read it."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from cases.models.checks import choice_check
+from cases.models.imaging import Image
+from cases.models.jobs import Job
+from cases.models.learning import ModelVersion
+from cases.models.people import ApiToken
+from cases.vocabulary import Label, Outcome
+
+
+class Result(models.Model):
+    """The one result of a succeeded job, with everything needed to recompute it. Never changed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="result")
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="results")
+    frame = models.PositiveIntegerField()
+    model_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="results"
+    )
+    # The fence: the attempt that was allowed to finish.
+    attempt = models.PositiveSmallIntegerField()
+    outcome = models.CharField(max_length=12, choices=[(o.value, o.value) for o in Outcome])
+    reason = models.CharField(max_length=300, blank=True)
+    label = models.CharField(max_length=12, blank=True, choices=[(v.value, v.value) for v in Label])
+    # Calibrated model scores in 0..1 that sum to 1. Not probabilities of disease.
+    score_benign = models.FloatField(null=True)
+    score_malignant = models.FloatField(null=True)
+    score_normal = models.FloatField(null=True)
+    # Operating point of the model: malignant from this score on; sensitivity it was set for.
+    threshold = models.FloatField()
+    sensitivity = models.FloatField()
+    # Class activation maps, float16, 3 x rows x columns in the order benign, malignant, normal.
+    heatmap = models.BinaryField(null=True)
+    heatmap_rows = models.PositiveSmallIntegerField(default=0)
+    heatmap_columns = models.PositiveSmallIntegerField(default=0)
+    # [x0, y0, x1, y1] in pixels of the displayed frame: the area the grid covers.
+    heatmap_box = models.JSONField(null=True)
+    engine = models.CharField(max_length=80)
+    preprocessing = models.CharField(max_length=80)
+    duration_ms = models.FloatField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            choice_check("outcome", Outcome, name="result_outcome_known"),
+            models.CheckConstraint(
+                condition=Q(outcome=Outcome.REFUSED.value, label="")
+                | (~Q(outcome=Outcome.REFUSED.value) & Q(label__in=[v.value for v in Label])),
+                name="result_label_unless_refused",
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome=Outcome.REFUSED.value) | Q(score_malignant__range=(0, 1)),
+                name="result_scores_unless_refused",
+            ),
+        ]
+        indexes = [models.Index(fields=["image", "-created_at"], name="result_of_image")]
+
+    @property
+    def probabilities(self) -> dict[str, float] | None:
+        """Scores by class in the contract's order, or None where the image was refused."""
+        if self.score_malignant is None:
+            return None
+        return {
+            "benign": self.score_benign or 0.0,
+            "malignant": self.score_malignant,
+            "normal": self.score_normal or 0.0,
+        }
+
+
+class ResultRead(models.Model):
+    """A token's first read of a result: made once, so that polling leaves no trail."""
+
+    result = models.ForeignKey(Result, on_delete=models.CASCADE, related_name="reads")
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["result", "token"], name="resultread_once")]

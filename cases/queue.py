@@ -1,0 +1,53 @@
+"""The only publisher. A message means "look": losing one loses nothing, the sweeper rings again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+import structlog
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from cases.vocabulary import JobKind, PriorityRank
+
+log = structlog.get_logger(__name__)
+
+TASK_OF_KIND: dict[JobKind, str] = {
+    JobKind.INFERENCE: "worker.tasks.run_inference",
+}
+QUEUE_OF_KIND: dict[JobKind, str] = {
+    JobKind.INFERENCE: "inference",
+    JobKind.TRAINING: "training",
+}
+SWEEP_TASK = "worker.tasks.sweep"
+
+# One ring wakes one worker, which then takes all that waits; more rings only wake more workers.
+MAX_RINGS = 8
+
+
+def ring_on_commit(
+    *, kind: JobKind, job_ids: Sequence[UUID], priority: int = PriorityRank.ROUTINE
+) -> None:
+    """Ring for these jobs once the surrounding transaction has committed."""
+    transaction.on_commit(partial(ring, kind=kind, job_ids=job_ids, priority=priority))
+
+
+def ring(*, kind: JobKind, job_ids: Sequence[UUID], priority: int = PriorityRank.ROUTINE) -> None:
+    """Send up to ``MAX_RINGS`` messages now. A dead broker is logged, not raised.
+
+    The jobs are safe in Postgres; failing the request that stored them would be a lie.
+    """
+    try:
+        for job_id in job_ids[:MAX_RINGS]:
+            current_app.send_task(
+                TASK_OF_KIND[kind],
+                args=[str(job_id)],
+                queue=QUEUE_OF_KIND[kind],
+                priority=int(priority),
+            )
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("ring_failed", kind=kind.value, jobs=len(job_ids), error=type(error).__name__)

@@ -1,0 +1,100 @@
+"""Reading cases, images and submissions: always through the actor's eyes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+
+from cases.access import Actor, Capability
+from cases.errors import NotFound
+from cases.models import Case, Finding, Image, Job, Result, Submission
+
+
+def case_list(*, actor: Actor) -> QuerySet[Case]:
+    """The cases of the actor's site, newest first. ``PermissionDenied`` without VIEW_CASES."""
+    actor.require(Capability.VIEW_CASES)
+    return (
+        Case.objects.filter(site_id=actor.site_id)
+        .select_related("patient", "site")
+        .order_by("-created_at", "-id")
+    )
+
+
+def with_answers(cases: QuerySet[Case]) -> QuerySet[Case]:
+    """``cases`` with images, jobs and results loaded, in a constant number of queries."""
+    jobs = Job.objects.select_related("result", "model_version").order_by("-created_at", "-id")
+    images = Image.objects.prefetch_related(Prefetch("jobs", queryset=jobs)).order_by(
+        "created_at", "position", "id"
+    )
+    findings = Finding.objects.order_by("number")
+    return cases.prefetch_related(
+        Prefetch("images", queryset=images), Prefetch("findings", queryset=findings)
+    )
+
+
+def case_get(*, actor: Actor, case_id: UUID) -> Case:
+    """One case with its answers. ``NotFound`` where it is not of the actor's site."""
+    case = with_answers(case_list(actor=actor)).filter(pk=case_id).first()
+    if case is None:
+        raise NotFound()
+    return case
+
+
+def image_get(*, actor: Actor, image_id: UUID) -> Image:
+    """One image with its case and jobs. ``NotFound`` where it is not of the actor's site."""
+    actor.require(Capability.VIEW_CASES)
+    jobs = Job.objects.select_related("result", "model_version").order_by("-created_at", "-id")
+    image = (
+        Image.objects.filter(pk=image_id, case__site_id=actor.site_id)
+        .select_related("case__patient", "case__site", "finding")
+        .prefetch_related(Prefetch("jobs", queryset=jobs))
+        .first()
+    )
+    if image is None:
+        raise NotFound()
+    return image
+
+
+def image_list(*, actor: Actor) -> QuerySet[Image]:
+    """The images of the actor's site, newest first."""
+    actor.require(Capability.VIEW_CASES)
+    return (
+        Image.objects.filter(case__site_id=actor.site_id)
+        .select_related("case__patient", "finding")
+        .order_by("-created_at", "-id")
+    )
+
+
+def result_get(*, actor: Actor, result_id: UUID) -> Result:
+    """One result with its image and case. ``NotFound`` where it is not of the actor's site."""
+    actor.require(Capability.VIEW_CASES)
+    result = (
+        Result.objects.filter(pk=result_id, image__case__site_id=actor.site_id)
+        .select_related("image__case", "model_version", "job")
+        .first()
+    )
+    if result is None:
+        raise NotFound()
+    return result
+
+
+def submission_get(*, actor: Actor, submission_id: UUID) -> Submission:
+    """One submission with images and jobs, for its submitter or a viewer of the site's cases."""
+    if not actor.can(Capability.VIEW_CASES):
+        actor.require(Capability.SUBMIT)
+    jobs = Job.objects.select_related("result", "model_version", "image").order_by(
+        "created_at", "image__position", "id"
+    )
+    submissions = Submission.objects.filter(pk=submission_id, site_id=actor.site_id)
+    if not actor.can(Capability.VIEW_CASES):
+        # A token that may only submit sees what it submitted itself.
+        submissions = submissions.filter(token_id=actor.token_id, user_id=actor.user_id)
+    submission = (
+        submissions.select_related("case")
+        .prefetch_related("images", Prefetch("jobs", queryset=jobs))
+        .first()
+    )
+    if submission is None:
+        raise NotFound()
+    return submission

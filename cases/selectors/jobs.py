@@ -1,0 +1,58 @@
+"""Reading jobs and the queue."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from cases.access import Actor, Capability
+from cases.errors import NotFound
+from cases.models import Job
+from cases.states import JobState
+
+# Beyond this many jobs ahead a position says nothing, and counting costs.
+MAX_POSITION = 1000
+
+
+def job_list(*, actor: Actor) -> QuerySet[Job]:
+    """The jobs of the actor's site, newest first."""
+    _require_view(actor)
+    return (
+        Job.objects.filter(site_id=actor.site_id)
+        .select_related("result", "model_version", "image")
+        .order_by("-created_at", "-id")
+    )
+
+
+def job_get(*, actor: Actor, job_id: UUID) -> Job:
+    """One job with its result. ``NotFound`` where it is not of the actor's site.
+
+    A token that may only submit sees the jobs of its own submissions.
+    """
+    jobs = Job.objects.filter(pk=job_id, site_id=actor.site_id)
+    if not (actor.can(Capability.VIEW_CASES) or actor.can(Capability.OPERATE)):
+        actor.require(Capability.SUBMIT)
+        jobs = jobs.filter(submission__token_id=actor.token_id, submission__user_id=actor.user_id)
+    job = jobs.select_related("result", "model_version", "image").first()
+    if job is None:
+        raise NotFound()
+    return job
+
+
+def _require_view(actor: Actor) -> None:
+    if not actor.can(Capability.OPERATE):
+        actor.require(Capability.VIEW_CASES)
+
+
+def queue_position(job: Job) -> int | None:
+    """How many jobs go first; None once the job is taken, and beyond ``MAX_POSITION``."""
+    if job.state != JobState.PENDING:
+        return None
+    ahead = (
+        Job.objects.filter(kind=job.kind, state=JobState.PENDING)
+        .filter(Q(due_at__lt=job.due_at) | Q(due_at=job.due_at, id__lt=job.pk))
+        .order_by()[: MAX_POSITION + 1]
+        .count()
+    )
+    return ahead if ahead <= MAX_POSITION else None

@@ -1,0 +1,45 @@
+"""The one door to the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from cases.access import Actor
+from cases.models import AuditEvent
+
+
+def audit_record(
+    *,
+    actor: Actor,
+    action: str,
+    object_type: str,
+    object_id: UUID | str = "",
+    site_id: UUID | None = None,
+    case_id: UUID | None = None,
+    changed_fields: Sequence[str] = (),
+    detail: dict[str, Any] | None = None,
+) -> AuditEvent:
+    """Append one event, in the caller's transaction.
+
+    ``action`` is ``noun.verb`` in the past tense (``case.viewed``). ``changed_fields`` holds
+    names, and ``detail`` ids, codes and counts: never identity values. Raises ``ValueError``
+    where the actor has no label: a change by nobody is not written.
+    """
+    if not actor.label:
+        raise ValueError("an audit event needs an actor")
+    return AuditEvent.objects.create(
+        actor_kind=actor.kind.value,
+        actor_label=actor.label,
+        user_id=actor.user_id,
+        token_id=actor.token_id,
+        action=action,
+        object_type=object_type,
+        object_id=str(object_id),
+        site_id=site_id or actor.site_id,
+        case_id=case_id,
+        request_id=actor.request_id,
+        changed_fields=list(changed_fields),
+        detail=detail or {},
+    )

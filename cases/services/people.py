@@ -1,0 +1,241 @@
+"""Sites, users, roles and tokens: who exists and what they may do."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from cases.access import Actor, ActorKind, Capability, Role, Scope, capabilities_of
+from cases.errors import FieldInvalid, PermissionDenied, StateConflict
+from cases.models import ApiToken, Site, User, UserRole
+from cases.services.audit import audit_record
+
+TOKEN_PREFIX = "bcw_"
+# A token's use is noted at most this often: polling should not write at every request.
+TOKEN_USE_GRAIN = timedelta(minutes=1)
+
+
+def actor_for_user(user: User, *, request_id: str = "") -> Actor:
+    """The actor of a signed-in person: their roles, at their site."""
+    return Actor(
+        kind=ActorKind.USER,
+        label=user.get_username(),
+        user_id=user.pk,
+        site_id=user.site_id,
+        capabilities=capabilities_of(user.roles),
+        request_id=request_id,
+    )
+
+
+def actor_for_token(token: ApiToken, *, request_id: str = "") -> Actor:
+    """The actor of a bearer token: what its owner's roles and its own scopes both allow."""
+    return Actor(
+        kind=ActorKind.TOKEN,
+        label=f"{token.user.get_username()} via {token.prefix}",
+        user_id=token.user_id,
+        token_id=token.pk,
+        site_id=token.user.site_id,
+        capabilities=capabilities_of(token.user.roles, frozenset(Scope(s) for s in token.scopes)),
+        request_id=request_id,
+    )
+
+
+@transaction.atomic
+def site_create(*, actor: Actor, code: str, name: str, patient_issuer: str = "") -> Site:
+    """Add a site. ``StateConflict`` where the code is taken."""
+    actor.require(Capability.MANAGE_USERS)
+    try:
+        with transaction.atomic():
+            site = Site.objects.create(
+                code=code, name=name, patient_issuer=patient_issuer or code.upper()
+            )
+    except IntegrityError as error:
+        raise StateConflict(f"A site with the code {code} exists already.") from error
+    audit_record(
+        actor=actor,
+        action="site.created",
+        object_type="site",
+        object_id=site.pk,
+        site_id=site.pk,
+        changed_fields=["code", "name", "patient_issuer"],
+    )
+    return site
+
+
+@transaction.atomic
+def user_create(
+    *,
+    actor: Actor,
+    username: str,
+    site: Site,
+    roles: Iterable[Role],
+    password: str | None,
+    is_demo: bool = False,
+) -> User:
+    """Add a user with roles. ``password`` None: cannot sign in (a token's owner).
+
+    Raises ``PermissionDenied``, ``FieldInvalid`` (weak password, bad name) or
+    ``StateConflict`` (name taken).
+    """
+    actor.require(Capability.MANAGE_USERS)
+    if actor.kind in (ActorKind.USER, ActorKind.TOKEN) and actor.site_id != site.pk:
+        raise PermissionDenied()
+    user = User(username=username, site=site, is_demo=is_demo)
+    try:
+        user.clean_fields(exclude=["password"])
+        if password is not None:
+            validate_password(password, user)
+    except ValidationError as error:
+        named = error.message_dict if hasattr(error, "error_dict") else {"password": error.messages}
+        raise FieldInvalid(errors=named) from error
+    if password is None:
+        user.set_unusable_password()
+    else:
+        user.set_password(password)
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+    except IntegrityError as error:
+        raise StateConflict(f"A user named {username} exists already.") from error
+    audit_record(
+        actor=actor,
+        action="user.created",
+        object_type="user",
+        object_id=user.pk,
+        site_id=site.pk,
+        changed_fields=["username", "site"],
+    )
+    for role in roles:
+        role_grant(actor=actor, user=user, role=role)
+    return user
+
+
+@transaction.atomic
+def role_grant(*, actor: Actor, user: User, role: Role) -> None:
+    """Give ``user`` a role. Nobody grants themselves one (``PermissionDenied``)."""
+    actor.require(Capability.MANAGE_USERS)
+    if actor.user_id == user.pk:
+        raise PermissionDenied("Nobody grants themselves a role; ask another administrator.")
+    if actor.kind in (ActorKind.USER, ActorKind.TOKEN) and actor.site_id != user.site_id:
+        raise PermissionDenied()
+    _, created = UserRole.objects.get_or_create(
+        user=user, role=role.value, defaults={"granted_by_id": actor.user_id}
+    )
+    if created:
+        audit_record(
+            actor=actor,
+            action="role.granted",
+            object_type="user",
+            object_id=user.pk,
+            site_id=user.site_id,
+            changed_fields=["roles"],
+            detail={"role": role.value},
+        )
+
+
+@transaction.atomic
+def user_deactivate(*, actor: Actor, user: User) -> None:
+    """Close an account: no sign-in, tokens revoked, sessions invalid. Its history stays."""
+    actor.require(Capability.MANAGE_USERS)
+    user.is_active = False
+    user.set_unusable_password()
+    user.save(update_fields=["is_active", "password"])
+    user.tokens.filter(revoked_at__isnull=True).update(revoked_at=Now())
+    audit_record(
+        actor=actor,
+        action="user.deactivated",
+        object_type="user",
+        object_id=user.pk,
+        site_id=user.site_id,
+        changed_fields=["is_active", "password"],
+    )
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+@transaction.atomic
+def token_create(
+    *, actor: Actor, user: User, name: str, scopes: Iterable[Scope], days: int
+) -> tuple[ApiToken, str]:
+    """A new bearer token: the row, and the secret that is shown once and never stored.
+
+    Raises ``FieldInvalid`` (no scope, name, or a life outside 1..3650 days) or
+    ``PermissionDenied``.
+    """
+    actor.require(Capability.MANAGE_USERS)
+    wanted = sorted({scope.value for scope in scopes})
+    errors: dict[str, list[str]] = {}
+    if not wanted:
+        errors["scopes"] = ["Choose at least one scope."]
+    if not name.strip():
+        errors["name"] = ["Name the system that will carry the token."]
+    if not 1 <= days <= 3650:
+        errors["days"] = ["Between 1 and 3650 days."]
+    if errors:
+        raise FieldInvalid(errors=errors)
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        user=user,
+        name=name.strip()[:80],
+        token_hash=token_hash(secret),
+        prefix=secret[:10],
+        scopes=wanted,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    audit_record(
+        actor=actor,
+        action="token.created",
+        object_type="token",
+        object_id=token.pk,
+        site_id=user.site_id,
+        changed_fields=["name", "scopes", "expires_at"],
+        detail={"scopes": wanted},
+    )
+    return token, secret
+
+
+@transaction.atomic
+def token_revoke(*, actor: Actor, token_id: UUID) -> None:
+    """Make a token useless from now on. Twice is once."""
+    actor.require(Capability.MANAGE_USERS)
+    changed = ApiToken.objects.filter(pk=token_id, revoked_at__isnull=True).update(revoked_at=Now())
+    if changed:
+        audit_record(
+            actor=actor,
+            action="token.revoked",
+            object_type="token",
+            object_id=token_id,
+            changed_fields=["revoked_at"],
+        )
+
+
+def token_authenticate(secret: str) -> ApiToken | None:
+    """The live token with this secret, its owner and roles loaded; None where there is none."""
+    token = (
+        ApiToken.objects.select_related("user")
+        .prefetch_related("user__role_rows")
+        .filter(
+            token_hash=token_hash(secret),
+            revoked_at__isnull=True,
+            expires_at__gt=Now(),
+            user__is_active=True,
+        )
+        .first()
+    )
+    if token is None:
+        return None
+    now = timezone.now()
+    if token.last_used_at is None or now - token.last_used_at > TOKEN_USE_GRAIN:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token

@@ -1,0 +1,70 @@
+"""Pictures people look at: made at first view, kept by the hash of the file they come from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.files.base import ContentFile
+
+from cases import intake
+from cases.access import Actor
+from cases.errors import FieldInvalid
+from cases.models import Image
+from cases.services.audit import audit_record
+from cases.services.limits import limits
+from cases.storage import read_bytes, uploads
+
+
+@contextmanager
+def local_copy(image: Image) -> Iterator[Path]:
+    """The stored bytes as a temporary file, for the decoder child."""
+    with tempfile.NamedTemporaryFile(prefix="bcweb-read-") as file:
+        file.write(read_bytes(image.storage_name))
+        file.flush()
+        yield Path(file.name)
+
+
+def check_frame(image: Image, frame: int) -> None:
+    """Raise ``FieldInvalid`` where the image has no such frame."""
+    if not 0 <= frame < image.frames:
+        raise FieldInvalid(errors={"frame": [f"Between 0 and {image.frames - 1}."]})
+
+
+def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> bytes:
+    """A PNG of one frame as displayed, without any metadata of the file; audited as a view."""
+    index = image.frame if frame is None else frame
+    check_frame(image, index)
+    name = f"previews/{image.sha256}-{index}.png"
+    if uploads().exists(name):
+        png = read_bytes(name)
+    else:
+        with local_copy(image) as path:
+            png = intake.render_preview(path, index, limits())
+        try:
+            uploads().save(name, ContentFile(png))
+        except FileExistsError:
+            pass  # another first view was a moment faster and stored the same picture
+    note_view(actor=actor, image=image, action="image.viewed", frame=index)
+    return png
+
+
+def image_bytes(*, actor: Actor, image: Image) -> bytes:
+    """The file as it was sent; audited as a view."""
+    data = read_bytes(image.storage_name)
+    note_view(actor=actor, image=image, action="image.downloaded", frame=None)
+    return data
+
+
+def note_view(*, actor: Actor, image: Image, action: str, frame: int | None) -> None:
+    audit_record(
+        actor=actor,
+        action=action,
+        object_type="image",
+        object_id=image.pk,
+        site_id=image.case.site_id,
+        case_id=image.case_id,
+        detail={} if frame is None else {"frame": frame},
+    )

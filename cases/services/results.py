@@ -1,0 +1,109 @@
+"""Storing answers through the fence, and noting who read them first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+
+from cases.access import Actor
+from cases.models import Image, Result, ResultRead
+from cases.services.audit import audit_record
+from cases.services.jobs import job_fence_to_succeeded
+from cases.vocabulary import Outcome
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the engine says about one frame.
+
+    ``scores``: calibrated scores by class in 0..1, or None where refused. ``heatmap``: float16
+    bytes, C order, 3 x ``heatmap_rows`` x ``heatmap_columns``. ``phash``: unsigned 64 bits.
+    """
+
+    outcome: Outcome
+    reason: str
+    label: str
+    scores: dict[str, float] | None
+    threshold: float
+    sensitivity: float
+    heatmap: bytes | None
+    heatmap_rows: int
+    heatmap_columns: int
+    heatmap_box: list[float] | None
+    phash: int | None
+    engine: str
+    preprocessing: str
+    duration_ms: float
+
+
+def signed64(value: int) -> int:
+    """An unsigned 64-bit hash as Postgres keeps it (bigint is signed)."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+@transaction.atomic
+def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) -> Result | None:
+    """RUNNING -> SUCCEEDED with its one result, for the holder of ``attempt``.
+
+    None, and nothing written, where the job was cancelled or another attempt holds it: the
+    fence that makes "exactly one result" true.
+    """
+    job = job_fence_to_succeeded(actor=actor, job_id=job_id, attempt=attempt)
+    if job is None:
+        return None
+    assert job.image_id and job.frame is not None and job.model_version_id  # noqa: S101
+    scores = answer.scores or {}
+    result = Result.objects.create(
+        job=job,
+        image_id=job.image_id,
+        frame=job.frame,
+        model_version_id=job.model_version_id,
+        attempt=attempt,
+        outcome=answer.outcome.value,
+        reason=answer.reason[:300],
+        label=answer.label,
+        score_benign=scores.get("benign"),
+        score_malignant=scores.get("malignant"),
+        score_normal=scores.get("normal"),
+        threshold=answer.threshold,
+        sensitivity=answer.sensitivity,
+        heatmap=answer.heatmap,
+        heatmap_rows=answer.heatmap_rows,
+        heatmap_columns=answer.heatmap_columns,
+        heatmap_box=answer.heatmap_box,
+        engine=answer.engine,
+        preprocessing=answer.preprocessing,
+        duration_ms=answer.duration_ms,
+    )
+    if answer.phash is not None:
+        Image.objects.filter(pk=job.image_id, phash__isnull=True).update(
+            phash=signed64(answer.phash)
+        )
+    audit_record(
+        actor=actor,
+        action="result.stored",
+        object_type="result",
+        object_id=result.pk,
+        site_id=job.site_id,
+        case_id=job.image.case_id if job.image else None,
+        detail={"job": str(job.pk), "outcome": answer.outcome.value},
+    )
+    return result
+
+
+@transaction.atomic
+def result_read_note(*, actor: Actor, result: Result, case_id: UUID) -> None:
+    """Audit a token's first read of a result; later reads, and people's polls, leave nothing."""
+    if actor.token_id is None:
+        return
+    _, first = ResultRead.objects.get_or_create(result=result, token_id=actor.token_id)
+    if first:
+        audit_record(
+            actor=actor,
+            action="result.read",
+            object_type="result",
+            object_id=result.pk,
+            case_id=case_id,
+        )

@@ -1,0 +1,96 @@
+"""Lifecycles as data: which states exist, which moves are legal, which states end the story.
+
+No ORM here. The services move rows by these tables, the database repeats the rules as
+constraints, and the tests pair every legal move with an illegal one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+
+class JobState(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class ModelState(StrEnum):
+    CANDIDATE = "CANDIDATE"
+    SHADOW = "SHADOW"
+    ACTIVE = "ACTIVE"
+    RETIRED = "RETIRED"
+    REJECTED = "REJECTED"
+
+
+S = TypeVar("S", bound=StrEnum)
+
+
+@dataclass(frozen=True)
+class Lifecycle(Generic[S]):
+    """The legal moves between the states of one kind of row.
+
+    ``final`` states are never left. ``active`` states occupy the thing the row is about: a job
+    that is waiting or running, a model that answers.
+    """
+
+    name: str
+    states: type[S]
+    initial: frozenset[S]
+    moves: frozenset[tuple[S, S]]
+    active: frozenset[S]
+
+    @property
+    def final(self) -> frozenset[S]:
+        left = {source for source, _ in self.moves}
+        return frozenset(state for state in self.states if state not in left)
+
+    def allows(self, source: S, target: S) -> bool:
+        return (source, target) in self.moves
+
+    def sources(self, target: S) -> frozenset[S]:
+        """The states from which ``target`` may be reached in one move."""
+        return frozenset(source for source, to in self.moves if to == target)
+
+
+JOB: Lifecycle[JobState] = Lifecycle(
+    name="job",
+    states=JobState,
+    initial=frozenset({JobState.PENDING}),
+    moves=frozenset(
+        {
+            (JobState.PENDING, JobState.RUNNING),
+            (JobState.PENDING, JobState.CANCELLED),
+            (JobState.RUNNING, JobState.SUCCEEDED),
+            (JobState.RUNNING, JobState.FAILED),
+            # The lease ran out or the fault may pass, and attempts are left.
+            (JobState.RUNNING, JobState.PENDING),
+            (JobState.RUNNING, JobState.CANCELLED),
+        }
+    ),
+    active=frozenset({JobState.PENDING, JobState.RUNNING}),
+)
+
+MODEL: Lifecycle[ModelState] = Lifecycle(
+    name="model",
+    states=ModelState,
+    # The model that ships is installed as ACTIVE by the actor `system`; every later one starts
+    # as CANDIDATE.
+    initial=frozenset({ModelState.CANDIDATE, ModelState.ACTIVE}),
+    moves=frozenset(
+        {
+            (ModelState.CANDIDATE, ModelState.SHADOW),
+            (ModelState.CANDIDATE, ModelState.ACTIVE),
+            (ModelState.CANDIDATE, ModelState.REJECTED),
+            (ModelState.SHADOW, ModelState.ACTIVE),
+            (ModelState.SHADOW, ModelState.REJECTED),
+            (ModelState.ACTIVE, ModelState.RETIRED),
+            (ModelState.RETIRED, ModelState.ACTIVE),
+        }
+    ),
+    active=frozenset({ModelState.ACTIVE}),
+)
