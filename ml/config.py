@@ -45,8 +45,8 @@ class TrainConfig:
     """Everything that decides the outcome of a training run, apart from the data.
 
     ``frozen`` names modules of the network that keep their initial weights, ``head_lr`` is the
-    rate of layers that start fresh, ``lr`` that of the rest. ``label_smoothing``, ``mixup`` and
-    ``dropout`` regularise. ``ema`` is the decay per step of the averaged weights (0: none).
+    rate of layers that start fresh, ``lr`` that of the rest. ``label_smoothing`` and ``dropout``
+    regularise. ``ema`` is the decay per step of the averaged weights (0: none).
     """
 
     recipe: RecipeName = "bcweb"
@@ -60,10 +60,8 @@ class TrainConfig:
     warmup_epochs: float = 1.0
     schedule: Literal["cosine", "constant"] = "cosine"
     label_smoothing: float = 0.05
-    mixup: float = 0.0
     dropout: float = 0.2
     ema: float = 0.0
-    class_weights: bool = True
     frozen: tuple[str, ...] = ()
     frozen_batchnorm: bool = False
     size: int = 224
@@ -101,15 +99,16 @@ PAPER = TrainConfig(
     schedule="constant",
     label_smoothing=0.0,
     dropout=0.0,
-    class_weights=False,
     augment=AugmentConfig(flip=0.5, rotate=15.0, zoom=0.1),
 )
 """The seed paper's protocol: 224 x 224 squashed, flips, rotation and zoom, Adam, 15 epochs."""
 
 BCWEB = TrainConfig(
     recipe="bcweb",
-    epochs=20,
+    epochs=30,
     batch_size=16,
+    lr=1.5e-4,
+    head_lr=1e-3,
     frozen=("conv1", "bn1", "layer1"),
     ema=0.99,
     augment=AugmentConfig(

@@ -159,6 +159,15 @@ def verify_file(weights: Path) -> tuple[Card, str]:
     return card, sha256
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hex. Raises :class:`ModelFileError` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFileError(f"{path.name} cannot be read ({error.strerror})") from None
+
+
 def load_model(weights: Path | str | None = None) -> LoadedModel:
     """Load and verify a model file (default: :func:`shipped_path`).
 

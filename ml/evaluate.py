@@ -1,0 +1,198 @@
+"""Measure a model on labelled pictures; prints and writes the contract's evaluation JSON."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml import registry
+from ml.calibrate import Floats, Indices
+from ml.cli import UsageError, run_cli
+from ml.config import CLASSES
+from ml.dataset import Dataset, Record, limit_records, read_dataset
+from ml.duplicates import RULE, group_records
+from ml.inference import Prediction, Predictor
+from ml.metrics import Metrics, bootstrap, measure
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pictures with their calibrated scores (float64 N x 3), outcomes and labels."""
+
+    records: tuple[Record, ...]
+    scores: Floats
+    outcomes: tuple[str, ...]
+    labels: tuple[str | None, ...]
+
+    @property
+    def targets(self) -> Indices:
+        """True classes by index: int64 N."""
+        return np.array([r.target for r in self.records], dtype=np.int64)
+
+
+def score_records(
+    predictor: Predictor, dataset: Dataset, records: Sequence[Record], *, progress: bool = False
+) -> Scored:
+    """Answer every record exactly as the service would."""
+    from tqdm import tqdm
+
+    answered: list[Prediction] = []
+    silent = not (progress and sys.stderr.isatty())
+    for start in tqdm(range(0, len(records), _BATCH), desc="pictures / 8", disable=silent):
+        batch = records[start : start + _BATCH]
+        answered.extend(predictor.predict([(dataset.root / r.file).read_bytes() for r in batch]))
+    return Scored(
+        records=tuple(records),
+        scores=np.array([[a.probabilities[c] for c in CLASSES] for a in answered]),
+        outcomes=tuple(a.outcome for a in answered),
+        labels=tuple(a.label for a in answered),
+    )
+
+
+def evaluation(
+    scored: Scored, threshold: float, groups: Indices, *, bootstraps: int = 1000
+) -> dict[str, Any]:
+    """The contract's evaluation JSON of scored pictures.
+
+    ``groups`` int64 N are what the bootstrap draws. Every picture counts by its scores;
+    refused and abstained ones are reported apart and, in ``as_if_positive``, as called
+    malignant.
+    """
+    targets, scores = scored.targets, scored.scores
+    outcomes = np.array(scored.outcomes)
+    unanswered = outcomes != "answered"
+    # Shares are of all pictures of that truth; one without an answer is never a negative.
+    positive = targets == CLASSES.index("malignant")
+    called = unanswered | (scores[:, CLASSES.index("malignant")] >= threshold)
+    result: dict[str, Any] = {
+        "n": len(targets),
+        "n_refused": int((outcomes == "refused").sum()),
+        "n_abstained": int((outcomes == "abstained").sum()),
+        "n_groups": len(np.unique(groups)),
+        "classes": list(CLASSES),
+        "counts": {c: int((targets == k).sum()) for k, c in enumerate(CLASSES)},
+        "operating_threshold": threshold,
+        **measure(targets, scores, threshold),
+        "as_if_positive": {
+            "sensitivity": float(called[positive].mean()) if positive.any() else None,
+            "specificity": float((~called[~positive]).mean()) if not positive.all() else None,
+        },
+    }
+    result["ci95"] = bootstrap(targets, scores, groups, threshold, rounds=bootstraps)
+    result["per_source"] = {
+        source: _part(scored, threshold, np.array([r.source == source for r in scored.records]))
+        for source in sorted({r.source for r in scored.records})
+    }
+    return result
+
+
+def _part(scored: Scored, threshold: float, chosen: Any) -> Metrics:
+    part = measure(scored.targets[chosen], scored.scores[chosen], threshold)
+    return {"n": int(chosen.sum()), **part}
+
+
+def predictions_csv(scored: Scored) -> str:
+    """The contract's predictions table: file,label,p_benign,p_malignant,p_normal,outcome.
+
+    ``label`` is the answer, empty where there is none.
+    """
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(["file", "label", *(f"p_{name}" for name in CLASSES), "outcome"])
+    rows = zip(scored.records, scored.labels, scored.scores, scored.outcomes, strict=True)
+    for record, label, scores, outcome in rows:
+        table.writerow([record.file, label or "", *(f"{s:.6f}" for s in scores), outcome])
+    return buffer.getvalue()
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The main figures with their intervals, one a line."""
+    lines = [f"{result['n']} pictures in {result['n_groups']} groups: {result['counts']}"]
+    for key in (
+        "accuracy",
+        "macro_f1",
+        "auc_malignant",
+        "auc_macro",
+        "sensitivity",
+        "specificity",
+        "specificity_at_95_sensitivity",
+        "brier",
+        "ece",
+    ):
+        if result[key] is not None:
+            low, high = result["ci95"].get(key, [float("nan")] * 2)
+            lines.append(f"{key:30s} {result[key]:.3f}  [{low:.3f}, {high:.3f}]")
+    lines.append("confusion (rows truth, columns answer; " + ", ".join(CLASSES) + "):")
+    lines.extend("  " + " ".join(f"{v:5d}" for v in row) for row in result["confusion"])
+    return "\n".join(lines)
+
+
+def write_outputs(
+    result: dict[str, Any], scored: Scored, json_out: Path | None, csv_out: Path | None
+) -> None:
+    """Write the JSON and the CSV where wanted, each by atomic rename."""
+    if json_out:
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        registry.write_atomic(json_out, text.encode())
+    if csv_out:
+        registry.write_atomic(csv_out, predictions_csv(scored).encode())
+
+
+def build_parser(prog: str, text: str | None) -> argparse.ArgumentParser:
+    """Arguments that evaluation and cross-validation share."""
+    parser = argparse.ArgumentParser(prog=prog, description=text)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--predictions", type=Path, metavar="CSV", help="write each score")
+    parser.add_argument("--limit-images", type=int, metavar="N")
+    parser.add_argument("--bootstraps", type=int, default=1000, metavar="N")
+    return parser
+
+
+def check_counts(arguments: argparse.Namespace) -> None:
+    """Raise ``UsageError`` for counts below one."""
+    for name in ("limit_images", "bootstraps", "epochs", "folds"):
+        value = getattr(arguments, name, None)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m ml.evaluate --data DIR [--model FILE] [--json OUT] [--predictions CSV]``."""
+    parser = build_parser("python -m ml.evaluate", __doc__)
+    parser.add_argument("--model", type=Path, metavar="FILE", help="default: the shipped model")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args(argv)
+    check_counts(arguments)
+    predictor = Predictor(arguments.model, device=arguments.device)
+    dataset = read_dataset(arguments.data)
+    dataset = limit_records(dataset, arguments.limit_images)
+    for entry in dataset.skipped:
+        print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
+    grouping = group_records(dataset.records)
+    scored = score_records(predictor, dataset, dataset.records, progress=True)
+    threshold = predictor.model.operating_point.threshold
+    result = evaluation(scored, threshold, grouping.groups, bootstraps=arguments.bootstraps)
+    result["model"] = {"version": predictor.model.version, "sha256": predictor.model.sha256}
+    result["data"] = {"name": dataset.root.name, "digest": dataset.digest()}
+    result["grouping_rule"] = RULE
+    result["conflicting_groups"] = len(grouping.conflicts)
+    result["skipped"] = [{"file": s.file, "reason": s.reason} for s in dataset.skipped]
+    write_outputs(result, scored, arguments.json, arguments.predictions)
+    print(summary(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

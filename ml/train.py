@@ -1,0 +1,303 @@
+"""Train a model: data folder in; model file, card, history and figures out."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ml import registry
+from ml.calibrate import fit_temperature, fit_threshold, softmax
+from ml.cards import make_card, training_facts
+from ml.cli import UsageError, run_cli
+from ml.config import CLASSES, RECIPES, TrainConfig
+from ml.dataset import Dataset, Record, limit_records, read_dataset
+from ml.errors import DatasetError
+from ml.evaluate import Scored, check_counts, evaluation, score_records, summary
+from ml.inference import Predictor, resolve_device
+from ml.model import Layout, LoadReport, build_network, load_initial, read_weights
+from ml.preprocessing import PREPROCESSING, Preprocessing
+from ml.split import Split, split_records
+from ml.trainer import Progress, Trainer, TrainingData, predict_logits
+
+WEIGHTS = "model.safetensors"
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training needs to start, and again to resume."""
+
+    dataset: Dataset
+    split: Split
+    config: TrainConfig
+    preprocessing: Preprocessing
+    layout: Layout
+    trainer: Trainer
+    initial: LoadReport
+    out: Path
+
+    def records(self, indices: Any) -> list[Record]:
+        """Records at the positions of one part of the split."""
+        return [self.dataset.records[int(i)] for i in indices]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with this run to be resumed."""
+        return {
+            "config": self.config.digest(),
+            "data": self.dataset.digest(),
+            "preprocessing": self.preprocessing.digest(),
+            "layout": self.layout,
+            "initial": self.initial.source,
+        }
+
+
+def initial_network(init: str, layout: Layout | None, seed: int) -> tuple[Any, Layout, LoadReport]:
+    """Build the network and load its initial weights.
+
+    ``init`` is "none", "imagenet" (torchvision's download) or a safetensors file: an earlier
+    model of this package keeps its layout, a partial file leaves the missing layers fresh.
+    Without a ``layout``, files that are no model of ours are taken as "v1-layer3" when layer4 is
+    missing, else as "v1.5". Raises ``ModelFileError`` for a bad file.
+    """
+    torch.manual_seed(seed)
+    if init == "none":
+        chosen: Layout = layout or "v1.5"
+        network = build_network(chosen)
+        modules = tuple(dict.fromkeys(k.split(".")[0] for k in network.state_dict()))
+        return network, chosen, LoadReport("none", fresh=modules)
+    if init == "imagenet":
+        from torchvision.models import ResNet50_Weights
+
+        chosen = layout or "v1.5"
+        weights = dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False))
+        source = "torchvision IMAGENET1K_V2"
+    else:
+        path = Path(init)
+        weights = read_weights(path)
+        source = f"{path.name} (sha256 {registry.file_sha256(path)[:12]})"
+        if registry.card_path(path).exists():
+            layout = registry.verify_file(path)[0]["layout"]
+        partial = not any(name.startswith("layer4.") for name in weights)
+        chosen = layout or ("v1-layer3" if partial else "v1.5")
+    network = build_network(chosen)
+    return network, chosen, load_initial(network, weights, source=source)
+
+
+def prepare(
+    dataset: Dataset,
+    config: TrainConfig,
+    out: Path,
+    *,
+    init: str = "none",
+    layout: Layout | None = None,
+    device: str = "auto",
+    split: Split | None = None,
+) -> Run:
+    """Split the data, decode it, build the network. Raises ``DatasetError``, ``ModelFileError``."""
+    split = split or split_records(dataset.records, folds=config.folds, seed=config.seed)
+    preprocessing = replace(PREPROCESSING[config.recipe], size=config.size)
+    train = [dataset.records[int(i)] for i in split.train]
+    validation = [dataset.records[int(i)] for i in split.validation]
+    for part, name in ((train, "training"), (validation, "validation")):
+        if "malignant" not in {r.label for r in part} or len({r.label for r in part}) < 2:
+            raise DatasetError(
+                f"the {name} part needs malignant pictures and others; it has {len(part)} pictures"
+            )
+    network, chosen, report = initial_network(init, layout, config.seed)
+    data = TrainingData.load(dataset, train, validation, preprocessing)
+    trainer = Trainer(
+        network, config, data, preprocessing, resolve_device(device), fresh=report.fresh
+    )
+    return Run(dataset, split, config, preprocessing, chosen, trainer, report, out)
+
+
+def fit(
+    run: Run,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> None:
+    """Train to the last epoch, with a checkpoint and ``history.csv`` after each.
+
+    With ``resume`` it goes on from the checkpoint in the run's folder if there is one. Raises
+    ``TrainingError`` and its kinds; the last good checkpoint stays.
+    """
+    checkpoint = run.out / CHECKPOINT
+    trainer = run.trainer
+    if resume and checkpoint.exists():
+        trainer.load_checkpoint(checkpoint, run.identity)
+    while trainer.epoch < run.config.epochs:
+        row = trainer.run_epoch(on_progress)
+        trainer.save_checkpoint(checkpoint, run.identity)
+        write_history(run.out / "history.csv", trainer.history)
+        if on_epoch:
+            on_epoch(row)
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """One row per epoch, by atomic rename."""
+    buffer = io.StringIO()
+    table = csv.DictWriter(buffer, fieldnames=list(history[0]), lineterminator="\n")
+    table.writeheader()
+    for row in history:
+        table.writerow({k: int(v) if k == "epoch" else f"{v:.6f}" for k, v in row.items()})
+    registry.write_atomic(path, buffer.getvalue().encode())
+
+
+def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.Card, Scored]:
+    """Calibrate on validation, write the model file, measure it on the held-out part.
+
+    The weights are those of the epoch with the lowest validation loss. The held-out part is
+    scored through the written file, as the service would, after every choice was made.
+    Returns the card as written, and the held-out scores.
+    """
+    trainer = run.trainer
+    trainer.network.load_state_dict(trainer.best)
+    logits = predict_logits(trainer.network, trainer.data.validation, trainer.device)
+    targets = trainer.data.validation_targets
+    temperature = fit_temperature(logits, targets)
+    scores = softmax(logits, temperature)
+    goal = run.config.target_sensitivity
+    point = registry.OperatingPoint(fit_threshold(scores, targets, goal), goal)
+    card = make_card(
+        version=version,
+        layout=run.layout,
+        preprocessing=run.preprocessing,
+        temperature=temperature,
+        point=point,
+    )
+    card["training"] = training_facts(
+        run.config,
+        data=data_facts(run.dataset, run.split),
+        initial=run.initial,
+        best_epoch=trainer.best_epoch,
+        device=str(trainer.device),
+        history=trainer.history,
+    )
+    weights = run.out / WEIGHTS
+    card = registry.save_model(weights, trainer.best, card)
+    predictor = Predictor(weights, device=str(trainer.device))
+    metrics, scored = {}, None
+    for part, indices in (("validation", run.split.validation), ("held_out", run.split.held_out)):
+        scored = score_records(predictor, run.dataset, run.records(indices))
+        groups = run.split.grouping.groups[indices]
+        metrics[part] = evaluation(scored, point.threshold, groups, bootstraps=bootstraps)
+    card["metrics"] = metrics
+    registry.write_card(weights, card)
+    assert scored is not None
+    return card, scored
+
+
+def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """Name, id, counts and split sizes of the data, without file names."""
+    grouping = split.grouping
+    parts = {"train": split.train, "validation": split.validation, "held_out": split.held_out}
+    return {
+        "name": dataset.root.name,
+        "digest": dataset.digest(),
+        "images": len(dataset.records),
+        "classes": dataset.counts(),
+        "skipped": len(dataset.skipped),
+        "groups": grouping.count,
+        "near_duplicate_groups": len(grouping.duplicates),
+        "conflicting_groups": len(grouping.conflicts),
+        "quarantined_images": int(grouping.quarantined.sum()),
+        "split": {
+            name: {c: sum(dataset.records[int(i)].label == c for i in part) for c in CLASSES}
+            for name, part in parts.items()
+        },
+    }
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ml.train", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="bcweb")
+    parser.add_argument("--init", default="imagenet", metavar="FILE|imagenet|none")
+    parser.add_argument("--layout", choices=("v1.5", "v1", "v1-layer3"), help="of --init's file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit-images", type=int, metavar="N")
+    parser.add_argument("--epochs", type=int, metavar="N")
+    parser.add_argument("--batch-size", type=int, metavar="N")
+    parser.add_argument("--size", type=int, metavar="PX", help="input side, default 224")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--version", help="name on the card, default from recipe and seed")
+    parser.add_argument("--bootstraps", type=int, default=1000, metavar="N")
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args(argv)
+    check_counts(arguments)
+    if arguments.size is not None and (arguments.size < 32 or arguments.size % 32):
+        raise UsageError("--size must be a multiple of 32")
+    if arguments.seed < 0:
+        raise UsageError("--seed must not be negative")
+    return arguments
+
+
+def _config(arguments: argparse.Namespace) -> TrainConfig:
+    names = ("seed", "epochs", "batch_size", "size")
+    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
+    return replace(RECIPES[arguments.recipe], **given)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m ml.train --data DIR --out DIR …``: see the contract."""
+    arguments = _arguments(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    config = _config(arguments)
+    dataset = limit_records(
+        read_dataset(arguments.data), arguments.limit_images, seed=arguments.seed
+    )
+    for entry in dataset.skipped:
+        print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
+    run = prepare(
+        dataset,
+        config,
+        arguments.out,
+        init=arguments.init,
+        layout=arguments.layout,
+        device=arguments.device,
+    )
+    print(run.initial)
+    print(json.dumps(data_facts(dataset, run.split)), flush=True)
+    epochs = tqdm(disable=not sys.stderr.isatty(), unit="step", file=sys.stderr)
+
+    def show(progress: Progress) -> None:
+        epochs.total = progress.epochs * progress.steps
+        epochs.n = (progress.epoch - 1) * progress.steps + progress.step
+        epochs.set_postfix(epoch=progress.epoch, loss=f"{progress.loss:.3f}")
+
+    def tell(row: dict[str, float]) -> None:
+        text = " ".join(f"{k}={v:.4g}" for k, v in row.items())
+        epochs.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    with epochs:
+        fit(run, resume=arguments.resume, on_progress=show, on_epoch=tell)
+    version = arguments.version or f"resnet50-{arguments.recipe}-seed{arguments.seed}"
+    card, scored = finish(run, version=version, bootstraps=arguments.bootstraps)
+    from ml.figures import write_figures
+
+    write_figures(run.out / "figures", run.trainer.history, card, scored)
+    print(f"held-out part, {run.out / WEIGHTS}:")
+    print(summary(card["metrics"]["held_out"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
