@@ -30,7 +30,7 @@ REDIS_URL = env.str("REDIS_URL", default="") or paths.redis_url(STATE_DIR)
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # True behind TLS: secure cookies, HSTS, redirect to https.
 BCWEB_TLS = env.bool("BCWEB_TLS", default=False)
 # True only where a proxy of ours sets X-Forwarded-Proto (and strips the client's).

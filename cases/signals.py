@@ -36,7 +36,7 @@ def note_sign_out(request: HttpRequest, user: Any, **_: Any) -> None:
 def note_failed_sign_in(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
-    """Names the account where there is one; never the text that was typed (it may be a password)."""
+    """Names the account where there is one; never the typed text: it may be a password."""
     typed = str(credentials.get("username", ""))[:150]
     user = get_user_model().objects.filter(username=typed).first()
     audit_record(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
@@ -50,7 +50,7 @@ class PostgresStorage(Storage):
         # Names are content hashes: another name for a taken one would break their meaning.
         return name
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[Any]) -> str:
         with transaction.atomic():
             blob, created = Blob.objects.get_or_create(
                 name=name, defaults={"size": content.size or 0}
@@ -66,7 +66,7 @@ class PostgresStorage(Storage):
                 blob.save(update_fields=["size"])
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> File:
+    def _open(self, name: str, mode: str = "rb") -> File[Any]:
         if mode != "rb":
             raise ValueError("stored bytes are read-only")
         blob = Blob.objects.filter(pk=name).first()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -32,7 +33,7 @@ class User(AbstractUser):
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="users", null=True)
     is_demo = models.BooleanField(default=False)
 
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -91,5 +92,3 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
-
-

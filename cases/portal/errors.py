@@ -10,9 +10,7 @@ from django.shortcuts import render
 from cases.errors import NotFound, PermissionDenied, UserFacingError
 
 
-def error_page(
-    request: HttpRequest, *, status: int, title: str, detail: str
-) -> HttpResponse:
+def error_page(request: HttpRequest, *, status: int, title: str, detail: str) -> HttpResponse:
     context = {
         "title": title,
         "detail": detail,

@@ -35,7 +35,7 @@ def services_alive() -> dict[str, int]:
 
 def _migrations_complete() -> bool:
     """Whether all migrations are applied. Asked of the disk until it is true once per process."""
-    global _migrations_seen_complete  # noqa: PLW0603
+    global _migrations_seen_complete
     if not _migrations_seen_complete:
         executor = MigrationExecutor(connection)
         _migrations_seen_complete = not executor.migration_plan(executor.loader.graph.leaf_nodes())

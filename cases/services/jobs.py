@@ -200,8 +200,8 @@ def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
     }
     claims = []
     for job in sorted(moved, key=lambda job: order.index(job.pk)):
-        assert job.image_id is not None and job.frame is not None  # noqa: S101 (constraint)
-        assert job.model_version_id is not None  # noqa: S101 (constraint)
+        assert job.image_id is not None and job.frame is not None
+        assert job.model_version_id is not None
         image = images[job.image_id]
         frames = {frame.index: frame.storage_name for frame in image.frame_rows.all()}
         claims.append(

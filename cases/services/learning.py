@@ -76,9 +76,7 @@ def shipped_model_install(
     storage_name = f"models/{digest}.safetensors"
     if not uploads().exists(storage_name):
         uploads().save(storage_name, ContentFile(weights))
-    active = (
-        ModelVersion.objects.select_for_update().filter(state=ModelState.ACTIVE).first()
-    )
+    active = ModelVersion.objects.select_for_update().filter(state=ModelState.ACTIVE).first()
     replaces = active is None or active.card.get("origin") == "shipped"
     if active is not None and replaces:
         _model_move(active, to=ModelState.RETIRED, actor=actor, reason="newer shipped model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.core.files.base import ContentFile
@@ -43,10 +43,9 @@ def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> by
     else:
         with local_copy(image) as path:
             png = intake.render_preview(path, index, limits())
-        try:
+        # Another first view may be a moment faster: it stores the same picture.
+        with suppress(FileExistsError):
             uploads().save(name, ContentFile(png))
-        except FileExistsError:
-            pass  # another first view was a moment faster and stored the same picture
     note_view(actor=actor, image=image, action="image.viewed", frame=index)
     return png
 

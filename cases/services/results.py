@@ -53,7 +53,7 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
     job = job_fence_to_succeeded(actor=actor, job_id=job_id, attempt=attempt)
     if job is None:
         return None
-    assert job.image_id and job.frame is not None and job.model_version_id  # noqa: S101
+    assert job.image_id and job.frame is not None and job.model_version_id
     scores = answer.scores or {}
     result = Result.objects.create(
         job=job,

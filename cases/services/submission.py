@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -258,7 +258,7 @@ def _given(fields: SubmissionFields) -> list[str]:
     return sorted(name for name, value in fields.canonical().items() if value)
 
 
-def _audit_detail(*, images_n: int, files: _Sorted, reason: str) -> Mapping[str, Any]:
+def _audit_detail(*, images_n: int, files: _Sorted, reason: str) -> dict[str, Any]:
     detail: dict[str, Any] = {
         "images": images_n,
         "skipped": [skipped["code"] for skipped in files.skipped],
@@ -284,5 +284,3 @@ def _finding_for(case: Case, fields: SubmissionFields) -> Finding | None:
         return known
     last = Finding.objects.filter(case=case).aggregate(last=Max("number"))["last"] or 0
     return Finding.objects.create(case=case, number=last + 1, **place)
-
-

@@ -1,0 +1,189 @@
+"""Results in the words people read and the JSON systems read. Pure functions.
+
+Wording rules: "model score", never "probability of cancer"; "no lesion pattern in this image",
+never "normal breast"; an abstained or refused image is never a negative answer; no score becomes
+a BI-RADS category; a person decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cases.models import Case, Image, Job, Result
+from cases.states import JOB, JobState
+from cases.vocabulary import Label, Outcome
+
+RESEARCH_NOTE = "Research software, not a medical device. The model advises; a person decides."
+
+
+def result_json(result: Result, *, heatmap_url: str | None) -> dict[str, Any]:
+    """The contract's `result` object."""
+    model = result.model_version
+    return {
+        "id": str(result.pk),
+        "outcome": result.outcome,
+        "reason": result.reason or None,
+        "label": result.label or None,
+        "probabilities": result.probabilities,
+        "operating_point": {"threshold": result.threshold, "sensitivity": result.sensitivity},
+        "frame": result.frame,
+        "heatmap_url": heatmap_url if result.heatmap else None,
+        "model": {"id": str(model.pk), "version": model.version, "sha256": model.sha256},
+        "engine": result.engine,
+        "preprocessing": result.preprocessing,
+        "duration_ms": result.duration_ms,
+        "research_use_only": True,
+    }
+
+
+def above_threshold(result: Result) -> bool:
+    """Whether the malignant score reaches the operating point (whatever the outcome was)."""
+    return result.score_malignant is not None and result.score_malignant >= result.threshold
+
+
+def headline(result: Result) -> str:
+    """The first sentence of an answer. It follows the operating point, not the largest score."""
+    if result.outcome == Outcome.REFUSED:
+        return f"No answer: {_sentence(result.reason, 'the image was not read by the model')}"
+    if result.outcome == Outcome.ABSTAINED:
+        return f"No answer: {_sentence(result.reason, 'the model is too uncertain')}"
+    if result.label == Label.MALIGNANT:
+        return "The model scores this image above its malignant threshold."
+    if result.label == Label.NORMAL:
+        return (
+            "The model finds no lesion pattern in this image; its malignant score is below "
+            "the threshold."
+        )
+    return (
+        "The model sees a benign lesion pattern in this image; its malignant score is below "
+        "the threshold."
+    )
+
+
+def _sentence(reason: str, default: str) -> str:
+    text = (reason or default).strip().rstrip(".")
+    return text[:1].lower() + text[1:] + "."
+
+
+# State of one image as people say it: (key for icon and colour, words).
+_WORDS: dict[str, str] = {
+    "waiting": "Waiting",
+    "reading": "Reading the image",
+    "above": "Above the malignant threshold",
+    "below": "Below the malignant threshold",
+    "no_lesion": "No lesion pattern in this image",
+    "abstained": "No answer: too uncertain",
+    "refused": "No answer: not readable for the model",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
+
+
+@dataclass(frozen=True)
+class ImageAnswer:
+    """What stands for one image now: its newest job, and its newest stored answers by frame."""
+
+    image: Image
+    job: Job | None
+    results: tuple[Result, ...]
+
+    @property
+    def key(self) -> str:
+        if self.job is not None and JobState(self.job.state) in JOB.active:
+            return "waiting" if self.job.state == JobState.PENDING else "reading"
+        if self.top is not None:
+            return "above" if above_threshold(self.top) else _below(self.top)
+        if self.results:
+            return self.results[0].outcome
+        return "cancelled" if self.job and self.job.state == JobState.CANCELLED else "failed"
+
+    @property
+    def words(self) -> str:
+        return _WORDS[self.key]
+
+    @property
+    def top(self) -> Result | None:
+        """The answered result with the highest malignant score among the frames."""
+        answered = [r for r in self.results if r.outcome == Outcome.ANSWERED]
+        return max(answered, key=lambda r: r.score_malignant or 0.0, default=None)
+
+    @property
+    def is_final(self) -> bool:
+        return self.job is None or JobState(self.job.state) in JOB.final
+
+
+def _below(result: Result) -> str:
+    return "no_lesion" if result.label == Label.NORMAL else "below"
+
+
+def image_answer(image: Image, jobs: Iterable[Job] | None = None) -> ImageAnswer:
+    """``image`` with its jobs, newest first (as the selectors load them)."""
+    newest_first = list(image.jobs.all() if jobs is None else jobs)
+    by_frame: dict[int, Result] = {}
+    for job in newest_first:
+        result = getattr(job, "result", None) if job.state == JobState.SUCCEEDED else None
+        if result is not None:
+            by_frame.setdefault(result.frame, result)
+    return ImageAnswer(
+        image=image,
+        job=newest_first[0] if newest_first else None,
+        results=tuple(by_frame.values()),
+    )
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """A case in one line: its highest malignant score, in n of m images answered."""
+
+    case: Case
+    answers: tuple[ImageAnswer, ...]
+
+    @property
+    def images(self) -> int:
+        return len(self.answers)
+
+    @property
+    def answered(self) -> int:
+        return sum(answer.top is not None for answer in self.answers)
+
+    @property
+    def top(self) -> Result | None:
+        """The answer with the highest malignant score; never an average."""
+        tops = [answer.top for answer in self.answers if answer.top is not None]
+        return max(tops, key=lambda r: r.score_malignant or 0.0, default=None)
+
+    @property
+    def is_final(self) -> bool:
+        return all(answer.is_final for answer in self.answers)
+
+    @property
+    def key(self) -> str:
+        """Waiting work first, then the highest answer, then what went without an answer."""
+        keys = [answer.key for answer in self.answers]
+        for key in ("reading", "waiting", "above"):
+            if key in keys:
+                return key
+        # One image without an answer keeps the case from reading as negative.
+        for key in ("failed", "refused", "abstained", "below", "no_lesion", "cancelled"):
+            if key in keys:
+                return key
+        return "waiting"
+
+    @property
+    def words(self) -> str:
+        return _WORDS[self.key]
+
+    @property
+    def coverage(self) -> str:
+        return f"in {self.answered} of {self.images} images answered"
+
+
+def case_summary(case: Case) -> CaseSummary:
+    """Summarise a case loaded by `selectors.cases.with_answers`."""
+    return CaseSummary(case=case, answers=tuple(image_answer(i) for i in case.images.all()))
+
+
+def case_summaries(cases: Sequence[Case]) -> list[CaseSummary]:
+    return [case_summary(case) for case in cases]
