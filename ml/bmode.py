@@ -30,12 +30,8 @@ def bmode_box(image: npt.NDArray[np.uint8]) -> Box:
     whole = (0, 0, width, height)
     step = max(1.0, max(width, height) / _WORK)
     cells = (max(8, round(width / step)), max(8, round(height / step)))
-    small = np.asarray(
-        Image.fromarray(image).convert("L").resize(cells, Image.Resampling.BOX)
-    )
-    lit = ndimage.binary_opening(
-        ndimage.binary_closing(small > _LIT, iterations=2), iterations=2
-    )
+    small = np.asarray(Image.fromarray(image).convert("L").resize(cells, Image.Resampling.BOX))
+    lit = ndimage.binary_opening(ndimage.binary_closing(small > _LIT, iterations=2), iterations=2)
     labels, count = ndimage.label(lit)
     if count == 0:
         return whole

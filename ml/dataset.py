@@ -194,14 +194,15 @@ def limit_records(dataset: Dataset, limit: int | None, *, seed: int = 0) -> Data
     for label in CLASSES:
         own = [r for r in dataset.records if r.label == label]
         share = min(len(own), max(1, round(limit * len(own) / len(dataset.records))))
-        picked = rng.permutation(len(own))[:share] if own else []
-        chosen.extend(own[int(i)] for i in picked)
+        picked: list[int] = rng.permutation(len(own))[:share].tolist()
+        chosen.extend(own[i] for i in picked)
     chosen.sort(key=lambda r: r.file)
     return Dataset(dataset.root, tuple(chosen), dataset.skipped)
 
 
 def report(dataset: Dataset) -> dict[str, Any]:
     """Counts, sizes, groups and conflicts of a dataset as a JSON-ready dict."""
+    # Imported here because grouping itself works on this module's records.
     from ml.duplicates import RULE, group_records
 
     grouping = group_records(dataset.records)

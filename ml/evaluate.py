@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ml import registry
 from ml.calibrate import Floats, Indices
 from ml.cli import UsageError, run_cli
-from ml.config import CLASSES
+from ml.config import CLASSES, MALIGNANT
 from ml.dataset import Dataset, Record, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
 from ml.inference import Prediction, Predictor
@@ -45,8 +46,6 @@ def score_records(
     predictor: Predictor, dataset: Dataset, records: Sequence[Record], *, progress: bool = False
 ) -> Scored:
     """Answer every record exactly as the service would."""
-    from tqdm import tqdm
-
     answered: list[Prediction] = []
     silent = not (progress and sys.stderr.isatty())
     for start in tqdm(range(0, len(records), _BATCH), desc="pictures / 8", disable=silent):
@@ -61,20 +60,21 @@ def score_records(
 
 
 def evaluation(
-    scored: Scored, threshold: float, groups: Indices, *, bootstraps: int = 1000
+    scored: Scored, threshold: float | Floats, groups: Indices, *, bootstraps: int = 1000
 ) -> dict[str, Any]:
     """The contract's evaluation JSON of scored pictures.
 
-    ``groups`` int64 N are what the bootstrap draws. Every picture counts by its scores;
-    refused and abstained ones are reported apart and, in ``as_if_positive``, as called
-    malignant.
+    ``threshold`` is one for all or N; ``groups`` int64 N are what the bootstrap draws. Every
+    picture counts by its scores; refused and abstained ones are reported apart and, in
+    ``as_if_positive``, as called malignant.
     """
     targets, scores = scored.targets, scored.scores
+    thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(targets))
     outcomes = np.array(scored.outcomes)
     unanswered = outcomes != "answered"
     # Shares are of all pictures of that truth; one without an answer is never a negative.
-    positive = targets == CLASSES.index("malignant")
-    called = unanswered | (scores[:, CLASSES.index("malignant")] >= threshold)
+    positive = targets == MALIGNANT
+    called = unanswered | (scores[:, MALIGNANT] >= thresholds)
     result: dict[str, Any] = {
         "n": len(targets),
         "n_refused": int((outcomes == "refused").sum()),
@@ -82,23 +82,23 @@ def evaluation(
         "n_groups": len(np.unique(groups)),
         "classes": list(CLASSES),
         "counts": {c: int((targets == k).sum()) for k, c in enumerate(CLASSES)},
-        "operating_threshold": threshold,
-        **measure(targets, scores, threshold),
+        "operating_threshold": sorted(set(thresholds.tolist())),
+        **measure(targets, scores, thresholds),
         "as_if_positive": {
             "sensitivity": float(called[positive].mean()) if positive.any() else None,
             "specificity": float((~called[~positive]).mean()) if not positive.all() else None,
         },
     }
-    result["ci95"] = bootstrap(targets, scores, groups, threshold, rounds=bootstraps)
+    result["ci95"] = bootstrap(targets, scores, groups, thresholds, rounds=bootstraps)
     result["per_source"] = {
-        source: _part(scored, threshold, np.array([r.source == source for r in scored.records]))
+        source: _part(scored, thresholds, np.array([r.source == source for r in scored.records]))
         for source in sorted({r.source for r in scored.records})
     }
     return result
 
 
-def _part(scored: Scored, threshold: float, chosen: Any) -> Metrics:
-    part = measure(scored.targets[chosen], scored.scores[chosen], threshold)
+def _part(scored: Scored, thresholds: Floats, chosen: Any) -> Metrics:
+    part = measure(scored.targets[chosen], scored.scores[chosen], thresholds[chosen])
     return {"n": int(chosen.sum()), **part}
 
 

@@ -106,11 +106,9 @@ class Predictor:
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model = (
-            model if isinstance(model, LoadedModel) else registry.load_model(model)
-        )
+        self.model = model if isinstance(model, LoadedModel) else registry.load_model(model)
         self.device = resolve_device(device)
-        network = self.model.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self.model.network.to(self.device, memory_format=torch.channels_last)
         self._network = network.eval()
         self._preprocessing_digest = self.model.preprocessing.digest()
 
@@ -149,9 +147,7 @@ class Predictor:
         for index, image in enumerate(images):
             started = time.perf_counter()
             try:
-                pixels = (
-                    decode_raster(image) if isinstance(image, bytes) else as_rgb(image)
-                )
+                pixels = decode_raster(image) if isinstance(image, bytes) else as_rgb(image)
             except ImageUnreadableError as error:
                 answers[index] = ImageUnreadableError(error.reason, index=index)
                 if strict:
@@ -159,9 +155,7 @@ class Predictor:
                 continue
             tensor, geometry = self.model.preprocessing.apply(pixels)
             phash = perceptual_hash(pixels)
-            ready.append(
-                (index, tensor, geometry, phash, time.perf_counter() - started)
-            )
+            ready.append((index, tensor, geometry, phash, time.perf_counter() - started))
         started = time.perf_counter()
         scores, maps = self.scores([item[1] for item in ready])
         share = (time.perf_counter() - started) / max(1, len(ready))
@@ -184,9 +178,7 @@ class Predictor:
             cells = size // 32
             return np.zeros((0, 3)), np.zeros((0, 3, cells, cells), dtype=np.float16)
         batch = torch.from_numpy(np.stack(tensors))
-        batch = batch.to(
-            self.device, memory_format=torch.channels_last, non_blocking=True
-        )
+        batch = batch.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         with torch.inference_mode(), self._autocast():
             logits, maps = forward_with_cam(self._network, batch)
         return calibrated(logits, self.model.temperature), _to_float16(maps)

@@ -16,9 +16,11 @@ BOOTSTRAPS = 1000
 Metrics = dict[str, Any]
 
 
-def answers(scores: Floats, threshold: float) -> Indices:
-    """Classes answered at the operating point: malignant at ``threshold``, else the larger
-    of the others. Scores N x 3 -> int64 N."""
+def answers(scores: Floats, threshold: float | Floats) -> Indices:
+    """Classes answered at the operating point: scores N x 3 -> int64 N.
+
+    Malignant from ``threshold`` on (one for all, or N), else the larger of the others.
+    """
     others = scores.copy()
     others[:, MALIGNANT] = -1.0
     largest = others.argmax(axis=1)
@@ -58,10 +60,11 @@ def confusion_matrix(targets: Indices, answered: Indices) -> Indices:
     return np.bincount(targets * size + answered, minlength=size * size).reshape(size, size)
 
 
-def measure(targets: Indices, scores: Floats, threshold: float) -> Metrics:
+def measure(targets: Indices, scores: Floats, threshold: float | Floats) -> Metrics:
     """All figures of the contract's evaluation JSON that come from scores alone.
 
-    ``targets`` int64 N, ``scores`` calibrated float64 N x 3. ``accuracy``, ``macro_f1``,
+    ``targets`` int64 N, ``scores`` calibrated float64 N x 3, ``threshold`` one for all or N (each
+    picture's model has its own in cross-validation). ``accuracy``, ``macro_f1``,
     ``precision``, ``recall``, ``f1``, ``sensitivity``, ``specificity`` and ``confusion`` are of
     the answers at the operating point; macro figures are over the classes present in the truth.
     A figure without cases (no malignant picture) is None.
@@ -107,7 +110,7 @@ def bootstrap(
     targets: Indices,
     scores: Floats,
     groups: Indices,
-    threshold: float,
+    threshold: float | Floats,
     *,
     rounds: int = BOOTSTRAPS,
     seed: int = 0,
@@ -117,12 +120,13 @@ def bootstrap(
     A round in which a figure is undefined does not count for that figure.
     """
     rng = np.random.default_rng(seed)
+    thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(targets))
     members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
     collected: dict[tuple[str, ...], list[float]] = {}
     for _ in range(rounds):
         drawn = rng.integers(0, len(members), len(members))
         chosen = np.concatenate([members[i] for i in drawn])
-        for key, value in _flat(measure(targets[chosen], scores[chosen], threshold)):
+        for key, value in _flat(measure(targets[chosen], scores[chosen], thresholds[chosen])):
             collected.setdefault(key, []).append(value)
     result: dict[str, Any] = {}
     for key, values in collected.items():

@@ -38,9 +38,7 @@ class LoadReport:
     notes: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [
-            f"initial weights from {self.source}: loaded {', '.join(self.loaded) or 'none'}"
-        ]
+        parts = [f"initial weights from {self.source}: loaded {', '.join(self.loaded) or 'none'}"]
         parts.append(f"fresh {', '.join(self.fresh) or 'none'}")
         if self.ignored:
             parts.append(f"ignored {', '.join(self.ignored)}")
@@ -59,9 +57,7 @@ def build_network(layout: Layout = "v1.5", *, classes: int = len(CLASSES)) -> Re
         raise ValueError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
     network = resnet50(weights=None, num_classes=classes)
     if layout != "v1.5":
-        network.maxpool = nn.MaxPool2d(
-            kernel_size=3, stride=2, padding=0, ceil_mode=True
-        )
+        network.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=0, ceil_mode=True)
     for name in _STRIDE_IN_1X1[layout]:
         block = getattr(network, name)[0]
         block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
@@ -81,8 +77,8 @@ def grid_offset(layout: Layout) -> float:
 def features(network: ResNet, images: Tensor) -> Tensor:
     """The last feature map: float Bx3xSxS -> B x 2048 x S/32 x S/32."""
     x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
-    x = network.layer4(network.layer3(network.layer2(network.layer1(x))))
-    return x  # type: ignore[no-any-return]
+    maps: Tensor = network.layer4(network.layer3(network.layer2(network.layer1(x))))
+    return maps
 
 
 def forward_with_cam(network: ResNet, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,24 +101,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ModelFileError(f"there is no file {path.name}") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(
-            f"{path.name} is not a whole safetensors file ({error})"
-        ) from None
+        raise ModelFileError(f"{path.name} is not a whole safetensors file ({error})") from None
 
 
-def load_initial(
-    network: ResNet, weights: Mapping[str, Tensor], *, source: str
-) -> LoadReport:
+def load_initial(network: ResNet, weights: Mapping[str, Tensor], *, source: str) -> LoadReport:
     """Copy initial weights into ``network``; layers that are missing stay fresh.
 
     A head of another class count is ignored. Names of another network or shapes that do not fit
     raise :class:`ModelFileError`, with the network unchanged.
     """
-    own = {
-        k: v
-        for k, v in network.state_dict().items()
-        if not k.endswith("num_batches_tracked")
-    }
+    own = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
     ignored: list[str] = []
     if "fc.weight" in given and given["fc.weight"].shape != own["fc.weight"].shape:
@@ -131,49 +119,33 @@ def load_initial(
     _check_fits(own, given, source)
     network.load_state_dict({k: v.float() for k, v in given.items()}, strict=False)
     modules = list(dict.fromkeys(k.split(".")[0] for k in own))
-    loaded = [
-        m for m in modules if all(k in given for k in own if k.split(".")[0] == m)
-    ]
-    fresh = [
-        m for m in modules if not any(k in given for k in own if k.split(".")[0] == m)
-    ]
+    loaded = [m for m in modules if all(k in given for k in own if k.split(".")[0] == m)]
+    fresh = [m for m in modules if not any(k in given for k in own if k.split(".")[0] == m)]
     partly = [m for m in modules if m not in loaded and m not in fresh]
     if partly:
         raise ModelFileError(f"{source} holds only a part of {', '.join(partly)}")
     return LoadReport(source, tuple(loaded), tuple(fresh), tuple(ignored))
 
 
-def load_trained(
-    network: ResNet, weights: Mapping[str, Tensor], *, source: str
-) -> None:
+def load_trained(network: ResNet, weights: Mapping[str, Tensor], *, source: str) -> None:
     """Copy a full set of trained weights; anything missing or left over is an error.
 
     Raises :class:`ModelFileError` naming the first tensor that does not fit.
     """
-    own = {
-        k: v
-        for k, v in network.state_dict().items()
-        if not k.endswith("num_batches_tracked")
-    }
+    own = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     _check_fits(own, weights, source)
     missing = [k for k in own if k not in weights]
     if missing:
-        raise ModelFileError(
-            f"{source} is not a trained ResNet-50: {missing[0]} is missing"
-        )
+        raise ModelFileError(f"{source} is not a trained ResNet-50: {missing[0]} is missing")
     network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
 
 
-def _check_fits(
-    own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str
-) -> None:
+def _check_fits(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
     if not given:
         raise ModelFileError(f"{source} holds no weights")
     for name, tensor in given.items():
         if name not in own:
-            raise ModelFileError(
-                f"{source} is of another architecture: unknown tensor {name}"
-            )
+            raise ModelFileError(f"{source} is of another architecture: unknown tensor {name}")
         if tensor.shape != own[name].shape:
             raise ModelFileError(
                 f"{source} is of another architecture: {name} is "

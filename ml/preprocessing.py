@@ -87,9 +87,7 @@ def as_rgb(image: npt.NDArray[Any]) -> UInt8Image:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise ImageUnreadableError(
-            f"the picture has too many pixels ({width} x {height})"
-        )
+        raise ImageUnreadableError(f"the picture has too many pixels ({width} x {height})")
     if min(width, height) < MIN_SIDE:
         raise ImageUnreadableError(f"the picture is too small ({width} x {height})")
 
@@ -166,9 +164,7 @@ class Preprocessing:
     def normalise(self, canvas: UInt8Image) -> Float32Image:
         """Uint8 HxWx3 in 0..255 -> float32 3xHxW, ImageNet mean and std taken out."""
         scaled = canvas.astype(np.float32) / np.float32(255.0)
-        centred = (scaled - np.array(self.mean, np.float32)) / np.array(
-            self.std, np.float32
-        )
+        centred = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(centred.transpose(2, 0, 1), dtype=np.float32)
 
     def apply(self, image: UInt8Image) -> tuple[Float32Image, Geometry]:
@@ -195,13 +191,9 @@ class Preprocessing:
         if values.pop("algorithm", None) != ALGORITHM:
             raise ValueError("preprocessing was made by another version of this code")
         try:
-            made = cls(
-                **{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])}
-            )
+            made = cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
         except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"preprocessing settings are not understood: {error}"
-            ) from error
+            raise ValueError(f"preprocessing settings are not understood: {error}") from error
         if made.crop not in ("none", "bmode") or made.fit not in ("pad", "squash"):
             raise ValueError("preprocessing settings are not understood: crop or fit")
         return made

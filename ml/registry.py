@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "bcweb-model/1"
 ARCHITECTURE: Final = "resnet50"
-SHIPPED: Final = (
-    Path(__file__).parent / "weights" / "resnet50-busi-20261122.safetensors"
-)
+SHIPPED: Final = Path(__file__).parent / "weights" / "resnet50-busi-20261122.safetensors"
 """The model that ships with the project; :func:`shipped_path` honours ``BCWEB_MODEL``."""
 
 # These card entries change the answer, so a copy travels inside the weights file, under its hash.
@@ -103,26 +101,20 @@ def read_card(weights: Path) -> Card:
     except FileNotFoundError:
         raise ModelFileError(f"there is no model card {path.name}") from None
     except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"the model card {path.name} cannot be read ({error})"
-        ) from None
+        raise ModelFileError(f"the model card {path.name} cannot be read ({error})") from None
     if not isinstance(card, dict):
         raise ModelFileError(f"the model card {path.name} is not a JSON object")
     missing = [key for key in (*_SERVING_KEYS, "weights") if key not in card]
     if missing:
         raise ModelFileError(f"the model card {path.name} has no {missing[0]!r}")
     if card["format"] != FORMAT:
-        raise ModelFileError(
-            f"the model card {path.name} has format {card['format']!r}"
-        )
+        raise ModelFileError(f"the model card {path.name} has format {card['format']!r}")
     if card["architecture"] != ARCHITECTURE:
         raise ModelFileError(
             f"{path.name} is for the architecture {card['architecture']!r}, not {ARCHITECTURE}"
         )
     if tuple(card["classes"]) != CLASSES:
-        raise ModelFileError(
-            f"{path.name} has the classes {card['classes']}, not {list(CLASSES)}"
-        )
+        raise ModelFileError(f"{path.name} has the classes {card['classes']}, not {list(CLASSES)}")
     return card
 
 
@@ -137,25 +129,15 @@ def verify_file(weights: Path) -> tuple[Card, str]:
         with weights.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelFileError(
-            f"{weights.name} cannot be read ({error.strerror})"
-        ) from None
+        raise ModelFileError(f"{weights.name} cannot be read ({error.strerror})") from None
     if sha256 != card["weights"].get("sha256"):
         size, stated = weights.stat().st_size, card["weights"].get("bytes")
-        what = (
-            "is truncated"
-            if isinstance(stated, int) and size < stated
-            else "was changed"
-        )
-        raise ModelFileError(
-            f"{weights.name} {what}: its sha256 is not the one on its card"
-        )
+        what = "is truncated" if isinstance(stated, int) and size < stated else "was changed"
+        raise ModelFileError(f"{weights.name} {what}: its sha256 is not the one on its card")
     inside = _metadata(weights)
     for key in _SERVING_KEYS:
         if inside.get(key) != card[key]:
-            raise ModelFileError(
-                f"the card of {weights.name} was changed: {key} differs"
-            )
+            raise ModelFileError(f"the card of {weights.name} was changed: {key} differs")
     return card, sha256
 
 
@@ -188,9 +170,7 @@ def load_model(weights: Path | str | None = None) -> LoadedModel:
         )
         temperature = float(card["temperature"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(
-            f"the card of {path.name} is not understood: {error}"
-        ) from None
+        raise ModelFileError(f"the card of {path.name} is not understood: {error}") from None
     model.load_trained(network, model.read_weights(path), source=path.name)
     network.eval()
     return LoadedModel(

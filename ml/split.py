@@ -27,9 +27,7 @@ class Split:
     grouping: Grouping
 
 
-def grouped_folds(
-    records: Sequence[Record], groups: Indices, *, folds: int, seed: int
-) -> Indices:
+def grouped_folds(records: Sequence[Record], groups: Indices, *, folds: int, seed: int) -> Indices:
     """Assign each record a fold 0..folds-1: int64 N.
 
     Groups go whole, larger first, each to the fold where the class counts stay most even; the
@@ -43,7 +41,7 @@ def grouped_folds(
     totals = np.maximum(np.bincount(targets, minlength=len(CLASSES)), 1)
 
     def order(group: int) -> tuple[int, str]:
-        members = np.flatnonzero(groups == group)
+        members = np.flatnonzero(groups == group).tolist()
         text = f"{seed}:{min(records[i].sha256 for i in members)}"
         return -len(members), hashlib.sha256(text.encode()).hexdigest()
 
@@ -59,18 +57,20 @@ def grouped_folds(
     return result
 
 
-def split_records(records: Sequence[Record], *, folds: int = 5, seed: int = 0) -> Split:
-    """One grouped split: fold 0 of ``folds`` held out, and fold 0 of the rest for validation.
+def split_records(
+    records: Sequence[Record], *, folds: int = 5, seed: int = 0, fold: int = 0
+) -> Split:
+    """One grouped split: fold ``fold`` of ``folds`` held out, one fold of the rest to validate.
 
     Quarantined records are in none of the three. Raises :class:`DatasetError` when there are
     too few groups, or a class of the training part is missing from it.
     """
     grouping = group_records(records)
     usable = np.flatnonzero(~grouping.quarantined)
-    kept = [records[i] for i in usable]
+    kept = [records[i] for i in usable.tolist()]
     outer = grouped_folds(kept, grouping.groups[usable], folds=folds, seed=seed)
-    rest = usable[outer != 0]
+    rest = usable[outer != fold]
     inner = grouped_folds(
-        [records[i] for i in rest], grouping.groups[rest], folds=folds, seed=seed + 1
+        [records[i] for i in rest.tolist()], grouping.groups[rest], folds=folds, seed=seed + 1
     )
-    return Split(rest[inner != 0], rest[inner == 0], usable[outer == 0], grouping)
+    return Split(rest[inner != 0], rest[inner == 0], usable[outer == fold], grouping)

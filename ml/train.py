@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -22,8 +21,9 @@ from ml.cards import make_card, training_facts
 from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, RECIPES, TrainConfig
 from ml.dataset import Dataset, Record, limit_records, read_dataset
-from ml.errors import DatasetError
+from ml.errors import DatasetError, ModelFileError
 from ml.evaluate import Scored, check_counts, evaluation, score_records, summary
+from ml.figures import write_figures
 from ml.inference import Predictor, resolve_device
 from ml.model import Layout, LoadReport, build_network, load_initial, read_weights
 from ml.preprocessing import PREPROCESSING, Preprocessing
@@ -81,7 +81,12 @@ def initial_network(init: str, layout: Layout | None, seed: int) -> tuple[Any, L
         from torchvision.models import ResNet50_Weights
 
         chosen = layout or "v1.5"
-        weights = dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False))
+        try:
+            weights = dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False))
+        except OSError as error:
+            raise ModelFileError(
+                f"the ImageNet weights could not be downloaded ({error}); use --init FILE or none"
+            ) from None
         source = "torchvision IMAGENET1K_V2"
     else:
         path = Path(init)
@@ -291,8 +296,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         fit(run, resume=arguments.resume, on_progress=show, on_epoch=tell)
     version = arguments.version or f"resnet50-{arguments.recipe}-seed{arguments.seed}"
     card, scored = finish(run, version=version, bootstraps=arguments.bootstraps)
-    from ml.figures import write_figures
-
     write_figures(run.out / "figures", run.trainer.history, card, scored)
     print(f"held-out part, {run.out / WEIGHTS}:")
     print(summary(card["metrics"]["held_out"]))

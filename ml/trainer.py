@@ -89,8 +89,8 @@ class Trainer:
     """A run that can stop after any epoch and go on from its checkpoint to the same end.
 
     All randomness is drawn from the seed, the epoch and the picture's position, never from a
-    generator that lives across epochs, so a resumed run repeats exactly what it would have done. ``fresh`` names the modules that
-    start without weights and learn at ``head_lr``.
+    generator that lives across epochs, so a resumed run repeats exactly what it would have done.
+    ``fresh`` names the modules that start without weights and learn at ``head_lr``.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Trainer:
     ) -> None:
         self.config, self.data = config, data
         self.preprocessing, self.device = preprocessing, device
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device, memory_format=torch.channels_last)
         for name in config.frozen:
             getattr(network, name).requires_grad_(False)
         self.fresh = tuple(fresh)
@@ -152,9 +152,7 @@ class Trainer:
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented batches of one epoch: (float32 BxCxSxS, int64 B). Drawn from the seed."""
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(
-            len(self.data.targets)
-        )
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.targets))
         for chosen in np.array_split(order, self.steps_per_epoch):
             images = []
             for index in chosen.tolist():
