@@ -73,6 +73,16 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """One decoded picture on its way into a batch; ``seconds`` is what that took."""
+
+    tensor: Float32Image
+    geometry: Geometry
+    phash: int
+    seconds: float
+
+
 def label_for(scores: npt.NDArray[np.floating[Any]], threshold: float) -> str:
     """The answer by the operating point, from calibrated scores in class order.
 
@@ -128,42 +138,37 @@ class Predictor:
         Raises ``ImageUnreadableError``, with the ``index`` of the first bad picture, before
         anything is computed. See :meth:`predict_each` for answers to the rest.
         """
-        answers = []
-        for answer in self.predict_each(images, strict=True):
-            if isinstance(answer, ImageUnreadableError):
-                raise answer
-            answers.append(answer)
-        return answers
+        return self._answers([self._prepare(index, image) for index, image in enumerate(images)])
 
-    def predict_each(
-        self, images: Sequence[Picture], *, strict: bool = False
-    ) -> list[Prediction | ImageUnreadableError]:
-        """Answer a batch; a bad picture gives its error, with ``index``, in its place.
-
-        With ``strict`` the first bad picture raises instead.
-        """
-        answers: list[Prediction | ImageUnreadableError | None] = [None] * len(images)
-        ready: list[tuple[int, Float32Image, Geometry, int, float]] = []
+    def predict_each(self, images: Sequence[Picture]) -> list[Prediction | ImageUnreadableError]:
+        """Answer a batch, in order; a bad picture gives its error, with ``index``, instead."""
+        prepared: list[_Prepared | ImageUnreadableError] = []
         for index, image in enumerate(images):
-            started = time.perf_counter()
             try:
-                pixels = decode_raster(image) if isinstance(image, bytes) else as_rgb(image)
+                prepared.append(self._prepare(index, image))
             except ImageUnreadableError as error:
-                answers[index] = ImageUnreadableError(error.reason, index=index)
-                if strict:
-                    raise answers[index] from None  # type: ignore[misc]
-                continue
-            tensor, geometry = self.model.preprocessing.apply(pixels)
-            phash = perceptual_hash(pixels)
-            ready.append((index, tensor, geometry, phash, time.perf_counter() - started))
+                prepared.append(error)
+        answers = iter(self._answers([p for p in prepared if isinstance(p, _Prepared)]))
+        return [p if isinstance(p, ImageUnreadableError) else next(answers) for p in prepared]
+
+    def _prepare(self, index: int, image: Picture) -> _Prepared:
         started = time.perf_counter()
-        scores, maps = self.scores([item[1] for item in ready])
-        share = (time.perf_counter() - started) / max(1, len(ready))
-        for row, (index, _, geometry, phash, own) in enumerate(ready):
-            answers[index] = self._answer(
-                scores[row], maps[row], geometry, phash, 1000 * (own + share)
-            )
-        return [answer for answer in answers if answer is not None]
+        try:
+            pixels = decode_raster(image) if isinstance(image, bytes) else as_rgb(image)
+        except ImageUnreadableError as error:
+            raise ImageUnreadableError(error.reason, index=index) from None
+        tensor, geometry = self.model.preprocessing.apply(pixels)
+        phash = perceptual_hash(pixels)
+        return _Prepared(tensor, geometry, phash, time.perf_counter() - started)
+
+    def _answers(self, prepared: Sequence[_Prepared]) -> list[Prediction]:
+        started = time.perf_counter()
+        scores, maps = self.scores([item.tensor for item in prepared])
+        share = (time.perf_counter() - started) / max(1, len(prepared))
+        return [
+            self._answer(item, scores[row], maps[row], 1000 * (item.seconds + share))
+            for row, item in enumerate(prepared)
+        ]
 
     def scores(
         self, tensors: Sequence[Float32Image]
@@ -189,10 +194,9 @@ class Predictor:
 
     def _answer(
         self,
+        item: _Prepared,
         scores: npt.NDArray[np.float64],
         maps: npt.NDArray[np.float16],
-        geometry: Geometry,
-        phash: int,
         duration_ms: float,
     ) -> Prediction:
         point = self.model.operating_point
@@ -203,10 +207,10 @@ class Predictor:
             probabilities=dict(zip(CLASSES, map(float, scores), strict=True)),
             operating_point=point,
             heatmap=maps,
-            heatmap_box=geometry.covered,
-            width=geometry.width,
-            height=geometry.height,
-            phash=phash,
+            heatmap_box=item.geometry.covered,
+            width=item.geometry.width,
+            height=item.geometry.height,
+            phash=item.phash,
             preprocessing=self._preprocessing_digest,
             engine=self.engine,
             model_version=self.model.version,
