@@ -12,20 +12,18 @@ with `ready` or `fault: <sentence>`.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from . import linux, paths
 from .backoff import Backoff
 from .errors import StartupError
+from .events import Signals
 from .postgres import Postgres
 from .server import READY, Server
 from .valkey import Valkey
@@ -55,18 +53,15 @@ class Keeper:
         self._server = server
         self._state = state
         self._child: subprocess.Popen[bytes] | None = None
-        self._asked_to_stop = False
         self._users = linux.open_lock(users_lock(state, server.kind))
-        self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake)
-        for number in (signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, self._on_signal)
         # A terminal's Ctrl-C is for the command that uses the server, not for the server.
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        self._signals = Signals([signal.SIGTERM, signal.SIGCHLD], [signal.SIGINT, signal.SIGHUP])
 
     def start(self) -> None:
-        """Make data where absent, start the server and wait until it is ready. Raises StartupError."""
+        """Make data where absent, start the server, wait until it is ready.
+
+        Raises StartupError.
+        """
         self._server.prepare()
         began = time.monotonic()
         while time.monotonic() - began < _READY_SECONDS:
@@ -76,11 +71,11 @@ class Keeper:
                 if time.monotonic() - began > _FIRST_TRIES_SECONDS or self._is_hopeless():
                     raise StartupError(self._server.explain())
                 self._child = None
-                self._rest(0.3)
+                self._signals.wait(0.3)
             elif self._server.probe() == READY:
                 return
             else:
-                self._rest(0.02)
+                self._signals.wait(0.02)
         raise StartupError(
             f"{self._server.kind} was not ready within {_READY_SECONDS:.0f} seconds."
         )
@@ -89,7 +84,9 @@ class Keeper:
         """Restart the server whenever it ends; return when nobody uses it any more."""
         backoff = Backoff()
         backoff.started()
-        while not self._asked_to_stop and not linux.try_lock(self._users, shared=False):
+        while not self._signals.count(signal.SIGTERM) and not linux.try_lock(
+            self._users, shared=False
+        ):
             if self._child is None and backoff.is_due():
                 self._child = self._server.start()
                 backoff.started()
@@ -97,7 +94,7 @@ class Keeper:
                 self._child = None
                 delay = backoff.ended()
                 _say(f"{self._server.explain()} Starting it again in {delay:.1f} s.")
-            self._rest(_LOOK_SECONDS)
+            self._signals.wait(_LOOK_SECONDS)
 
     def stop(self) -> None:
         """Stop the server in order; one that does not end in time is killed."""
@@ -116,16 +113,6 @@ class Keeper:
         text = self._server.explain()
         return not any(mark in text for mark in ("postmaster.pid", "shared memory", "in use"))
 
-    def _rest(self, seconds: float) -> None:
-        select.select([self._wake], [], [], seconds)
-        # Nothing to read: the time was up.
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake, 512)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:
-            self._asked_to_stop = True
-
 
 def _say(text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -142,7 +129,7 @@ def main(arguments: list[str]) -> int:
     with linux.locked(keeper_lock(state, kind)):
         try:
             durable = mode == "durable"
-            server: Server = (Postgres if kind == "postgres" else Valkey)(state, durable=durable)
+            server = _server(kind, state, durable=durable)
             keeper = Keeper(server, state)
             keeper.start()
         except StartupError as fault:
@@ -160,6 +147,12 @@ def main(arguments: list[str]) -> int:
             keeper.stop()
             _remove_run_folder(state)
     return 0
+
+
+def _server(kind: str, state: Path, *, durable: bool) -> Server:
+    return (
+        Postgres(state, durable=durable) if kind == "postgres" else Valkey(state, durable=durable)
+    )
 
 
 def _remove_run_folder(state: Path) -> None:

@@ -6,8 +6,8 @@ import ctypes
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -57,35 +57,63 @@ def enter_user_namespace(inside: int = 1000) -> None:
 
 def descendants(root: int) -> list[int]:
     """Return the ids of all living processes below `root`, parents before their children."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            parent = parent_of(int(entry.name))
-            if parent is not None:
-                children.setdefault(parent, []).append(int(entry.name))
+    below: dict[int, list[int]] = {}
+    for pid, parent, state in _processes():
+        if state not in "ZX":
+            below.setdefault(parent, []).append(pid)
     found: list[int] = []
-    waiting = list(children.get(root, []))
+    waiting = below.pop(root, [])
     while waiting:
         pid = waiting.pop(0)
         found.append(pid)
-        waiting.extend(children.get(pid, []))
+        waiting.extend(below.pop(pid, []))
     return found
 
 
-def parent_of(pid: int) -> int | None:
-    """Return the parent's id of a living process; None when it is gone or a zombie."""
+def children(root: int) -> list[int]:
+    """Return the ids of the children of a process, zombies included."""
+    return [pid for pid, parent, _ in _processes() if parent == root]
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Yield process id, parent's id and state letter of every process that can be seen."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            found = _stat(int(entry.name))
+            if found:
+                yield int(entry.name), *found
+
+
+def _stat(pid: int) -> tuple[int, str] | None:
     try:
         line = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return None
-    # The second field is the program's name in parentheses and may hold spaces.
+        return None  # It ended between listing and reading.
+    # The second field is the program's name in parentheses and may hold anything.
     state, parent = line.rpartition(b")")[2].split()[:2]
-    return None if state in (b"Z", b"X") else int(parent)
+    return int(parent), state.decode()
 
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process lives; a zombie does not."""
-    return parent_of(pid) is not None
+    found = _stat(pid)
+    return found is not None and found[1] not in "ZX"
+
+
+def kill_all(processes: Iterable[int]) -> None:
+    """Send SIGKILL to each; those that are gone already do not matter."""
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def reap_others(*known: int) -> None:
+    """Collect adopted children that have ended, leaving `known` ones to whoever started them."""
+    # Looked up one by one: waiting for "any child" would stop at a known one.
+    for pid in children(os.getpid()):
+        if pid not in known:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def try_lock(descriptor: int, *, shared: bool) -> bool:

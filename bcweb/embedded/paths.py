@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from .errors import StartupError
+from .errors import StartupError, disk_full, is_disk_full
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 """The checkout: the folder of manage.py."""
@@ -100,6 +100,8 @@ def make_state_dir(state: str | os.PathLike[str] | None = None) -> Path:
         probe.write_bytes(b"bcweb")
         probe.unlink()
     except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(folder) from error
         raise StartupError(
             f"The state folder {folder} cannot be written ({error.strerror}): make it writable "
             "for this user, or choose another with STATE=/path."
@@ -132,15 +134,19 @@ def make_run_folder(state: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
-def check_free_space(folder: Path) -> None:
-    """Raise StartupError when the disk of `folder` has less than BCWEB_MIN_FREE_MB (default 2048) free."""
+def check_free_space(folder: Path, *, share: float = 1.0) -> None:
+    """Raise StartupError when the disk of `folder` has too little room.
+
+    Less than `share` of BCWEB_MIN_FREE_MB (default 2048) free is too little.
+    """
     text = os.environ.get("BCWEB_MIN_FREE_MB", "2048")
     if not text.isdecimal():
         raise StartupError(f"BCWEB_MIN_FREE_MB is {text!r}: give a whole number of megabytes.")
     free = shutil.disk_usage(folder).free >> 20
-    if free < int(text):
+    wanted = round(int(text) * share)
+    if free < wanted:
         raise StartupError(
-            f"The disk of {folder} has {free} MB free and {text} MB are wanted: free some space, "
+            f"The disk of {folder} has {free} MB free and {wanted} MB are wanted: free some space, "
             "or choose another disk with STATE=/path."
         )
 

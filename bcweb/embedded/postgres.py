@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import linux, paths
-from .errors import StartupError
-from .server import DOWN, READY, STARTING, Kind, disk_full, last_line, open_log
+from .errors import StartupError, disk_full
+from .server import DOWN, READY, STARTING, Kind, last_line, open_log
 
 _NOBODY = 65534
 
@@ -44,7 +44,7 @@ class Postgres:
 
     kind: Kind = "postgres"
     # "Fast": open transactions are rolled back and the data is left clean.
-    stop_signal = signal.SIGINT
+    stop_signal: int = signal.SIGINT
 
     def __init__(self, state: Path, *, durable: bool = True) -> None:
         self.state = state

@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Literal, Protocol
 
-from .errors import StartupError
-
 Kind = Literal["postgres", "valkey"]
 
 STARTING = "starting"
@@ -61,8 +59,3 @@ def last_line(path: Path, *marks: str) -> str:
         if line.strip() and (not marks or any(mark in line for mark in marks)):
             return line.strip()
     return ""
-
-
-def disk_full(folder: Path) -> StartupError:
-    """Return the fault to raise when a write met a full disk."""
-    return StartupError(f"The disk of {folder} is full: free some space and start again.")

@@ -63,7 +63,10 @@ class Users:
             raise
 
     def ensure(self) -> None:
-        """Start the servers whose keeper has died; return when all are ready. Raises StartupError."""
+        """Start the servers whose keeper has died; return when all are ready.
+
+        Raises StartupError.
+        """
         with linux.locked(self.state / "locks" / "start"):
             started = {
                 kind: _start_keeper(self.state, kind, durable=self._durable)
@@ -76,13 +79,13 @@ class Users:
                 else:
                     _await_ready(self.state, kind)
 
-    def close(self) -> None:
-        """End the use, and wait until servers that nobody else uses have stopped."""
+    def close(self, patience: float = _GONE_SECONDS) -> None:
+        """End the use; wait (`patience` seconds at most) until servers nobody uses have stopped."""
         for descriptor in self._locks.values():
             os.close(descriptor)
         kinds = tuple(self._locks)
         self._locks.clear()
-        deadline = time.monotonic() + _GONE_SECONDS
+        deadline = time.monotonic() + patience
         for kind in kinds:
             _await_stop(self.state, kind, deadline)
         _keepers[:] = [keeper for keeper in _keepers if keeper.poll() is None]
@@ -200,14 +203,16 @@ def _await_ready(state: Path, kind: Kind) -> None:
 
 def _await_stop(state: Path, kind: Kind, deadline: float) -> None:
     """Wait until the keeper has gone; return at once when others still use the server."""
-    used_since: float | None = None
+    used_since: float | None = None  # since when others are seen to use it
     descriptor = linux.open_lock(users_lock(state, kind))
     try:
         while keeper_lives(state, kind) and time.monotonic() < deadline:
             # The keeper looks every 0.1 s. While it stops, it holds this lock and nobody else can.
-            if linux.try_lock(descriptor, shared=False):
+            if linux.try_lock(descriptor, shared=False) or not linux.try_lock(
+                descriptor, shared=True
+            ):
                 used_since = None
-            elif linux.try_lock(descriptor, shared=True):
+            else:
                 used_since = used_since or time.monotonic()
                 if time.monotonic() - used_since > 0.3:
                     return

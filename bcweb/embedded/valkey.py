@@ -9,15 +9,15 @@ import subprocess
 from pathlib import Path
 
 from . import linux, paths
-from .errors import StartupError
-from .server import DOWN, READY, STARTING, Kind, disk_full, last_line, open_log
+from .errors import StartupError, disk_full
+from .server import DOWN, READY, STARTING, Kind, last_line, open_log
 
 
 class Valkey:
     """The Valkey of one state folder. `durable=False` is for tests: nothing is written to disk."""
 
     kind: Kind = "valkey"
-    stop_signal = signal.SIGTERM
+    stop_signal: int = signal.SIGTERM
 
     def __init__(self, state: Path, *, durable: bool = True) -> None:
         self.state = state

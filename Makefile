@@ -1,0 +1,62 @@
+# make run    set up and run everything in the foreground (Ctrl-C stops it)
+# make test   all tests
+# make check  formatting, types, migrations, deployment settings
+# make lock   pin the packages of pyproject.toml anew (UPGRADE=1: to their newest versions)
+#
+# Only relative paths, so that a checkout may have spaces in its path.
+
+PORT ?= 8000
+HOST ?= 127.0.0.1
+STATE ?= ./var
+PYTHON ?= python3
+ARGS ?=
+
+python := .venv/bin/python
+# A value as one word for the shell, whatever is in it.
+quote = '$(subst ','\'',$(1))'
+
+.PHONY: help run test check lock install-run install-dev
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+# The supervisor takes the place of the shell: signals reach it, and its exit code is make's.
+run: install-run
+	@BCWEB_UNDER_MAKE=1 exec $(python) -m bcweb.embedded \
+		--host $(call quote,$(HOST)) --port $(call quote,$(PORT)) --state $(call quote,$(STATE))
+
+test: install-dev
+	@exec $(python) -m pytest $(ARGS)
+
+# Every part runs, so that one look shows all that is wrong. The deployment check sees what a
+# production server would have in its environment.
+check: install-dev
+	@code=0; \
+	$(python) -m ruff check . || code=1; \
+	$(python) -m ruff format --check . || code=1; \
+	$(python) -m mypy . || code=1; \
+	$(python) manage.py makemigrations --check --dry-run || code=1; \
+	env DEBUG=0 BCWEB_TLS=1 BCWEB_DEMO=0 ALLOWED_HOSTS=bcweb.example.org \
+		SECRET_KEY="$$($(python) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
+		DATABASE_URL=postgresql://bcweb@127.0.0.1/bcweb REDIS_URL=redis://127.0.0.1:6379/0 \
+		$(python) manage.py check --deploy --fail-level WARNING || code=1; \
+	if [ $$code = 0 ]; then echo "check: ok"; else echo "check: failed" >&2; fi; exit $$code
+
+# One resolution (dev.txt) for everything; the others are parts of it.
+uv_compile = $(python) -m uv pip compile --quiet --universal --generate-hashes --no-header \
+	--python-version 3.11 $(if $(UPGRADE),--upgrade) pyproject.toml
+
+lock: install-dev
+	$(uv_compile) --all-extras --output-file requirements/dev.txt
+	$(uv_compile) --constraint requirements/dev.txt --extra worker --extra embedded \
+		--output-file requirements/run.txt
+	$(uv_compile) --constraint requirements/dev.txt --output-file requirements/web.txt
+	$(uv_compile) --constraint requirements/dev.txt --extra worker \
+		--output-file requirements/worker.txt
+
+install-run:
+	@exec $(PYTHON) bcweb/embedded/install.py run
+
+install-dev:
+	@exec $(PYTHON) bcweb/embedded/install.py dev
