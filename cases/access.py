@@ -114,6 +114,13 @@ class Actor:
             return True
         return capability in self.capabilities
 
+    @property
+    def own_site(self) -> UUID:
+        """The site whose rows this actor may touch. ``PermissionDenied`` without one."""
+        if self.site_id is None:
+            raise PermissionDenied("Your account belongs to no site.")
+        return self.site_id
+
     def require(self, capability: Capability) -> None:
         """Raise ``PermissionDenied`` (403) unless the actor has ``capability``."""
         if not self.can(capability):

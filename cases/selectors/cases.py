@@ -15,7 +15,7 @@ def case_list(*, actor: Actor) -> QuerySet[Case]:
     """The cases of the actor's site, newest first. ``PermissionDenied`` without VIEW_CASES."""
     actor.require(Capability.VIEW_CASES)
     return (
-        Case.objects.filter(site_id=actor.site_id)
+        Case.objects.filter(site_id=actor.own_site)
         .select_related("patient", "site")
         .order_by("-created_at", "-id")
     )
@@ -46,7 +46,7 @@ def image_get(*, actor: Actor, image_id: UUID) -> Image:
     actor.require(Capability.VIEW_CASES)
     jobs = Job.objects.select_related("result", "model_version").order_by("-created_at", "-id")
     image = (
-        Image.objects.filter(pk=image_id, case__site_id=actor.site_id)
+        Image.objects.filter(pk=image_id, case__site_id=actor.own_site)
         .select_related("case__patient", "case__site", "finding")
         .prefetch_related(Prefetch("jobs", queryset=jobs))
         .first()
@@ -60,7 +60,7 @@ def image_list(*, actor: Actor) -> QuerySet[Image]:
     """The images of the actor's site, newest first."""
     actor.require(Capability.VIEW_CASES)
     return (
-        Image.objects.filter(case__site_id=actor.site_id)
+        Image.objects.filter(case__site_id=actor.own_site)
         .select_related("case__patient", "finding")
         .order_by("-created_at", "-id")
     )
@@ -70,7 +70,7 @@ def result_get(*, actor: Actor, result_id: UUID) -> Result:
     """One result with its image and case. ``NotFound`` where it is not of the actor's site."""
     actor.require(Capability.VIEW_CASES)
     result = (
-        Result.objects.filter(pk=result_id, image__case__site_id=actor.site_id)
+        Result.objects.filter(pk=result_id, image__case__site_id=actor.own_site)
         .select_related("image__case", "model_version", "job")
         .first()
     )
@@ -86,10 +86,10 @@ def submission_get(*, actor: Actor, submission_id: UUID) -> Submission:
     jobs = Job.objects.select_related("result", "model_version", "image").order_by(
         "created_at", "image__position", "id"
     )
-    submissions = Submission.objects.filter(pk=submission_id, site_id=actor.site_id)
+    submissions = Submission.objects.filter(pk=submission_id, site_id=actor.own_site)
     if not actor.can(Capability.VIEW_CASES):
         # A token that may only submit sees what it submitted itself.
-        submissions = submissions.filter(token_id=actor.token_id, user_id=actor.user_id)
+        submissions = submissions.filter(token_id=actor.token_id, user=actor.user_id)
     submission = (
         submissions.select_related("case")
         .prefetch_related("images", Prefetch("jobs", queryset=jobs))

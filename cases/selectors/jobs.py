@@ -19,7 +19,7 @@ def job_list(*, actor: Actor) -> QuerySet[Job]:
     """The jobs of the actor's site, newest first."""
     _require_view(actor)
     return (
-        Job.objects.filter(site_id=actor.site_id)
+        Job.objects.filter(site_id=actor.own_site)
         .select_related("result", "model_version", "image")
         .order_by("-created_at", "-id")
     )
@@ -30,10 +30,10 @@ def job_get(*, actor: Actor, job_id: UUID) -> Job:
 
     A token that may only submit sees the jobs of its own submissions.
     """
-    jobs = Job.objects.filter(pk=job_id, site_id=actor.site_id)
+    jobs = Job.objects.filter(pk=job_id, site_id=actor.own_site)
     if not (actor.can(Capability.VIEW_CASES) or actor.can(Capability.OPERATE)):
         actor.require(Capability.SUBMIT)
-        jobs = jobs.filter(submission__token_id=actor.token_id, submission__user_id=actor.user_id)
+        jobs = jobs.filter(submission__token_id=actor.token_id, submission__user=actor.user_id)
     job = jobs.select_related("result", "model_version", "image").first()
     if job is None:
         raise NotFound()

@@ -25,6 +25,11 @@ def model_get(*, actor: Actor, model_id: UUID) -> ModelVersion:
     return model
 
 
+def model_of(*, model_id: UUID) -> ModelVersion:
+    """The model a claimed job names, for the worker that runs it."""
+    return ModelVersion.objects.get(pk=model_id)
+
+
 def model_live_at(*, actor: Actor, at: datetime | None) -> ModelVersion:
     """The model that was ACTIVE at ``at`` (now where None). ``NotFound`` where none was."""
     actor.require(Capability.VIEW_MODELS)

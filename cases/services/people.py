@@ -239,3 +239,10 @@ def token_authenticate(secret: str) -> ApiToken | None:
     if token.last_used_at is None or now - token.last_used_at > TOKEN_USE_GRAIN:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
+
+
+@transaction.atomic
+def site_ensure(*, actor: Actor, name: str) -> Site:
+    """The first site, made where there is none yet."""
+    first = Site.objects.order_by("created_at", "id").first()
+    return first or site_create(actor=actor, code="main", name=name)

@@ -78,8 +78,6 @@ def submission_create(
     actor.require(Capability.SUBMIT)
     if override_reason and actor.kind is ActorKind.TOKEN:
         raise PermissionDenied("Only a person at the portal can keep the form over the header.")
-    if actor.site_id is None:
-        raise PermissionDenied("Your account belongs to no site, so it cannot submit.")
     if not uploads:
         raise FieldInvalid(errors={"file": ["Choose at least one file."]})
     owner = actor.token_id or actor.user_id
@@ -89,7 +87,7 @@ def submission_create(
         if earlier is not None:
             return earlier
     live_model()
-    site = Site.objects.get(pk=actor.site_id)
+    site = Site.objects.get(pk=actor.own_site)
     sorted_files = _inspect_all(uploads, fields.on_bad_file)
     identity = _identity(site, fields, sorted_files.good, override_reason)
     return _store(

@@ -1,0 +1,173 @@
+"""The engine from the worker's side: started, fed, watched, and killed when it must be.
+
+Limits are enforced from outside: wall time per batch and resident memory are watched while
+waiting, so a hang or a blow-up inside native code ends too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from worker import wire
+
+log = structlog.get_logger(__name__)
+
+# How often the wait looks at the clock and at the memory of the child.
+TICK_S = 0.2
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+CHILD_MODULE = "worker.engine_child"
+
+
+class EngineFaultError(Exception):
+    """The engine died, hung, grew too large, or could not load the model."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """``device``: auto, cpu or cuda[:n]; ``threads``: 0 for all; times in s, memory in MiB."""
+
+    device: str = "auto"
+    threads: int = 0
+    start_s: float = 120.0
+    batch_s: float = 60.0
+    memory_mb: int = 0
+
+
+class EngineProcess:
+    """One engine child. Not thread-safe: it belongs to the worker's main thread."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
+        self.engine = ""
+        self._child: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._loaded: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    def load(self, sha256: str, path: Path, on_wait: Callable[[], None]) -> None:
+        """Have the model with this hash ready; starts the child where there is none.
+
+        Raises ``EngineFaultError`` (`model_unavailable`, `engine_crashed`, `engine_timeout`).
+        """
+        if self._loaded == sha256 and self.pid is not None:
+            return
+        if self.pid is None:
+            self._start()
+        request = {"do": "load", "sha256": sha256, "path": str(path)}
+        reply, _ = self._ask(request, (), limit_s=self.options.start_s, on_wait=on_wait)
+        if "fault" in reply:
+            raise EngineFaultError(str(reply["fault"]), str(reply["detail"]))
+        self.engine = str(reply["engine"])
+        self._loaded = sha256
+
+    def predict(
+        self, sha256: str, pictures: Sequence[bytes], on_wait: Callable[[], None]
+    ) -> list[tuple[dict[str, Any], bytes | None]]:
+        """Answers and heatmaps in order. ``EngineFaultError`` where the batch killed the child."""
+        reply, heatmaps = self._ask(
+            {"do": "predict", "sha256": sha256},
+            pictures,
+            limit_s=self.options.batch_s,
+            on_wait=on_wait,
+        )
+        rest = iter(heatmaps)
+        return [(answer, None if "error" in answer else next(rest)) for answer in reply["answers"]]
+
+    def close(self) -> None:
+        """Kill the child; the next `load` starts another."""
+        if self._sock is not None:
+            self._sock.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        self._sock = self._child = self._loaded = None
+
+    def _start(self) -> None:
+        self.close()
+        ours, theirs = socket.socketpair()
+        options = {
+            "device": self.options.device,
+            "threads": self.options.threads,
+            "parent": os.getpid(),
+        }
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", CHILD_MODULE, str(theirs.fileno()), json.dumps(options)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=Path(__file__).resolve().parent.parent,
+            )
+        self._sock = ours
+        log.info("engine_started", engine_pid=self._child.pid)
+
+    def _ask(
+        self,
+        request: dict[str, Any],
+        blobs: Sequence[bytes],
+        *,
+        limit_s: float,
+        on_wait: Callable[[], None],
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        assert self._sock is not None
+        sock = self._sock
+        deadline = time.monotonic() + limit_s
+        try:
+            # The child may hang before it has read everything: sending has a deadline too.
+            sock.settimeout(limit_s)
+            wire.send(sock, request, blobs)
+            sock.settimeout(None)
+            return wire.receive(sock, lambda: self._watch(sock, deadline, on_wait))
+        except EngineFaultError:
+            self.close()
+            raise
+        except TimeoutError as error:
+            self.close()
+            raise EngineFaultError(
+                "engine_timeout", f"The engine took no work within {limit_s:g} s."
+            ) from error
+        except OSError as error:
+            code = self._child.wait() if self._child else None
+            self.close()
+            raise EngineFaultError(
+                "engine_crashed", f"The engine process ended while it worked (exit {code})."
+            ) from error
+
+    def _watch(self, sock: socket.socket, deadline: float, on_wait: Callable[[], None]) -> None:
+        """Wait for data, within the limits; keep the leases alive meanwhile."""
+        while not select.select([sock], [], [], TICK_S)[0]:
+            if time.monotonic() > deadline:
+                raise EngineFaultError("engine_timeout", "The engine took too long and was ended.")
+            used = self._resident_mb()
+            if self.options.memory_mb and used > self.options.memory_mb:
+                raise EngineFaultError(
+                    "engine_memory", f"The engine used {used} MiB of memory and was ended."
+                )
+            on_wait()
+
+    def _resident_mb(self) -> int:
+        try:
+            statm = Path(f"/proc/{self.pid}/statm").read_text()
+        except OSError:
+            return 0
+        return int(statm.split()[1]) * _PAGE // 1024**2

@@ -1,0 +1,108 @@
+"""The engine process: holds the network, decodes and answers batches, and may die of it.
+
+Started by `worker.engine` as `python -m worker.engine_child FD OPTIONS`. Imports torch, not
+Django. Whatever a picture does to the decoder or the network happens here, where the worker can
+kill it from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections import OrderedDict
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bcweb.embedded.linux import die_with_parent
+from worker import wire
+
+if TYPE_CHECKING:
+    from ml.inference import Prediction, Predictor
+
+# The live model, and the one before it while its last jobs finish.
+MAX_MODELS = 2
+
+
+class Engine:
+    """Loaded predictors by SHA-256 of their weights, the latest used last."""
+
+    def __init__(self, *, device: str, threads: int) -> None:
+        self.device = device
+        self.threads = threads or None
+        self.loaded: OrderedDict[str, Predictor] = OrderedDict()
+
+    def load(self, sha256: str, path: str) -> dict[str, Any]:
+        from ml.errors import ModelFileError
+        from ml.inference import Predictor
+
+        if sha256 not in self.loaded:
+            try:
+                predictor = Predictor(path, device=self.device, threads=self.threads)
+            except ModelFileError as error:
+                return {"fault": "model_unavailable", "detail": str(error)}
+            if predictor.model.sha256 != sha256:
+                return {"fault": "model_unavailable", "detail": "the model file is another one"}
+            predictor.warm_up()
+            self.loaded[sha256] = predictor
+            while len(self.loaded) > MAX_MODELS:
+                self.loaded.popitem(last=False)
+        self.loaded.move_to_end(sha256)
+        return {"engine": self.loaded[sha256].engine}
+
+    def predict(
+        self, sha256: str, pictures: list[bytes]
+    ) -> tuple[list[dict[str, Any]], list[bytes]]:
+        """Answers in order; each with an ``error`` or the index of its heatmap among the blobs."""
+        from ml.errors import ImageUnreadableError
+
+        answers: list[dict[str, Any]] = []
+        heatmaps: list[bytes] = []
+        for item in self.loaded[sha256].predict_each(pictures):
+            if isinstance(item, ImageUnreadableError):
+                answers.append({"error": "image_unreadable", "detail": item.reason})
+            else:
+                answers.append(_answer(item))
+                heatmaps.append(item.heatmap.tobytes())
+        return answers, heatmaps
+
+
+def _answer(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "outcome": prediction.outcome,
+        "reason": prediction.reason or "",
+        "label": prediction.label or "",
+        "scores": prediction.probabilities,
+        "operating_point": asdict(prediction.operating_point),
+        "heatmap_shape": list(prediction.heatmap.shape),
+        "heatmap_box": [float(edge) for edge in prediction.heatmap_box],
+        "phash": prediction.phash,
+        "engine": prediction.engine,
+        "preprocessing": prediction.preprocessing,
+        "duration_ms": prediction.duration_ms,
+    }
+
+
+def serve(sock: socket.socket, engine: Engine) -> None:
+    """Answer requests until the worker closes the socket."""
+    while True:
+        try:
+            request, blobs = wire.receive(sock)
+        except (wire.WireClosedError, OSError):
+            return
+        if request["do"] == "load":
+            wire.send(sock, engine.load(request["sha256"], request["path"]))
+        else:
+            answers, heatmaps = engine.predict(request["sha256"], blobs)
+            wire.send(sock, {"answers": answers}, heatmaps)
+
+
+def main() -> None:
+    descriptor, options = int(sys.argv[1]), json.loads(sys.argv[2])
+    die_with_parent(options["parent"])
+    sock = socket.socket(fileno=descriptor)
+    serve(sock, Engine(device=options["device"], threads=options["threads"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Model files on this machine, fetched from the service's storage by their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from cases.storage import read_bytes
+
+if TYPE_CHECKING:
+    from cases.models import ModelVersion
+
+
+def local_model(model: ModelVersion) -> Path:
+    """Path of the weights, their card beside them; fetched at first use.
+
+    A cached file of the wrong size is fetched again; the engine verifies the hash at load.
+    Raises ``OSError`` where the stored bytes are missing or are not those of ``model.sha256``.
+    """
+    folder = Path(settings.STATE_DIR) / "models"
+    weights = folder / f"{model.sha256}.safetensors"
+    if weights.exists() and weights.stat().st_size == model.size:
+        return weights
+    folder.mkdir(parents=True, exist_ok=True)
+    data = read_bytes(model.storage_name)
+    if hashlib.sha256(data).hexdigest() != model.sha256:
+        raise OSError(f"the stored bytes of model {model.version} are not those of its sha256")
+    _write(weights.with_suffix(".json"), json.dumps(model.card).encode())
+    _write(weights, data)
+    return weights
+
+
+def forget(model: ModelVersion) -> None:
+    """Drop the cached file, so that the next use fetches it again."""
+    (Path(settings.STATE_DIR) / "models" / f"{model.sha256}.safetensors").unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all: another worker on this machine may look at the same moment."""
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,89 @@
+"""What a worker or beat process sets up once: its pulse, and for inference its engine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import structlog
+from celery.signals import beat_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.worker import state as worker_state
+
+from cases.errors import Overloaded
+from cases.services.jobs import live_model
+from worker.engine import EngineFaultError
+from worker.pulse import Pulse
+from worker.runner import Runner
+
+log = structlog.get_logger(__name__)
+
+_runner: Runner | None = None
+_pulse: Pulse | None = None
+
+
+def stopping() -> bool:
+    """Whether this worker was told to end (`should_stop` becomes the exit code, which may be 0)."""
+    told = (worker_state.should_stop, worker_state.should_terminate)
+    return any(value is not None and value is not False for value in told)
+
+
+def runner() -> Runner:
+    """The runner of this process, made at first use."""
+    global _runner
+    if _runner is None:
+        name = f"inference@{socket.gethostname()}:{os.getpid()}"
+        _runner = Runner(name=name, should_stop=stopping)
+    return _runner
+
+
+def _start_pulse(kind: str, *, ready: bool) -> Pulse:
+    global _pulse
+    _pulse = Pulse(name=f"{kind}@{socket.gethostname()}:{os.getpid()}", kind=kind, ready=ready)
+    _pulse.start()
+    return _pulse
+
+
+@worker_ready.connect
+def announce_worker(sender: Any, **_: Any) -> None:
+    """A worker on the inference queue is ready once its engine has loaded the live model."""
+    queues = set(sender.app.amqp.queues.consume_from)
+    if "inference" not in queues:
+        _start_pulse("training", ready=True)
+        return
+    _start_pulse("inference", ready=False)
+    ensure_ready()
+
+
+def ensure_ready() -> None:
+    """Load the live model where this is an inference worker that could not do so before."""
+    pulse = _pulse
+    if pulse is None or pulse.kind != "inference" or pulse.ready:
+        return
+    try:
+        model = live_model()
+        engine = runner().warm_up(model)
+    except (Overloaded, EngineFaultError) as error:
+        # The worker stays: it serves as soon as a model that loads is live.
+        log.error("engine_not_ready", error=str(error))
+        return
+    pulse.mark(ready=True, engine=engine, model=model.version, sha256=model.sha256)
+    log.info("inference_ready", engine=engine, model=model.version)
+
+
+@beat_init.connect
+def announce_beat(**_: Any) -> None:
+    _start_pulse("beat", ready=True)
+
+
+@worker_shutting_down.connect
+def note_shutdown(sig: str, how: str, **_: Any) -> None:
+    log.info("worker_stopping", signal=sig, how=how)
+
+
+@worker_shutdown.connect
+def farewell(**_: Any) -> None:
+    if _pulse is not None:
+        _pulse.stop()
+    if _runner is not None:
+        _runner.engine.close()

@@ -1,0 +1,28 @@
+"""Envelopes: a message means "look". The work and its truth are in the rows."""
+
+from __future__ import annotations
+
+import structlog
+from celery import shared_task
+
+from cases.access import Actor, ActorKind
+from cases.services.jobs import jobs_sweep
+from worker import process
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(name="worker.tasks.run_inference")
+def run_inference(job_id: str) -> None:
+    """Take whatever waits for inference, this job first or not; done when nothing waits."""
+    taken = process.runner().drain()
+    log.debug("doorbell", job_id=job_id, taken=taken)
+
+
+@shared_task(name="worker.tasks.sweep")
+def sweep() -> None:
+    """Take back what dead workers held and ring for what nobody holds."""
+    process.ensure_ready()
+    counts = jobs_sweep(actor=Actor(kind=ActorKind.WORKER, label="sweeper"))
+    if any(counts.values()):
+        log.info("swept", **counts)
