@@ -69,9 +69,9 @@ class DicomFacts:
     """L, R, B, or "" when the header does not say or contradicts itself."""
     regions: tuple[dict[str, Any], ...] = ()
     """Sequence of Ultrasound Regions (PS3.3 C.8.5.5), one dict per region: x0, y0, x1, y1
-    (pixels, inclusive), spatial_format, data_type, units_x, units_y (words, "" when unknown),
-    delta_x, delta_y (as stated, per pixel, in those units), delta_x_mm, delta_y_mm (None unless
-    the unit is a length)."""
+    (pixels, inclusive), inside (whether it lies within the frame), spatial_format, data_type,
+    units_x, units_y (words, "" when unknown), delta_x, delta_y (as stated, per pixel, in those
+    units), delta_x_mm, delta_y_mm (None unless the unit is a length)."""
     spacing_mm: tuple[float, float] | None = None
     """(row, column) distance of pixel centres, only where the header states a calibration."""
     pixel_aspect_ratio: tuple[int, int] | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -28,7 +28,14 @@ from cases.intake.files import ReceivedFile, Spool, clean_name, receive, refuse
 __all__ = ["HashedUploadedFile", "HashingUploadHandler", "receive", "received"]
 
 
-class HashedUploadedFile(UploadedFile):
+# Generic for the type checker only.
+if TYPE_CHECKING:
+    AnyUpload = UploadedFile[Any]
+else:
+    AnyUpload = UploadedFile
+
+
+class HashedUploadedFile(AnyUpload):
     """An upload in a temporary file, with the hash of its bytes.
 
     `too_large` and `disk_full` tell that the bytes were counted but not kept; `received()` turns
@@ -72,11 +79,11 @@ class HashingUploadHandler(FileUploadHandler):
     def handle_raw_input(
         self,
         input_data: Any,
-        META: dict[str, Any],
+        META: dict[str, Any],  # noqa: N803 - Django's name
         content_length: int,
-        boundary: bytes,
+        boundary: Any,
         encoding: str | None = None,
-    ) -> tuple[QueryDict, MultiValueDict[str, UploadedFile]] | None:
+    ) -> tuple[QueryDict, MultiValueDict[str, AnyUpload]] | None:
         """Parse with a parser that keeps files with hostile names (Django drops some)."""
         if self._parsing:
             return None
@@ -90,12 +97,13 @@ class HashingUploadHandler(FileUploadHandler):
         self._spools.append(self._spool)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        assert self._spool is not None
-        self._spool.write(raw_data)
+        if self._spool is not None:
+            self._spool.write(raw_data)
 
     def file_complete(self, file_size: int) -> HashedUploadedFile:
         spool = self._spool
-        assert spool is not None
+        if spool is None:
+            raise RuntimeError("file_complete without new_file")
         self._spool = None
         spool.finish()
         return HashedUploadedFile(
@@ -122,7 +130,7 @@ class _KeepingParser(MultiPartParser):
         return clean_name(super().sanitize_file_name(file_name) or "file")
 
 
-def received(upload: UploadedFile) -> ReceivedFile:
+def received(upload: AnyUpload) -> ReceivedFile:
     """The `ReceivedFile` of an upload; the upload stays the owner of the temporary file.
 
     Raises `FileTooLarge` or `Overloaded` (no room on the disk) for bytes that were not kept.

@@ -1,0 +1,172 @@
+"""What a file is, by its content. The name and the declared type are never asked.
+
+`sniff` answers with one of the accepted formats or with the name of a known other one, so that
+the refusal can say what was sent. Runs in the decoder child.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cases.intake.codestream import JPEG_START
+
+HEAD_BYTES = 4096
+"""How much of the beginning of a file `sniff` wants to see."""
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "DICOM": "application/dicom"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """`accepted` is JPEG, PNG, DICOM or ""; `name` is what to call the file in a sentence."""
+
+    accepted: str
+    name: str
+    animated: bool = False
+
+
+# Beginnings of formats that people send by mistake. Order matters: the first match names it.
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"8BPS", "Photoshop"),
+    (b"%PDF-", "PDF"),
+    (b"%!PS", "PostScript"),
+    (b"{\\rtf", "RTF"),
+    (b"PK\x03\x04", "ZIP or Office"),
+    (b"PK\x05\x06", "ZIP"),
+    (b"Rar!\x1a\x07", "RAR"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"(\xb5/\xfd", "Zstandard"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office"),
+    (b"\x1aE\xdf\xa3", "Matroska or WebM video"),
+    (b"\x00\x00\x01\xba", "MPEG video"),
+    (b"\x00\x00\x01\xb3", "MPEG video"),
+    (b"OggS", "Ogg"),
+    (b"NRRD", "NRRD"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (b"\x93NUMPY", "NumPy"),
+    (b"\x7fELF", "program"),
+    (b"MZ", "program"),
+    (b"\x00\x00\x01\x00", "icon"),
+)
+_RIFF = {b"WEBP": "WebP", b"AVI ": "AVI video", b"WAVE": "WAV sound"}
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"hevx", b"msf1")
+_TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*\Z")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def sniff(head: bytes) -> Sniffed:
+    """Name the format of a file from its first `HEAD_BYTES` bytes. Never raises."""
+    if head[128:132] == b"DICM":
+        return Sniffed("DICOM", "DICOM")
+    if head.startswith(JPEG_START):
+        return Sniffed("JPEG", "JPEG")
+    if head.startswith(PNG_START):
+        return Sniffed("PNG", "PNG")
+    other = _container(head) or _magic(head) or _text(head)
+    if other is not None:
+        return other
+    if looks_like_bare_dicom(head):
+        return Sniffed("DICOM", "DICOM without preamble")
+    return Sniffed("", "")
+
+
+def looks_like_bare_dicom(head: bytes) -> bool:
+    """Whether `head` can only be a DICOM data set without preamble (PS3.10 section 7.1).
+
+    Certain enough: the first element is of group 0002 or 0008 in one of the three encodings, with
+    a plausible length. The reader then asks for a known SOP class.
+    """
+    if len(head) < 12:
+        return False
+    for order in ("little", "big"):
+        group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
+        if group not in (0x0002, 0x0008) or element > 0x0070:
+            continue
+        if re.match(rb"[A-Z]{2}", head[4:6]):
+            return head[4:6] in (b"UL", b"OB", b"CS", b"UI", b"SH", b"DA", b"TM", b"LO", b"PN")
+        if order == "little" and int.from_bytes(head[4:8], "little") <= 256:
+            return True
+    return False
+
+
+def _magic(head: bytes) -> Sniffed | None:
+    for start, name in _MAGIC:
+        if head.startswith(start):
+            return Sniffed("", name, animated=name == "GIF" and _gif_frames(head) > 1)
+    if head[344:348] in (b"n+1\x00", b"ni1\x00"):
+        return Sniffed("", "NIfTI")
+    if head[257:262] == b"ustar":
+        return Sniffed("", "tar")
+    return None
+
+
+def _container(head: bytes) -> Sniffed | None:
+    """RIFF and ISO base media files, which tell their kind at byte 8."""
+    if head.startswith(b"RIFF") and len(head) >= 12:
+        name = _RIFF.get(head[8:12], "RIFF")
+        animated = name == "WebP" and head[12:16] == b"VP8X" and bool(head[20] & 0x02)
+        return Sniffed("", name, animated)
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        if brand in _HEIF:
+            return Sniffed("", "HEIC", animated=brand in (b"hevc", b"hevx", b"msf1"))
+        if brand in (b"avif", b"avis"):
+            return Sniffed("", "AVIF", animated=brand == b"avis")
+        return Sniffed("", "MP4 or QuickTime video")
+    return None
+
+
+def _text(head: bytes) -> Sniffed | None:
+    """Names for text; None for anything with control characters."""
+    if head.startswith(_UTF16):
+        return Sniffed("", "text")
+    if not _TEXT.match(head):
+        return None
+    start = head.lstrip(b"\xef\xbb\xbf\t\n\r ")[:256].lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return Sniffed("", "HTML")
+    if b"<svg" in start:
+        return Sniffed("", "SVG")
+    if start.startswith(b"<?xml"):
+        return Sniffed("", "XML")
+    return Sniffed("", "text")
+
+
+def _gif_frames(data: bytes) -> int:
+    """Image descriptors of a GIF (89a specification, section 20) in what is seen of it."""
+    if len(data) < 13:
+        return 0
+    position = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+    frames = 0
+    while position + 10 <= len(data):
+        block = data[position]
+        if block == 0x2C:
+            frames += 1
+            flags = data[position + 9]
+            position += 10 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0) + 1
+        elif block == 0x21:
+            if data[position + 1] == 0xFF and data[position + 3 : position + 11] == b"NETSCAPE":
+                return 2  # the loop extension: an animation, however far its frames are
+            position += 2
+        else:
+            break
+        while position < len(data) and data[position]:
+            position += data[position] + 1
+        position += 1
+    return frames
