@@ -62,13 +62,13 @@ def shipped_model_install(
     SHA-256 is left as it is, so installing twice, or after a rollback, changes nothing. An
     ACTIVE model that came from training here stays ACTIVE, and the shipped one waits as a
     CANDIDATE. Returns (model, whether it is new). Raises ``ValueError`` where the card's
-    ``sha256`` is not that of the bytes.
+    ``weights.sha256`` is not that of the bytes.
     """
     if actor.kind is not ActorKind.SYSTEM:
         raise PermissionDenied("Only the service itself installs the model that ships.")
     actor.require(Capability.PROMOTE)
     digest = hashlib.sha256(weights).hexdigest()
-    if card.get("sha256") != digest:
+    if card.get("weights", {}).get("sha256") != digest:
         raise ValueError("the model file does not match its card (sha256)")
     known = ModelVersion.objects.filter(sha256=digest).first()
     if known is not None:

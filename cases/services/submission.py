@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from cases.errors import (
     StateConflict,
     UserFacingError,
 )
+from cases.intake.upload import HashedUploadedFile, received
 from cases.models import Case, Finding, Site, Submission
 from cases.services.audit import audit_record
 from cases.services.fields import SubmissionFields
@@ -44,6 +46,22 @@ class Upload:
 
     received: intake.ReceivedFile
     too_large: bool = False
+
+
+def upload_of(file: HashedUploadedFile) -> Upload:
+    """An HTTP upload (request.FILES) as this service takes it; the caller closes the file.
+
+    Raises ``Overloaded`` where the disk had no room for the bytes.
+    """
+    if file.too_large:
+        counted = intake.ReceivedFile(
+            name=file.display_name,
+            path=Path(file.temporary_file_path()),
+            size=file.size or 0,
+            sha256=file.sha256,
+        )
+        return Upload(counted, too_large=True)
+    return Upload(received(file))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""Fixtures of the whole suite. Services: tests/plugin.py; things to start from: factories.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from django.core.cache import cache
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+from tests.live import LiveService, start_live_service
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flush_may_empty_append_only_tables() -> Iterator[None]:
+    """Between transactional tests Django truncates all tables, which the audit trigger refuses.
+
+    Only the test run's superuser can step around it, for that one statement.
+    """
+    original = DatabaseOperations.execute_sql_flush
+
+    def execute_sql_flush(self: DatabaseOperations, sql_list: Sequence[str]) -> None:
+        steps = ["SET session_replication_role = replica", *sql_list]
+        original(self, [*steps, "SET session_replication_role = origin"])
+
+    DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+    yield
+    DatabaseOperations.execute_sql_flush = original  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def static_files_without_manifest(settings: object) -> None:
+    """Tests do not collect static files first."""
+    storages = dict(settings.STORAGES)  # type: ignore[attr-defined]
+    storages["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = storages  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def empty_cache() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images and DICOM files; skips where there is none."""
+    folder = Path(os.environ.get("BCWEB_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("no shared data folder (set BCWEB_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    """The whole service, started once by the supervisor as `make run` does: real processes."""
+    with start_live_service(tmp_path_factory.mktemp("live state")) as service:
+        yield service

@@ -1,0 +1,137 @@
+"""The whole service as `make run` starts it, for flow and browser tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+import redis
+
+from bcweb.embedded import paths
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_S = 120.0
+T = TypeVar("T")
+
+
+def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float = 60.0) -> T:
+    """Poll `probe` until it gives something; the only way to await what other processes do."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = probe()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class LiveService:
+    """A running service: its address, logins, database, Redis and processes."""
+
+    url: str
+    state: Path
+    process: subprocess.Popen[str]
+    demo: dict[str, Any]
+
+    def api(self, token: str | None = None) -> httpx.Client:
+        """A client of the REST API with the integration token."""
+        secret = token or self.demo["integration"]["token"]
+        return httpx.Client(
+            base_url=f"{self.url}/api/v1",
+            headers={"Authorization": f"Bearer {secret}"},
+            timeout=60,
+        )
+
+    def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        url = paths.database_url(self.state)
+        with psycopg.connect(url, autocommit=True) as connection:
+            cursor = connection.execute(query, params)
+            return cursor.fetchall() if cursor.description else []
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(paths.valkey_socket(self.state)))
+
+    def pid_of(self, kind: str) -> int:
+        """Process id of the live service of this kind (the newest pulse)."""
+        rows = self.sql(
+            "SELECT details->>'pid' FROM cases_serviceheartbeat WHERE kind = %s AND ready "
+            "ORDER BY started_at DESC LIMIT 1",
+            kind,
+        )
+        return int(rows[0][0])
+
+    def await_ready(self, *, not_pid: int | None = None) -> None:
+        """Wait until an inference worker (another than `not_pid`) is ready."""
+
+        def probe() -> bool:
+            rows = self.sql(
+                "SELECT 1 FROM cases_serviceheartbeat WHERE kind = 'inference' AND ready "
+                "AND (details->>'pid')::int <> %s AND seen_at > now() - interval '16 s'",
+                not_pid or 0,
+            )
+            return bool(rows)
+
+        wait_for("inference worker ready", probe, seconds=READY_S)
+
+
+@contextmanager
+def start_live_service(state: Path, **environment: str) -> Iterator[LiveService]:
+    """Run the supervisor on `state` until the end of the block; SIGTERM then, and it must obey."""
+    port = free_port()
+    env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
+    env |= {"BCWEB_DEMO": "1", "BCWEB_STATE": str(state), **environment}
+    env.pop("SECRET_KEY", None)
+    command = [sys.executable, "-m", "bcweb.embedded", "--port", str(port), "--state", str(state)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines: list[str] = []
+    ready = threading.Event()
+
+    def follow() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("bcweb is ready at"):
+                ready.set()
+        ready.set()
+
+    reader = threading.Thread(target=follow, daemon=True)
+    reader.start()
+    try:
+        ready.wait(READY_S)
+        if process.poll() is not None or not any("bcweb is ready at" in s for s in lines):
+            raise AssertionError("the service did not come up:\n" + "".join(lines))
+        demo = json.loads((state / "demo.json").read_text())
+        yield LiveService(url=f"http://127.0.0.1:{port}", state=state, process=process, demo=demo)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        finally:
+            if process.poll() is None:
+                process.kill()
+        reader.join(timeout=5)
