@@ -13,6 +13,7 @@ with `ready` or `fault: <sentence>`.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -123,29 +124,26 @@ def main(arguments: list[str]) -> int:
     """Run the keeper; the exit code is 0 after an orderly stop, 1 when it could not start."""
     kind, folder, ready, mode = arguments
     state = Path(folder)
-    answer = os.fdopen(int(ready), "w", encoding="utf-8")
-    keeper: Keeper | None = None
-    # One keeper at a time: a predecessor may still be stopping.
-    with linux.locked(keeper_lock(state, kind)):
+    # One keeper at a time: a predecessor may still be stopping. Never closed here: the kernel
+    # lets go of it when this process is really gone.
+    fcntl.flock(linux.open_lock(keeper_lock(state, kind)), fcntl.LOCK_EX)
+    with os.fdopen(int(ready), "w", encoding="utf-8") as answer:
+        keeper: Keeper | None = None
         try:
-            durable = mode == "durable"
-            server = _server(kind, state, durable=durable)
-            keeper = Keeper(server, state)
+            keeper = Keeper(_server(kind, state, durable=mode == "durable"), state)
             keeper.start()
-        except StartupError as fault:
+        except StartupError as error:
             if keeper is not None:
                 keeper.stop()
-            _say(str(fault))
-            answer.write(f"fault: {fault}")
-            answer.close()
+            _say(str(error))
+            answer.write(f"fault: {error}")
             return 1
         answer.write("ready")
-        answer.close()
-        try:
-            keeper.keep()
-        finally:
-            keeper.stop()
-            _remove_run_folder(state)
+    try:
+        keeper.keep()
+    finally:
+        keeper.stop()
+        _remove_run_folder(state)
     return 0
 
 

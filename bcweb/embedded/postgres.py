@@ -78,6 +78,7 @@ class Postgres:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the server; it may still be recovering when this returns."""
         paths.make_run_folder(self.state)
+        self._clear_socket()
         settings = _SETTINGS | (_DURABLE if self.durable else _VOLATILE)
         command = [*self._identity.prefix, str(self._bin / "postgres"), "-D", str(self.data)]
         command += ["-k", str(paths.run_folder(self.state))]
@@ -156,6 +157,16 @@ class Postgres:
                 f"version {have or 'unknown'}: set BCWEB_POSTGRES_BIN to the bin folder of "
                 f"Postgres {made_by}, or dump and restore."
             )
+
+    def _clear_socket(self) -> None:
+        """Remove a dead server's socket and its lock, which may belong to another identity.
+
+        Two servers on one data folder are kept apart by postmaster.pid, not by these.
+        """
+        path = paths.postgres_socket(self.state)
+        if probe(path) == DOWN:
+            for left in (path, path.with_name(f"{path.name}.lock")):
+                left.unlink(missing_ok=True)
 
     def _own(self, folder: Path) -> None:
         """As root, hand the data to the user Postgres will run as (see `_identity`)."""

@@ -73,11 +73,13 @@ class Users:
                 for kind in self.kinds
                 if not keeper_lives(self.state, kind)
             }
+            # All are heard before the first failure counts: none is still starting afterwards.
+            failures = [_await_keeper(self.state, kind, *pair) for kind, pair in started.items()]
+            for failure in failures:
+                if failure:
+                    raise StartupError(failure)
             for kind in self.kinds:
-                if kind in started:
-                    _await_keeper(self.state, kind, started[kind])
-                else:
-                    _await_ready(self.state, kind)
+                _await_ready(self.state, kind)
 
     def close(self, patience: float = _GONE_SECONDS) -> None:
         """End the use; wait (`patience` seconds at most) until servers nobody uses have stopped."""
@@ -178,16 +180,17 @@ def _start_keeper(state: Path, kind: Kind, *, durable: bool) -> tuple[subprocess
     return keeper, reading
 
 
-def _await_keeper(state: Path, kind: Kind, started: tuple[subprocess.Popen[bytes], int]) -> None:
-    keeper, reading = started
+def _await_keeper(
+    state: Path, kind: Kind, keeper: subprocess.Popen[bytes], reading: int
+) -> str | None:
+    """Wait for a keeper's answer; return None when its server is ready, else why it is not."""
     with os.fdopen(reading, encoding="utf-8") as pipe:
         answer = pipe.read()
     if answer == "ready":
-        return
+        return None
     keeper.wait()
-    sentence = answer.removeprefix("fault: ")
     log = state / "log" / "keeper.log"
-    raise StartupError(sentence or f"The embedded {kind} could not be started (log: {log}).")
+    return answer.removeprefix("fault: ") or f"The embedded {kind} did not start (log: {log})."
 
 
 def _await_ready(state: Path, kind: Kind) -> None:
