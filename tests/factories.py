@@ -13,8 +13,8 @@ from cases import intake
 from cases.access import SYSTEM, Actor, Role, Scope
 from cases.models import ApiToken, Case, Job, ModelVersion, Result, Site, Submission, User
 from cases.services.fields import submission_fields_parse
-from cases.services.jobs import inference_jobs_claim
 from cases.services.learning import shipped_model_install
+from cases.services.leases import inference_jobs_claim
 from cases.services.limits import limits
 from cases.services.people import actor_for_user, site_create, token_create, user_create
 from cases.services.results import Answer, result_store

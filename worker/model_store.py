@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from cases.storage import read_bytes
+from ml import registry
 
 if TYPE_CHECKING:
     from cases.models import ModelVersion
@@ -31,25 +29,11 @@ def local_model(model: ModelVersion) -> Path:
     data = read_bytes(model.storage_name)
     if hashlib.sha256(data).hexdigest() != model.sha256:
         raise OSError(f"the stored bytes of model {model.version} are not those of its sha256")
-    _write(weights.with_suffix(".json"), json.dumps(model.card).encode())
-    _write(weights, data)
+    registry.write_card(weights, model.card)
+    registry.write_atomic(weights, data)
     return weights
 
 
 def forget(model: ModelVersion) -> None:
     """Drop the cached file, so that the next use fetches it again."""
     (Path(settings.STATE_DIR) / "models" / f"{model.sha256}.safetensors").unlink(missing_ok=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: another worker on this machine may look at the same moment."""
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise

@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
 from cases.selectors.learning import model_of
-from cases.services.jobs import (
+from cases.services.leases import (
     Claim,
     inference_jobs_claim,
     job_fail,

@@ -6,7 +6,7 @@ import structlog
 from celery import shared_task
 
 from cases.access import Actor, ActorKind
-from cases.services.jobs import jobs_sweep
+from cases.services.leases import jobs_sweep
 from worker import process
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from django.db import transaction
 from cases.access import Actor
 from cases.models import Image, Result, ResultRead
 from cases.services.audit import audit_record
-from cases.services.jobs import job_fence_to_succeeded
+from cases.services.leases import job_fence_to_succeeded
 from cases.vocabulary import Outcome
 
 

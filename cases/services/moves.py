@@ -1,0 +1,80 @@
+"""The one function that changes the state of a job, and what every move leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from cases.access import Actor
+from cases.models import Job, JobEvent
+from cases.services.audit import audit_record
+from cases.states import JOB, JobState
+
+
+def jobs_move(
+    job_ids: Iterable[UUID],
+    *,
+    to: JobState,
+    sources: frozenset[JobState],
+    actor: Actor,
+    reason: str = "",
+    fence: int | None = None,
+    **changes: Any,
+) -> list[Job]:
+    """Move those of ``job_ids`` that are in ``sources`` (and at attempt ``fence``) to ``to``.
+
+    A conditional UPDATE: whoever comes second moves nothing. Writes a `JobEvent` per moved job
+    in the same transaction. Returns the moved jobs as they are now. Raises ``ValueError`` for a
+    move the lifecycle does not know.
+    """
+    for source in sources:
+        if not JOB.allows(source, to):
+            raise ValueError(f"job: {source} -> {to} is not a legal move")
+    with transaction.atomic():
+        rows = Job.objects.select_for_update().filter(pk__in=list(job_ids), state__in=sources)
+        if fence is not None:
+            rows = rows.filter(attempt=fence)
+        before = {row.pk: row.state for row in rows.order_by("pk")}
+        if not before:
+            return []
+        changes["lease_expires_at"] = changes.get("lease_expires_at")
+        if to in JOB.final:
+            changes["finished_at"] = Now()
+        Job.objects.filter(pk__in=before).update(state=to, **changes)
+        moved = list(Job.objects.filter(pk__in=before))
+        jobs_record(moved, before, actor=actor, reason=reason)
+        return moved
+
+
+def jobs_record(
+    moved: Sequence[Job], before: dict[UUID, str], *, actor: Actor, reason: str
+) -> None:
+    JobEvent.objects.bulk_create(
+        JobEvent(
+            job=job,
+            from_state=before.get(job.pk, ""),
+            to_state=job.state,
+            attempt=job.attempt,
+            actor=actor.label,
+            reason=reason[:500],
+            request_id=actor.request_id or job.request_id,
+        )
+        for job in moved
+    )
+
+
+def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:
+    audit_record(
+        actor=actor,
+        action=action,
+        object_type="job",
+        object_id=job.pk,
+        site_id=job.site_id,
+        case_id=job.image.case_id if job.image else None,
+        changed_fields=["state"],
+        detail=detail,
+    )
