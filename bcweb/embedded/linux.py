@@ -37,7 +37,7 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def enter_user_namespace(inside: int = 1000) -> None:
+def enter_user_namespace(inside: int) -> None:
     """Move this (single-threaded) process into a user namespace where it is user `inside`.
 
     Outside nothing changes: files belong to the same owner as before. This is how root runs

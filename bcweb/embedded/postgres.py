@@ -7,7 +7,9 @@ connections over it are trusted.
 
 from __future__ import annotations
 
+import functools
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -145,7 +147,7 @@ class Postgres:
         if done.returncode:
             if last_line(self.log, "No space left on device"):
                 raise disk_full(self.state)
-            line = last_line(self.log, "error:", "FATAL:", "PANIC:")
+            line = last_line(self.log, "error:", "FATAL:", "PANIC:", f"{program}:")
             raise StartupError(f"{program} failed: {line} (log: {self.log}).")
 
     def _check_version(self) -> None:
@@ -189,17 +191,21 @@ class _Identity:
 def _identity() -> _Identity:
     """Choose how to run Postgres.
 
-    An ordinary user runs it as themselves. Root, whom Postgres refuses, runs it in a user
-    namespace, which works with data under a 0700 home; where namespaces are blocked (Docker's
-    default, hardened kernels), as `nobody` with leave to enter root's folders, where even that is
-    not granted, as plain `nobody`. Env BCWEB_POSTGRES_AS=namespace|nobody insists on one of them.
+    An ordinary user runs it as themselves. Root, whom Postgres refuses, and a user without an
+    entry in the password file (a container's `--user 4711`), whom initdb refuses, run it in a user
+    namespace, as somebody who has an entry; that works with data under a 0700 home. Where
+    namespaces are blocked (Docker's default, hardened kernels), root runs it as `nobody` with
+    leave to enter root's folders, where even that is not granted, as plain `nobody`. Env
+    BCWEB_POSTGRES_AS=namespace|nobody insists on one of them.
     """
-    if os.geteuid() != 0:
-        return _Identity(os.geteuid(), [], [])
+    user = os.geteuid()
+    if user != 0 and _is_known(user):
+        return _Identity(user, [], [])
     wanted = os.environ.get("BCWEB_POSTGRES_AS", "")
-    if wanted != "nobody" and _works([], [linux.enter_user_namespace]):
-        return _Identity(0, [], [linux.enter_user_namespace])
-    if wanted != "namespace" and shutil.which("setpriv"):
+    enter = functools.partial(linux.enter_user_namespace, _somebody())
+    if wanted != "nobody" and _works([], [enter]):
+        return _Identity(user, [], [enter])
+    if user == 0 and wanted != "namespace" and shutil.which("setpriv"):
         plain = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
         # The kernel forgets PDEATHSIG when the user changes: setpriv sets it again after that.
         plain.append("--pdeathsig=KILL")
@@ -207,9 +213,24 @@ def _identity() -> _Identity:
             if _works([*plain, *extra], []):
                 return _Identity(_NOBODY, [*plain, *extra], [])
     raise StartupError(
-        "Postgres refuses to run as root, and this machine allows neither user namespaces "
+        f"Postgres refuses to run as user {user}, and this machine allows neither user namespaces "
         "(unshare) nor setpriv: run as an ordinary user, or set DATABASE_URL."
     )
+
+
+def _is_known(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _somebody() -> int:
+    """Return the id of a user who is not root and has an entry in the password file."""
+    if _is_known(_NOBODY):
+        return _NOBODY
+    return next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0), _NOBODY)
 
 
 def _works(prefix: list[str], steps: list[Callable[[], None]]) -> bool:

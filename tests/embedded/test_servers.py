@@ -106,7 +106,7 @@ def test_killed_keeper_takes_its_server_along_and_can_be_replaced(state: Path) -
     try:
         add_row(state)
         server = process_of_service(state, "postgres")
-        (keeper,) = services.keeper_ids()
+        keeper = keeper_of(server)
         os.kill(keeper, signal.SIGKILL)
         wait_until(lambda: not linux.is_alive(server))
         assert not services.keeper_lives(state, "postgres")
@@ -242,7 +242,7 @@ def test_postgres_of_the_system_serves_as_well(
 def test_ordinary_user_runs_the_servers(
     state: Path, start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As uid 4711, with programs that this user may read."""
+    """As uid 4711 (without an entry in the password file), with programs it may read."""
     program = """
 import os, sys
 os.setgroups([]); os.setresgid(4711, 4711, 4711); os.setresuid(4711, 4711, 4711)
@@ -251,8 +251,9 @@ with ephemeral(sys.argv[1]) as (url, queue):
     print(url, queue, flush=True)
 """
     python = next((path for path in (sys.executable, "/usr/bin/python3") if _is_open(path)), None)
-    if python is None or not _is_open(str(paths.postgres_bin() / "postgres")):
-        pytest.skip("Python or the Postgres wheel is below a folder closed to other users")
+    programs = (paths.postgres_bin() / "postgres", paths.valkey_server())
+    if python is None or not all(_is_open(str(program)) for program in programs):
+        pytest.skip("Python or a server program is closed to other users here")
     monkeypatch.setenv("PYTHONPATH", str(Path(psycopg.__file__).parents[1]))
     home = Path("/tmp") / f"bcweb test {os.getpid()}"
     home.mkdir(mode=0o700)
@@ -274,10 +275,13 @@ def _is_open(program: str) -> bool:
     )
 
 
+def keeper_of(server: int) -> int:
+    return next(pid for pid in services.keeper_ids() if server in linux.children(pid))
+
+
 def killed_with_parent(pid: int) -> None:
     """Check that the kernel was asked to kill the process when its parent dies."""
-    keeper = next(p for p in services.keeper_ids() if pid in linux.children(p))
-    os.kill(keeper, signal.SIGKILL)
+    os.kill(keeper_of(pid), signal.SIGKILL)
     wait_until(lambda: not linux.is_alive(pid))
 
 
