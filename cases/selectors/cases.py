@@ -9,6 +9,7 @@ from django.db.models import Prefetch, QuerySet
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Case, Finding, Image, Job, Result, Submission
+from cases.selectors.jobs import with_results
 
 
 def case_list(*, actor: Actor) -> QuerySet[Case]:
@@ -23,7 +24,7 @@ def case_list(*, actor: Actor) -> QuerySet[Case]:
 
 def with_answers(cases: QuerySet[Case]) -> QuerySet[Case]:
     """``cases`` with images, jobs and results loaded, in a constant number of queries."""
-    jobs = Job.objects.select_related("result", "model_version").order_by("-created_at", "-id")
+    jobs = with_results(Job.objects.all()).order_by("-created_at", "-id")
     images = Image.objects.prefetch_related(Prefetch("jobs", queryset=jobs)).order_by(
         "created_at", "position", "id"
     )
@@ -44,7 +45,7 @@ def case_get(*, actor: Actor, case_id: UUID) -> Case:
 def image_get(*, actor: Actor, image_id: UUID) -> Image:
     """One image with its case and jobs. ``NotFound`` where it is not of the actor's site."""
     actor.require(Capability.VIEW_CASES)
-    jobs = Job.objects.select_related("result", "model_version").order_by("-created_at", "-id")
+    jobs = with_results(Job.objects.all()).order_by("-created_at", "-id")
     image = (
         Image.objects.filter(pk=image_id, case__site_id=actor.own_site)
         .select_related("case__patient", "case__site", "finding")
@@ -72,6 +73,7 @@ def result_get(*, actor: Actor, result_id: UUID) -> Result:
     result = (
         Result.objects.filter(pk=result_id, image__case__site_id=actor.own_site)
         .select_related("image__case", "model_version", "job")
+        .defer("model_version__card")
         .first()
     )
     if result is None:
@@ -83,7 +85,7 @@ def submission_get(*, actor: Actor, submission_id: UUID) -> Submission:
     """One submission with images and jobs, for its submitter or a viewer of the site's cases."""
     if not actor.can(Capability.VIEW_CASES):
         actor.require(Capability.SUBMIT)
-    jobs = Job.objects.select_related("result", "model_version", "image").order_by(
+    jobs = with_results(Job.objects.select_related("image")).order_by(
         "created_at", "image__position", "id"
     )
     submissions = Submission.objects.filter(pk=submission_id, site_id=actor.own_site)

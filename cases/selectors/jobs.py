@@ -15,14 +15,16 @@ from cases.states import JobState
 MAX_POSITION = 1000
 
 
+def with_results(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """``jobs`` with their results and the models that gave them, without the models' long cards."""
+    return jobs.select_related("result__model_version").defer("result__model_version__card")
+
+
 def job_list(*, actor: Actor) -> QuerySet[Job]:
     """The jobs of the actor's site, newest first."""
     _require_view(actor)
-    return (
-        Job.objects.filter(site_id=actor.own_site)
-        .select_related("result", "model_version", "image")
-        .order_by("-created_at", "-id")
-    )
+    jobs = Job.objects.filter(site_id=actor.own_site).select_related("image")
+    return with_results(jobs).order_by("-created_at", "-id")
 
 
 def job_get(*, actor: Actor, job_id: UUID) -> Job:
@@ -34,7 +36,7 @@ def job_get(*, actor: Actor, job_id: UUID) -> Job:
     if not (actor.can(Capability.VIEW_CASES) or actor.can(Capability.OPERATE)):
         actor.require(Capability.SUBMIT)
         jobs = jobs.filter(submission__token_id=actor.token_id, submission__user=actor.user_id)
-    job = jobs.select_related("result", "model_version", "image").first()
+    job = with_results(jobs.select_related("image")).first()
     if job is None:
         raise NotFound()
     return job
