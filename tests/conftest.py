@@ -33,8 +33,9 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def static_files_without_manifest(settings: object) -> None:
-    """Tests do not collect static files first."""
+def settings_for_tests(settings: object) -> None:
+    """Tests do not collect static files first, and their passwords need no slow hash."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # type: ignore[attr-defined]
     storages = dict(settings.STORAGES)  # type: ignore[attr-defined]
     storages["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = storages  # type: ignore[attr-defined]

@@ -1,0 +1,77 @@
+"""The audit trail: written with its actor, and changed by nobody, says the database."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from cases.access import Actor, ActorKind
+from cases.models import AuditEvent, JobEvent
+from cases.services.audit import audit_record
+from tests.factories import PASSWORD, make_user, submit
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_event_without_an_actor_is_refused() -> None:
+    with pytest.raises(ValueError, match="actor"):
+        audit_record(actor=Actor(kind=ActorKind.USER, label=""), action="x.done", object_type="x")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cases_auditevent SET action = 'x'",
+        "DELETE FROM cases_auditevent",
+        "TRUNCATE cases_auditevent",
+        "TRUNCATE cases_auditevent, cases_jobevent CASCADE",
+        "UPDATE cases_jobevent SET to_state = 'x'",
+        "DELETE FROM cases_jobevent",
+        "DELETE FROM cases_modelevent",
+    ],
+)
+def test_the_database_refuses_to_change_or_remove_what_was_written(statement: str) -> None:
+    submit()
+    # Pending foreign-key checks of this test's own transaction would refuse a TRUNCATE first.
+    connection.check_constraints()
+    count = (AuditEvent.objects.count(), JobEvent.objects.count())
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        connection.cursor().execute(statement)
+    assert (AuditEvent.objects.count(), JobEvent.objects.count()) == count
+
+
+def test_pgtrigger_style_switches_do_not_help() -> None:
+    submit()
+    with (
+        pytest.raises(DatabaseError, match="append-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT set_config('pgtrigger.ignore', '{cases_auditevent}', true)")
+        cursor.execute("DELETE FROM cases_auditevent")
+
+
+def test_a_change_that_fails_leaves_no_event() -> None:
+    before = AuditEvent.objects.count()
+    with pytest.raises(RuntimeError), transaction.atomic():
+        audit_record(
+            actor=Actor(kind=ActorKind.SYSTEM, label="system"), action="x.done", object_type="x"
+        )
+        raise RuntimeError
+    assert AuditEvent.objects.count() == before
+
+
+def test_sign_in_and_failed_sign_in_are_told_without_what_was_typed(client) -> None:
+    user = make_user(roles=["radiologist"])
+    client.login(username=user.username, password=PASSWORD)
+    client.login(username=user.username, password="wrong-secret")
+    client.login(username="my-password-by-mistake", password="x")
+    events = list(AuditEvent.objects.filter(action__startswith="user.sign").order_by("id"))
+    assert [(e.action, e.object_id) for e in events] == [
+        ("user.signed_in", str(user.pk)),
+        ("user.sign_in_failed", str(user.pk)),
+        ("user.sign_in_failed", ""),
+    ]
+    trail = " ".join(str(vars(event)) for event in events)
+    assert "wrong-secret" not in trail
+    assert "mistake" not in trail
