@@ -1,4 +1,4 @@
-"""Bearer tokens for systems, the portal's session for people."""
+"""Bearer tokens for systems, the portal's session for people; the actor of a request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from cases.access import Actor
 from cases.models import ApiToken, User
-from cases.services.people import token_authenticate
+from cases.services.people import actor_for_token, actor_for_user, token_authenticate
 
 
 class BearerTokenAuthentication(BaseAuthentication):
@@ -36,3 +37,17 @@ class PortalSessionAuthentication(SessionAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         signed_in: tuple[Any, None] | None = super().authenticate(request)
         return signed_in
+
+
+def actor_of(request: Request) -> Actor | None:
+    """The actor of ``request``, made once; None for an anonymous one."""
+    known: Actor | None = getattr(request, "_bcweb_actor", None)
+    if known is not None:
+        return known
+    request_id = str(getattr(request, "request_id", ""))
+    if isinstance(request.auth, ApiToken):
+        known = actor_for_token(request.auth, request_id=request_id)
+    elif isinstance(request.user, User):
+        known = actor_for_user(request.user, request_id=request_id)
+    request._bcweb_actor = known  # type: ignore[attr-defined]
+    return known

@@ -1,1 +1,49 @@
-urlpatterns: list = []
+"""The addresses of the contract, under `/api/v1/`."""
+
+from django.urls import path, re_path
+
+from cases.api.views.audit import AuditListApi
+from cases.api.views.cases import CaseDetailApi, CaseListApi
+from cases.api.views.images import ImageDetailApi, ImageFileApi, ImagePreviewApi
+from cases.api.views.jobs import (
+    JobCancelApi,
+    JobDetailApi,
+    JobListApi,
+    JobRerunApi,
+    TrainingRunListApi,
+)
+from cases.api.views.learning import ModelDetailApi, ModelListApi, ModelLiveApi
+from cases.api.views.meta import DocsApi, ErrorTypeApi, SchemaApi, UnknownApi
+from cases.api.views.results import ResultDetailApi, ResultHeatmapApi
+from cases.api.views.submissions import SubmissionDetailApi, SubmissionListApi
+
+app_name = "api"
+
+urlpatterns = [
+    path("submissions/", SubmissionListApi.as_view(), name="submission-list"),
+    path(
+        "submissions/<uuid:submission_id>/",
+        SubmissionDetailApi.as_view(),
+        name="submission-detail",
+    ),
+    path("jobs/", JobListApi.as_view(), name="job-list"),
+    path("jobs/<uuid:job_id>/", JobDetailApi.as_view(), name="job-detail"),
+    path("jobs/<uuid:job_id>/cancel/", JobCancelApi.as_view(), name="job-cancel"),
+    path("jobs/<uuid:job_id>/rerun/", JobRerunApi.as_view(), name="job-rerun"),
+    path("cases/", CaseListApi.as_view(), name="case-list"),
+    path("cases/<uuid:case_id>/", CaseDetailApi.as_view(), name="case-detail"),
+    path("images/<uuid:image_id>/", ImageDetailApi.as_view(), name="image-detail"),
+    path("images/<uuid:image_id>/file/", ImageFileApi.as_view(), name="image-file"),
+    path("images/<uuid:image_id>/preview/", ImagePreviewApi.as_view(), name="image-preview"),
+    path("results/<uuid:result_id>/", ResultDetailApi.as_view(), name="result-detail"),
+    path("results/<uuid:result_id>/heatmap/", ResultHeatmapApi.as_view(), name="result-heatmap"),
+    path("models/", ModelListApi.as_view(), name="model-list"),
+    path("models/live/", ModelLiveApi.as_view(), name="model-live"),
+    path("models/<uuid:model_id>/", ModelDetailApi.as_view(), name="model-detail"),
+    path("training-runs/", TrainingRunListApi.as_view(), name="training-run-list"),
+    path("audit/", AuditListApi.as_view(), name="audit-list"),
+    path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),
+    path("schema/", SchemaApi.as_view(), name="schema"),
+    path("docs/", DocsApi.as_view(), name="docs"),
+    re_path(r"", UnknownApi.as_view(), name="unknown"),
+]

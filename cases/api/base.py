@@ -1,0 +1,104 @@
+"""What all views share: the actor, checked query parameters, pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer, Serializer
+from rest_framework.views import APIView
+
+from cases.access import Actor
+from cases.api.authentication import actor_of
+from cases.api.links import link
+from cases.api.pagination import CreatedCursorPagination, KeysetPagination
+from cases.api.permissions import Capabilities
+from cases.api.serializers.queries import ListQuerySerializer
+from cases.errors import NotAuthenticated
+
+
+class ApiView(APIView):
+    """A view that says in ``required`` which capabilities each of its methods asks for."""
+
+    required: ClassVar[dict[str, Capabilities]] = {}
+    # OPTIONS would describe forms, which this API has none of; the schema describes it.
+    metadata_class = None
+
+    @property
+    def actor(self) -> Actor:
+        actor = actor_of(self.request)
+        if actor is None:
+            raise NotAuthenticated()
+        return actor
+
+    def link(self, name: str, *args: UUID | str) -> str:
+        return link(self.request, name, *args)
+
+    def shown(
+        self,
+        serializer: type[BaseSerializer[Any]],
+        instance: Any,
+        *,
+        many: bool = False,
+        **more: Any,
+    ) -> Any:
+        """``instance`` as primitive data through ``serializer``."""
+        context = {"request": self.request, "actor": self.actor, **more}
+        return serializer(instance, many=many, context=context).data
+
+    def checked(self, serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:
+        """``data`` validated. DRF's ``ValidationError`` becomes ``field_invalid``."""
+        checked = serializer(data=data)
+        checked.is_valid(raise_exception=True)
+        return dict(checked.validated_data)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        final = super().finalize_response(request, response, *args, **kwargs)
+        # Patients' data: in no cache, unless the view says how.
+        final.headers.setdefault("Cache-Control", "private, no-store")
+        return final
+
+
+class ListApi(ApiView):
+    """A list in pages: checked query parameters to ``rows``, a page of them to ``output``."""
+
+    pagination_class: type[KeysetPagination] = CreatedCursorPagination
+    query: ClassVar[type[ListQuerySerializer]] = ListQuerySerializer
+    output: ClassVar[type[BaseSerializer[Any]]]
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[Any]:
+        """What the actor may see of what was asked for."""
+        raise NotImplementedError
+
+    def items(self, page: Sequence[Any]) -> Sequence[Any]:
+        """The rows of a page as ``output`` takes them."""
+        return page
+
+    def get(self, request: Request) -> Response:
+        query = self.checked(self.query, request.query_params)
+        pagination = self.pagination_class(request)
+        page = pagination.take(
+            self.rows(query), size=query["page_size"], cursor=query.get("cursor", "")
+        )
+        return pagination.get_paginated_response(
+            self.shown(self.output, self.items(page), many=True)
+        )
+
+
+class AnyAccept(BaseContentNegotiation):
+    """For pictures and files: they are what they are, whatever `Accept` says."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return next(iter(parsers), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        return renderers[0], renderers[0].media_type

@@ -1,0 +1,18 @@
+"""Noting which results an answer shows to a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cases.access import Actor
+from cases.reports.answers import ImageAnswer
+from cases.selectors.reads import results_unread
+from cases.services.results import result_read_note
+
+
+def note_reads(actor: Actor, answers: Iterable[ImageAnswer]) -> None:
+    """Audit the first reads among ``answers``; nothing for people and for later reads."""
+    case_of = {result.pk: answer.image.case_id for answer in answers for result in answer.results}
+    shown = [result for answer in answers for result in answer.results]
+    for result in results_unread(actor=actor, results=shown):
+        result_read_note(actor=actor, result=result, case_id=case_of[result.pk])

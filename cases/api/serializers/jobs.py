@@ -1,0 +1,75 @@
+"""Jobs in the words of the contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from cases.api.serializers.fields import LinkField, choices
+from cases.api.serializers.results import ResultSerializer
+from cases.models import Job
+from cases.states import JobState
+from cases.vocabulary import JobKind, Priority, PriorityRank
+
+
+class JobErrorSerializer(serializers.Serializer[Any]):
+    """Why a job failed."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class JobBaseSerializer(serializers.Serializer[Any]):
+    """What every view of a job shows."""
+
+    id = serializers.UUIDField(source="pk")
+    kind = serializers.ChoiceField(choices(JobKind))
+    state = serializers.ChoiceField(choices(JobState))
+    attempt = serializers.IntegerField(help_text="0 until a worker takes the job.")
+    priority = serializers.SerializerMethodField()
+    progress = serializers.DictField(allow_null=True, help_text="Of training runs.")
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    error = serializers.SerializerMethodField()
+    url = LinkField("job-detail")
+    image = serializers.UUIDField(source="image_id", allow_null=True)
+    frame = serializers.IntegerField(allow_null=True)
+    submission = serializers.UUIDField(source="submission_id", allow_null=True)
+    rerun_of = serializers.UUIDField(source="rerun_of_id", allow_null=True)
+
+    @extend_schema_field(serializers.ChoiceField(choices(Priority)))
+    def get_priority(self, job: Job) -> str:
+        return PriorityRank(job.priority).name.lower()
+
+    @extend_schema_field(JobErrorSerializer(allow_null=True))
+    def get_error(self, job: Job) -> dict[str, str] | None:
+        # An attempt that went wrong leaves its words on the row; only the last one counts.
+        if job.state != JobState.FAILED:
+            return None
+        return {"code": job.error_code, "detail": job.error_detail}
+
+
+class JobSerializer(JobBaseSerializer):
+    """`GET /jobs/{id}/`. Context: `queue_position`."""
+
+    queue_position = serializers.SerializerMethodField()
+    result = ResultSerializer(allow_null=True)
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True, min_value=0))
+    def get_queue_position(self, job: Job) -> int | None:
+        position: int | None = self.context["queue_position"]
+        return position
+
+
+class ResultRefSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(source="pk")
+    url = LinkField("result-detail")
+
+
+class JobListItemSerializer(JobBaseSerializer):
+    """A job in a list: its result by address. Reading a result is one request per result."""
+
+    result = ResultRefSerializer(allow_null=True)

@@ -1,0 +1,81 @@
+"""A result in the words of the contract; `reports.answers` is where its content is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from cases.api.links import link
+from cases.api.serializers.fields import OptionalChoiceField, choices
+from cases.models import Result
+from cases.reports.answers import result_json
+from cases.vocabulary import Label, Outcome
+
+
+class ProbabilitiesSerializer(serializers.Serializer[Any]):
+    """Calibrated model scores in 0..1 that sum to 1. Not probabilities of disease."""
+
+    benign = serializers.FloatField()
+    malignant = serializers.FloatField()
+    normal = serializers.FloatField()
+
+
+class OperatingPointSerializer(serializers.Serializer[Any]):
+    """`malignant` from `threshold` on; `sensitivity` is what the threshold was set for."""
+
+    threshold = serializers.FloatField()
+    sensitivity = serializers.FloatField()
+
+
+class ModelRefSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    version = serializers.CharField()
+    sha256 = serializers.CharField()
+
+
+class ResultSerializer(serializers.Serializer[Any]):
+    """The answer for one frame. The label follows the operating point, not the largest score."""
+
+    id = serializers.UUIDField()
+    outcome = serializers.ChoiceField(choices(Outcome))
+    reason = serializers.CharField(allow_null=True)
+    label = OptionalChoiceField(choices(Label))  # type: ignore[assignment]
+    probabilities = ProbabilitiesSerializer(allow_null=True)
+    operating_point = OperatingPointSerializer()
+    frame = serializers.IntegerField()
+    heatmap_url = serializers.URLField(allow_null=True)
+    model = ModelRefSerializer()
+    engine = serializers.CharField()
+    preprocessing = serializers.CharField()
+    duration_ms = serializers.FloatField()
+    research_use_only = serializers.BooleanField()
+
+    def told(self, result: Result) -> dict[str, Any]:
+        """What is said of ``result``; the fields above then say in which form."""
+        heatmap_url = link(self.context["request"], "result-heatmap", result.pk)
+        return result_json(result, heatmap_url=heatmap_url)
+
+    def to_representation(self, instance: Result) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(self.told(instance))
+        return shown
+
+
+class ResultDetailSerializer(ResultSerializer):
+    """A result standing alone: with its address and what it is about."""
+
+    url = serializers.URLField()
+    job = serializers.UUIDField()
+    image = serializers.UUIDField()
+    case = serializers.UUIDField()
+    created_at = serializers.DateTimeField()
+
+    def told(self, result: Result) -> dict[str, Any]:
+        return {
+            **super().told(result),
+            "url": link(self.context["request"], "result-detail", result.pk),
+            "job": result.job_id,
+            "image": result.image_id,
+            "case": result.image.case_id,
+            "created_at": result.created_at,
+        }

@@ -1,0 +1,50 @@
+"""The audit trail of the site."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cases.access import Capability
+from cases.api.base import ListApi
+from cases.api.documentation import operation
+from cases.api.pagination import KeysetPagination, SerialCursorPagination
+from cases.api.permissions import any_of
+from cases.api.serializers.audit import AuditEventSerializer
+from cases.api.serializers.queries import AuditQuerySerializer, ListQuerySerializer
+from cases.models import AuditEvent
+from cases.selectors.audit import audit_list
+
+# Query parameter to condition.
+_FILTERS = {
+    "action": "action",
+    "object_id": "object_id",
+    "case": "case_id",
+    "since": "at__gte",
+    "until": "at__lt",
+}
+
+
+class AuditListApi(ListApi):
+    required = {"GET": any_of(Capability.VIEW_AUDIT)}
+    pagination_class: type[KeysetPagination] = SerialCursorPagination
+    query: ClassVar[type[ListQuerySerializer]] = AuditQuerySerializer
+    output = AuditEventSerializer
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[AuditEvent]:
+        wanted = {condition: query[name] for name, condition in _FILTERS.items() if name in query}
+        return audit_list(actor=self.actor).filter(**wanted)
+
+    @operation(
+        summary="The audit events of the site, last written first",
+        description="Events of no site (the service itself, models) are among them.",
+        parameters=[AuditQuerySerializer],
+        operation_id="audit_list",
+        success={(200, "application/json"): AuditEventSerializer(many=True)},
+        errors=(422,),
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)

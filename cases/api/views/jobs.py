@@ -1,0 +1,154 @@
+"""Following jobs, calling them off, asking again."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cases.access import Capability
+from cases.api.base import ApiView, ListApi
+from cases.api.conditional import answer, not_modified, unchanged, weak_etag
+from cases.api.documentation import NOT_MODIFIED, POLL, operation, response_header
+from cases.api.permissions import any_of
+from cases.api.serializers.jobs import JobListItemSerializer, JobSerializer
+from cases.api.serializers.queries import (
+    JobQuerySerializer,
+    ListQuerySerializer,
+    RerunSerializer,
+)
+from cases.models import Job
+from cases.selectors.jobs import job_get, job_list, queue_position
+from cases.selectors.training import training_run_list
+from cases.services.jobs import job_cancel, job_rerun
+from cases.services.results import result_read_note
+from cases.states import JOB, JobState
+
+
+def job_etag(job: Job) -> str:
+    """Over all that `GET /jobs/{id}/` shows and that may change, except the queue position."""
+    return weak_etag(
+        job.pk, job.state, job.attempt, job.progress, job.started_at, job.finished_at, job.priority
+    )
+
+
+class JobApi(ApiView):
+    """A view that answers with one job."""
+
+    def job_answer(self, job: Job, *, status: int = 200, **headers: str) -> Response:
+        """``job`` as JSON; its result counts as read by this token."""
+        result = getattr(job, "result", None)
+        if result is not None and job.image is not None:
+            result_read_note(actor=self.actor, result=result, case_id=job.image.case_id)
+        return answer(
+            self.shown(JobSerializer, job, queue_position=queue_position(job)),
+            etag=job_etag(job),
+            status=status,
+            headers={**self.pace(job), **headers},
+        )
+
+    @staticmethod
+    def pace(job: Job) -> dict[str, str]:
+        """When to ask again, while the job is not at its end."""
+        return {"Retry-After": "1"} if JobState(job.state) in JOB.active else {}
+
+
+class JobListApi(ListApi):
+    required = {"GET": any_of(Capability.VIEW_CASES, Capability.OPERATE)}
+    query: ClassVar[type[ListQuerySerializer]] = JobQuerySerializer
+    output = JobListItemSerializer
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[Job]:
+        wanted = {name: query[name] for name in ("state", "kind") if name in query}
+        return job_list(actor=self.actor).filter(**wanted)
+
+    @operation(
+        summary="The jobs of the site, newest first",
+        parameters=[JobQuerySerializer],
+        operation_id="jobs_list",
+        success={(200, "application/json"): JobListItemSerializer(many=True)},
+        errors=(422,),
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+
+class JobDetailApi(JobApi):
+    required = {"GET": any_of(Capability.VIEW_CASES, Capability.SUBMIT, Capability.OPERATE)}
+
+    @operation(
+        summary="A job and, once it has succeeded, its result",
+        description=(
+            "Made for polling: send the ETag back in If-None-Match and heed Retry-After. The "
+            "ETag ignores `queue_position`, which is null beyond 1,000 and once a worker has the "
+            "job. A refused or abstained image is SUCCEEDED with its outcome and reason."
+        ),
+        parameters=POLL,
+        success={200: JobSerializer, **NOT_MODIFIED},
+        errors=(404,),
+    )
+    def get(self, request: Request, job_id: UUID) -> Response:
+        job = job_get(actor=self.actor, job_id=job_id)
+        etag = job_etag(job)
+        if not_modified(request, etag):
+            return unchanged(etag=etag, headers=self.pace(job))
+        return self.job_answer(job)
+
+
+class JobCancelApi(JobApi):
+    required = {"POST": any_of(Capability.SUBMIT, Capability.OPERATE)}
+
+    @operation(
+        summary="Call a waiting or running job off",
+        description="Twice is once. 409 where the job has ended otherwise.",
+        request=None,
+        success={200: JobSerializer},
+        errors=(404, 409),
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        seen = job_get(actor=self.actor, job_id=job_id)
+        job_cancel(actor=self.actor, job_id=seen.pk)
+        return self.job_answer(job_get(actor=self.actor, job_id=job_id))
+
+
+class JobRerunApi(JobApi):
+    required = {"POST": any_of(Capability.SUBMIT, Capability.OPERATE)}
+
+    @operation(
+        summary="Ask again: a new job for the same image on the live model",
+        description=(
+            "The old job and its result stay. `frame` asks for another frame of a cine. 409 while "
+            "a job for this image and frame waits or runs."
+        ),
+        request=RerunSerializer,
+        parameters=[response_header("Location", "Address of the new job.", [202])],
+        success={202: JobSerializer},
+        errors=(400, 404, 409, 415, 422),
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        wanted = self.checked(RerunSerializer, request.data)
+        seen = job_get(actor=self.actor, job_id=job_id)
+        made = job_rerun(actor=self.actor, job_id=seen.pk, frame=wanted.get("frame"))
+        job = job_get(actor=self.actor, job_id=made.pk)
+        return self.job_answer(job, status=202, Location=self.link("job-detail", job.pk))
+
+
+class TrainingRunListApi(ListApi):
+    required = {"GET": any_of(Capability.VIEW_MODELS, Capability.TRAIN)}
+    output = JobListItemSerializer
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[Job]:
+        return training_run_list(actor=self.actor)
+
+    @operation(
+        summary="The training runs of the site, newest first",
+        parameters=[ListQuerySerializer],
+        operation_id="training_runs_list",
+        success={(200, "application/json"): JobListItemSerializer(many=True)},
+        errors=(422,),
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)

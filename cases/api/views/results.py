@@ -1,0 +1,83 @@
+"""Results, and where in the image the model looked."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cases.access import Capability
+from cases.api.base import AnyAccept, ApiView
+from cases.api.conditional import answer, not_modified, unchanged, weak_etag
+from cases.api.documentation import CONDITIONAL, NOT_MODIFIED, PNG, operation
+from cases.api.permissions import any_of
+from cases.api.serializers.queries import HeatmapQuerySerializer
+from cases.api.serializers.results import ResultDetailSerializer
+from cases.api.views.images import PICTURE_CACHE
+from cases.errors import NotFound
+from cases.models import Result
+from cases.reports.heatmap import heatmap_png
+from cases.selectors.cases import result_get
+from cases.services.results import result_read_note
+
+
+class ResultDetailApi(ApiView):
+    required = {"GET": any_of(Capability.VIEW_CASES)}
+
+    @operation(
+        summary="A result",
+        description="Results never change. A token's first read of one is audited.",
+        parameters=CONDITIONAL,
+        success={200: ResultDetailSerializer, **NOT_MODIFIED},
+        errors=(404,),
+    )
+    def get(self, request: Request, result_id: UUID) -> Response:
+        result = result_get(actor=self.actor, result_id=result_id)
+        etag = weak_etag(result.pk)
+        if not_modified(request, etag):
+            return unchanged(etag=etag)
+        result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
+        return answer(self.shown(ResultDetailSerializer, result), etag=etag)
+
+
+class ResultHeatmapApi(ApiView):
+    required = {"GET": any_of(Capability.VIEW_CASES)}
+    content_negotiation_class = AnyAccept
+
+    @operation(
+        summary="Where the model found evidence for a label: a PNG to lay over the frame",
+        description=(
+            "Transparent where the map does not speak; scaled to its own maximum, so it tells "
+            "where, not how much. 404 where the image was refused."
+        ),
+        parameters=[HeatmapQuerySerializer, *CONDITIONAL],
+        success={(200, "image/png"): PNG, **NOT_MODIFIED},
+        errors=(404, 422),
+    )
+    def get(self, request: Request, result_id: UUID) -> HttpResponse:
+        label: str = self.checked(HeatmapQuerySerializer, request.query_params)["label"]
+        result = result_get(actor=self.actor, result_id=result_id)
+        if not result.heatmap:
+            raise NotFound("This result has no heatmap: the model did not read the image.")
+        headers = {"ETag": f'"{result.pk}-{label}"', "Cache-Control": PICTURE_CACHE}
+        if not_modified(request, headers["ETag"]):
+            return HttpResponse(status=304, headers=headers)
+        result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
+        return HttpResponse(_png(result, label), content_type="image/png", headers=headers)
+
+
+def _png(result: Result, label: str) -> bytes:
+    width, height = result.image.width, result.image.height
+    x0, y0, x1, y1 = result.heatmap_box or (0.0, 0.0, float(width), float(height))
+    assert result.heatmap is not None
+    return heatmap_png(
+        bytes(result.heatmap),
+        rows=result.heatmap_rows,
+        columns=result.heatmap_columns,
+        box=(x0, y0, x1, y1),
+        width=width,
+        height=height,
+        label=label,
+    )
