@@ -11,7 +11,7 @@ urlpatterns = [
     path("", include("cases.portal.urls")),
 ]
 
-handler400 = "cases.portal.errors.bad_request"
-handler403 = "cases.portal.errors.permission_denied"
-handler404 = "cases.portal.errors.not_found"
-handler500 = "cases.portal.errors.server_error"
+handler400 = "bcweb.errors.bad_request"
+handler403 = "bcweb.errors.permission_denied"
+handler404 = "bcweb.errors.not_found"
+handler500 = "bcweb.errors.server_error"
