@@ -184,16 +184,13 @@ def dicom_bytes(array: npt.NDArray[Any] | None = None, **options: Any) -> bytes:
     preamble = options.pop("preamble", True)
     dataset = dicom_dataset(array, **options)
     buffer = io.BytesIO()
+    syntax = dataset.file_meta.TransferSyntaxUID
+    how = {"implicit_vr": syntax == IMPLICIT_LITTLE, "little_endian": syntax != EXPLICIT_BIG}
     if preamble:
-        dataset.save_as(buffer, enforce_file_format=True)
+        dataset.save_as(buffer, enforce_file_format=True, **(how if syntax.is_private else {}))
     else:
-        syntax = dataset.file_meta.TransferSyntaxUID
         del dataset.file_meta
-        dataset.save_as(
-            buffer,
-            implicit_vr=syntax == IMPLICIT_LITTLE,
-            little_endian=syntax != EXPLICIT_BIG,
-        )
+        dataset.save_as(buffer, **how)
     return buffer.getvalue()
 
 
@@ -254,13 +251,15 @@ def dicom_dataset(
         dataset.ImageLaterality = image_laterality
     if regions is not None:
         dataset.SequenceOfUltrasoundRegions = Sequence([_item(region) for region in regions])
-    if loop or number_of_frames is not None:
-        dataset.NumberOfFrames = len(stack) if number_of_frames is None else number_of_frames
+    if loop:
+        dataset.NumberOfFrames = len(stack)
         dataset.FrameTime = "40"
     if representative_frame is not None:
         dataset.RepresentativeFrameNumber = representative_frame
     _describe(dataset, stack, photometric, planar, bits, palette)
     _store(dataset, stack, planar, transfer_syntax)
+    if number_of_frames is not None:
+        dataset.NumberOfFrames = number_of_frames
     for keyword, value in (extra or {}).items():
         setattr(dataset, keyword, value)
     return dataset

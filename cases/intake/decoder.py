@@ -13,6 +13,7 @@ import ctypes
 import json
 import logging
 import math
+import mmap
 import os
 import resource
 import signal
@@ -25,7 +26,7 @@ from typing import Any
 
 from cases.errors import ImageAnimated, ImageUnsupported, UserFacingError
 from cases.intake.checked import Limits
-from cases.intake.formats import HEAD_BYTES, sniff
+from cases.intake.formats import sniff
 from cases.intake.wire import HEADER
 
 Handler = Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]
@@ -65,8 +66,8 @@ OPERATIONS: Mapping[str, Handler] = {"inspect": inspect_file, "render": render_f
 
 def _opening(request: dict[str, Any]) -> tuple[Path, Limits, str]:
     path = Path(request["path"])
-    with path.open("rb") as file:
-        sniffed = sniff(file.read(HEAD_BYTES))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        sniffed = sniff(data)
     if sniffed.accepted:
         return path, Limits(**request["limits"]), sniffed.accepted
     if sniffed.animated:

@@ -29,7 +29,8 @@ from cases.intake.checked import Limits
 from cases.intake.dicom_colour import displayed
 from cases.intake.dicom_facts import identity, technical
 from cases.intake.dicom_file import UNDEFINED, DicomFile, open_dicom
-from cases.intake.dicom_pixels import READABLE, Frames, Layout, read_layout, unreadable
+from cases.intake.dicom_layout import Layout, read_layout
+from cases.intake.dicom_pixels import READABLE, Frames, unreadable
 from cases.intake.formats import MEDIA_TYPES
 from cases.intake.privacy import plain_text
 from cases.intake.raster import check_size, png_bytes

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from cases.errors import DicomInvalid
-from cases.intake.dicom_pixels import Array, Layout
+from cases.intake.dicom_layout import Array, Layout
 from cases.intake.raster import grey_if_grey
 
 _ROWS_AT_ONCE = 256
@@ -124,8 +124,8 @@ def _expand(words: list[int], entries: int, *, wide: bool) -> list[int]:
             stack.append((position + 2 + length, following))
         elif opcode == 1 and out and length and position + 2 < len(words):
             last, goal = out[-1], words[position + 2]
-            steps = np.rint(last + (goal - last) * np.arange(1, length + 1) / length)
-            out += [int(v) for v in steps]
+            steps = range(1, min(length, entries - len(out)) + 1)
+            out += [round(last + (goal - last) * step / length) for step in steps]
             stack.append((position + 3, following))
         elif opcode == 2 and not (stack or left is not None):
             size = 2 if wide else 4

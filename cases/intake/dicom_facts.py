@@ -14,7 +14,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from cases.errors import DicomInvalid
-from cases.intake.dicom_pixels import Layout
+from cases.intake.dicom_layout import Layout
 from cases.intake.privacy import MAX_TEXT, plain_text
 
 _UID = re.compile(r"[0-9.]{1,64}\Z")

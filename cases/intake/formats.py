@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cases.intake.codestream import JPEG_START
-
-HEAD_BYTES = 4096
-"""How much of the beginning of a file `sniff` wants to see."""
+from cases.intake.codestream import JPEG_START, Bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
+_HEAD_BYTES = 4096
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "DICOM": "application/dicom"}
 
 
@@ -29,9 +27,6 @@ class Sniffed:
 
 # Beginnings of formats that people send by mistake. Order matters: the first match names it.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
     (b"II+\x00", "TIFF"),
@@ -60,8 +55,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"NRRD", "NRRD"),
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"\x93NUMPY", "NumPy"),
-    (b"\x7fELF", "program"),
-    (b"MZ", "program"),
+    (b"\x7fELF", "a program"),
     (b"\x00\x00\x01\x00", "icon"),
 )
 _RIFF = {b"WEBP": "WebP", b"AVI ": "AVI video", b"WAVE": "WAV sound"}
@@ -70,14 +64,17 @@ _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*\Z")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def sniff(head: bytes) -> Sniffed:
-    """Name the format of a file from its first `HEAD_BYTES` bytes. Never raises."""
+def sniff(data: Bytes) -> Sniffed:
+    """Name the format of a file from its bytes, mostly the first few. Never raises."""
+    head = bytes(data[:_HEAD_BYTES])
     if head[128:132] == b"DICM":
         return Sniffed("DICOM", "DICOM")
     if head.startswith(JPEG_START):
         return Sniffed("JPEG", "JPEG")
     if head.startswith(PNG_START):
         return Sniffed("PNG", "PNG")
+    if head.startswith(b"GIF8"):
+        return Sniffed("", "GIF", animated=_is_animated_gif(data))
     other = _container(head) or _magic(head) or _text(head)
     if other is not None:
         return other
@@ -108,7 +105,11 @@ def looks_like_bare_dicom(head: bytes) -> bool:
 def _magic(head: bytes) -> Sniffed | None:
     for start, name in _MAGIC:
         if head.startswith(start):
-            return Sniffed("", name, animated=name == "GIF" and _gif_frames(head) > 1)
+            return Sniffed("", name)
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return Sniffed("", "BMP")
+    if head.startswith(b"MZ") and not _TEXT.match(head):
+        return Sniffed("", "a program")
     if head[344:348] in (b"n+1\x00", b"ni1\x00"):
         return Sniffed("", "NIfTI")
     if head[257:262] == b"ustar":
@@ -148,25 +149,26 @@ def _text(head: bytes) -> Sniffed | None:
     return Sniffed("", "text")
 
 
-def _gif_frames(data: bytes) -> int:
-    """Image descriptors of a GIF (89a specification, section 20) in what is seen of it."""
+def _is_animated_gif(data: Bytes) -> bool:
+    """Whether a second image descriptor follows the first (GIF 89a specification, section 20)."""
     if len(data) < 13:
-        return 0
-    position = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
-    frames = 0
-    while position + 10 <= len(data):
-        block = data[position]
-        if block == 0x2C:
-            frames += 1
-            flags = data[position + 9]
-            position += 10 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0) + 1
-        elif block == 0x21:
-            if data[position + 1] == 0xFF and data[position + 3 : position + 11] == b"NETSCAPE":
-                return 2  # the loop extension: an animation, however far its frames are
+        return False
+    position = 13 + _colour_table(data[10])
+    images = 0
+    while position + 10 <= len(data) and images < 2:
+        if data[position] == 0x2C:
+            images += 1
+            position += 11 + _colour_table(data[position + 9])
+        elif data[position] == 0x21:
             position += 2
         else:
             break
         while position < len(data) and data[position]:
             position += data[position] + 1
         position += 1
-    return frames
+    return images > 1
+
+
+def _colour_table(flags: int) -> int:
+    """Bytes of the colour table that `flags` announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
