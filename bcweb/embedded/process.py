@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .backoff import Backoff
-from .server import last_line, log_tail, open_log
+from .server import last_line, open_log
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
 
@@ -100,10 +100,6 @@ class Process:
     def last_words(self) -> str:
         """Return the last line of its log that says something."""
         return last_line(self.log)
-
-    def tail(self) -> list[str]:
-        """Return the end of its log, line by line."""
-        return log_tail(self.log)
 
     def _order(self, number: int) -> None:
         if self._guard is not None and self._guard.stdin is not None:

@@ -70,11 +70,11 @@ def reachable(host: str) -> str:
 
 
 def _reasons(status: int, body: bytes) -> list[str]:
-    """Return what a 503 names as not ready: a JSON list, or an object with one in it."""
+    """Return what a 503 names as not ready: a JSON list of texts or of objects with `detail`."""
     try:
         said = json.loads(body)
     except ValueError:
         said = None
-    if isinstance(said, dict):
-        said = next((value for value in said.values() if isinstance(value, list)), None)
-    return [str(item) for item in said] if isinstance(said, list) else [f"/readyz ({status})"]
+    if not isinstance(said, list):
+        return [f"/readyz ({status})"]
+    return [str(item.get("detail", item) if isinstance(item, dict) else item) for item in said]

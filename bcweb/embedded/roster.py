@@ -47,7 +47,7 @@ def plan(*, host: str, port: int) -> Plan:
         readiness=Readiness(
             host=host,
             port=port,
-            host_header=_accepted_host(os.environ),
+            host_header=accepted_host(os.environ),
             wanted={"inference": 1, "training": 1, "beat": 1},
         ),
     )
@@ -110,7 +110,7 @@ def _worker(queue: str, title: str, celery: tuple[str, ...]) -> Service:
     return Service(queue, title, command, dict.fromkeys(names, threads), nice=10)
 
 
-def _accepted_host(environ: Mapping[str, str]) -> str:
+def accepted_host(environ: Mapping[str, str]) -> str:
     """Return a host name that ALLOWED_HOSTS lets in, for the question whether all is ready."""
     first = environ.get("ALLOWED_HOSTS", "").split(",")[0].strip()
     if not first or first == "*":

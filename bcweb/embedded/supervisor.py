@@ -22,7 +22,6 @@ _HOPELESS_CRASHES = 3
 _APP_STOP_SECONDS = 7.0
 _GROUP_STOP_SECONDS = 4.0
 _SERVERS_STOP_SECONDS = 2.5
-_TAIL_LINES = 12
 
 
 class Stopped(Exception):
@@ -271,9 +270,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _no_start(process: Process) -> StartupError:
-    """Say why a service does not start: its last line, with the lines before it for context."""
-    for line in process.tail()[-_TAIL_LINES:-1]:
-        print(f"  {process.service.name}: {line}", flush=True)
+    """Say why a service does not start: the last line it left, and where the others are."""
     return StartupError(
         f"{process.service.title.capitalize()} failed (exit code {process.exit_code}): "
         f"{process.last_words() or 'it left no message'} (log: {process.log})."
