@@ -1,1 +1,38 @@
-urlpatterns: list = []
+"""The portal's addresses. No address holds anything about a patient, only random ids."""
+
+from django.urls import path
+
+from cases.portal.views.account import HomeView, SignInView, SignOutView
+from cases.portal.views.audit import AuditListView
+from cases.portal.views.case import (
+    CaseAnswersView,
+    CaseAuditView,
+    CaseDetailView,
+    JobCancelView,
+    JobRerunView,
+)
+from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
+from cases.portal.views.models import ModelDetailView, ModelListView
+from cases.portal.views.submit import SubmissionPendingView, SubmitView
+from cases.portal.views.worklist import WorklistRowsView, WorklistView
+
+urlpatterns = [
+    path("", HomeView.as_view(), name="home"),
+    path("sign-in/", SignInView.as_view(), name="sign-in"),
+    path("sign-out/", SignOutView.as_view(), name="sign-out"),
+    path("cases/", WorklistView.as_view(), name="worklist"),
+    path("cases/rows/", WorklistRowsView.as_view(), name="worklist-rows"),
+    path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),
+    path("cases/<uuid:case_id>/answers/", CaseAnswersView.as_view(), name="case-answers"),
+    path("cases/<uuid:case_id>/history/", CaseAuditView.as_view(), name="case-audit"),
+    path("submit/", SubmitView.as_view(), name="case-submit"),
+    path("submit/<slug:key>/", SubmissionPendingView.as_view(), name="submission-pending"),
+    path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),
+    path("images/<uuid:image_id>/file/", ImageFileView.as_view(), name="image-file"),
+    path("results/<uuid:result_id>/heatmap/", ResultHeatmapView.as_view(), name="result-heatmap"),
+    path("jobs/<uuid:job_id>/cancel/", JobCancelView.as_view(), name="job-cancel"),
+    path("jobs/<uuid:job_id>/rerun/", JobRerunView.as_view(), name="job-rerun"),
+    path("models/", ModelListView.as_view(), name="model-list"),
+    path("models/<uuid:model_id>/", ModelDetailView.as_view(), name="model-detail"),
+    path("audit/", AuditListView.as_view(), name="audit-list"),
+]

@@ -1,0 +1,62 @@
+"""What every page's frame needs. Lazy: a page that shows no frame asks nobody, database included.
+
+Error pages are drawn without the frame, so they stand when the database does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from cases.portal.places import places_for
+from cases.portal.session import actor_of
+from cases.reports.answers import RESEARCH_NOTE
+
+
+@dataclass(frozen=True)
+class NavItem:
+    label: str
+    url: str
+    icon: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The rail and the top bar. Empty for the anonymous."""
+
+    signed_in: bool = False
+    nav: tuple[NavItem, ...] = ()
+    site_name: str = ""
+    user_name: str = ""
+
+
+def frame_of(request: HttpRequest) -> Frame:
+    actor = actor_of(request)
+    if actor is None:
+        return Frame()
+    match = request.resolver_match
+    here = match.url_name if match else None
+    nav = tuple(
+        NavItem(place.label, reverse(place.url_name), place.icon, here in place.pages)
+        for place in places_for(actor)
+    )
+    site = getattr(request.user, "site", None)
+    return Frame(
+        signed_in=True,
+        nav=nav,
+        site_name=site.name if site else "No site",
+        user_name=actor.label,
+    )
+
+
+def portal(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: ``portal`` (the frame, worked out when first used), ``research_note``."""
+    return {
+        "portal": SimpleLazyObject(lambda: frame_of(request)),
+        "research_note": RESEARCH_NOTE,
+    }

@@ -1,0 +1,304 @@
+"""The submission form as data: which fields, in which groups, with which words.
+
+Checking is `services.fields.submission_fields_parse`, the same for the API; nothing is checked
+twice here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from cases.errors import FILE_ERROR_CODES, IdempotencyConflict, IdentityMismatch, UserFacingError
+from cases.portal.wording import INDICATION, LATERALITY, QUADRANT, SEX
+from cases.vocabulary import Priority
+
+Choices = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field. ``kind``: text, date, number, select or radios."""
+
+    name: str
+    label: str
+    kind: str = "text"
+    hint: str = ""
+    choices: Choices = ()
+    default: str = ""
+    max_length: int | None = None
+    width: str = "full"
+    minimum: str = ""
+    maximum: str = ""
+    step: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    legend: str
+    hint: str
+    fields: tuple[FieldSpec, ...]
+
+
+def _choices(words: Mapping[object, str]) -> Choices:
+    return tuple((str(value), label) for value, label in words.items())
+
+
+GROUPS: tuple[GroupSpec, ...] = (
+    GroupSpec(
+        "Patient",
+        "What you leave out is taken from the DICOM header. JPEG and PNG carry none, so the "
+        "patient id is needed for them.",
+        (
+            FieldSpec("patient_id", "Patient id", max_length=64, width="half"),
+            FieldSpec(
+                "patient_issuer",
+                "Issuer of the patient id",
+                hint="Only if it is not your own site.",
+                max_length=64,
+                width="half",
+            ),
+            FieldSpec(
+                "patient_name",
+                "Name",
+                hint="Family name, given name. For example: Doe, Jane",
+                max_length=324,
+                width="half",
+            ),
+            FieldSpec("birth_date", "Date of birth", kind="date", width="half"),
+            FieldSpec("sex", "Sex", kind="radios", choices=(*_choices(SEX), ("", "Not stated"))),
+        ),
+    ),
+    GroupSpec(
+        "Study",
+        "",
+        (
+            FieldSpec(
+                "accession_number",
+                "Accession number",
+                hint="Images with the same number join one case.",
+                max_length=16,
+                width="half",
+            ),
+            FieldSpec(
+                "accession_issuer",
+                "Issuer of the accession number",
+                hint="Only if numbers of several systems could meet.",
+                max_length=64,
+                width="half",
+            ),
+            FieldSpec(
+                "indication",
+                "Indication",
+                kind="select",
+                choices=(("", "Not stated"), *_choices(INDICATION)),
+                width="half",
+            ),
+        ),
+    ),
+    GroupSpec(
+        "Where in the breast",
+        "If known. It applies to all files of this submission.",
+        (
+            FieldSpec(
+                "laterality",
+                "Side",
+                kind="radios",
+                choices=_choices(LATERALITY),
+                default="unknown",
+            ),
+            FieldSpec(
+                "clock_position",
+                "Clock position",
+                kind="select",
+                choices=(
+                    ("", "Not stated"),
+                    *((str(n), f"{n} o'clock") for n in (12, *range(1, 12))),
+                ),
+                width="third",
+            ),
+            FieldSpec(
+                "quadrant",
+                "Quadrant",
+                kind="select",
+                choices=(("", "Not stated"), *_choices(QUADRANT)),
+                width="third",
+            ),
+            FieldSpec(
+                "nipple_distance_mm",
+                "Distance from the nipple",
+                kind="number",
+                minimum="0",
+                maximum="300",
+                step="0.1",
+                unit="mm",
+                width="third",
+            ),
+        ),
+    ),
+    GroupSpec(
+        "Priority",
+        "",
+        (
+            FieldSpec(
+                "priority",
+                "How soon the answer is needed",
+                kind="radios",
+                choices=(
+                    (Priority.ROUTINE.value, "Routine"),
+                    (Priority.URGENT.value, "Urgent"),
+                    (Priority.STAT.value, "Stat: the patient is waiting"),
+                ),
+                default=Priority.ROUTINE.value,
+            ),
+        ),
+    ),
+)
+ON_BAD_FILE = FieldSpec(
+    "on_bad_file",
+    "If one of several files cannot be read",
+    kind="radios",
+    choices=(
+        ("reject_all", "Take in none of them and tell me which"),
+        ("skip", "Take in the others and list what was skipped"),
+    ),
+    default="reject_all",
+)
+OVERRIDE = FieldSpec(
+    "override_reason",
+    "Why the form is right and the DICOM header is not",
+    hint="Only if you have checked that the file belongs to this patient. Kept with the case.",
+    max_length=500,
+)
+_LABELS = {
+    spec.name: spec.label
+    for spec in (*(s for g in GROUPS for s in g.fields), ON_BAD_FILE, OVERRIDE)
+} | {"file": "Files"}
+
+
+@dataclass(frozen=True)
+class BoundField:
+    """A field with what was typed into it and what is wrong with that."""
+
+    spec: FieldSpec
+    value: str
+    errors: tuple[str, ...] = ()
+
+    @property
+    def described_by(self) -> str:
+        """Ids of hint and errors, for ``aria-describedby``."""
+        ids = [f"{self.spec.name}-hint"] if self.spec.hint else []
+        if self.errors:
+            ids.append(f"{self.spec.name}-error")
+        return " ".join(ids)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line of the summary on top; ``field`` is where its link leads."""
+
+    text: str
+    field: str
+
+
+@dataclass(frozen=True)
+class SubmissionForm:
+    """The form as it is shown: empty, or with what was typed and why it was refused."""
+
+    key: str
+    groups: tuple[tuple[GroupSpec, tuple[BoundField, ...]], ...]
+    on_bad_file: BoundField
+    override: BoundField | None
+    file_errors: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    title: str = ""
+
+
+@dataclass
+class _Refusal:
+    """A refused submission, spread over the form."""
+
+    problems: list[Problem] = field(default_factory=list)
+    by_field: dict[str, list[str]] = field(default_factory=dict)
+    file_errors: list[str] = field(default_factory=list)
+
+
+def empty_form() -> SubmissionForm:
+    return _form({}, key=str(uuid4()))
+
+
+def refused_form(typed: Mapping[str, str], *, key: str, error: UserFacingError) -> SubmissionForm:
+    """The form with everything typed kept, and the refusal summed up and put in its place.
+
+    The files themselves cannot be sent back to a browser: where it runs our script they stay
+    chosen, else they are chosen again.
+    """
+    if isinstance(error, IdempotencyConflict):
+        # The form of before was taken in; what is typed now is another one.
+        key = str(uuid4())
+    return _form(typed, key=key, error=error)
+
+
+def _form(
+    typed: Mapping[str, str], *, key: str, error: UserFacingError | None = None
+) -> SubmissionForm:
+    refusal = _spread(error) if error is not None else _Refusal()
+
+    def bound(spec: FieldSpec) -> BoundField:
+        value = typed.get(spec.name, spec.default)
+        return BoundField(spec, value, tuple(refusal.by_field.get(spec.name, ())))
+
+    # A header can be overruled only about a file; a record on file cannot.
+    disagrees = isinstance(error, IdentityMismatch) and error.file is not None
+    wants_override = disagrees or bool(typed.get(OVERRIDE.name))
+    return SubmissionForm(
+        key=key,
+        groups=tuple((group, tuple(bound(spec) for spec in group.fields)) for group in GROUPS),
+        on_bad_file=bound(ON_BAD_FILE),
+        override=bound(OVERRIDE) if wants_override else None,
+        file_errors=tuple(refusal.file_errors),
+        problems=tuple(refusal.problems),
+        title=error.title if error is not None else "",
+    )
+
+
+def _spread(error: UserFacingError) -> _Refusal:
+    refusal = _Refusal()
+    about_file = error.file is not None or error.code in FILE_ERROR_CODES
+    if about_file:
+        name = f"“{error.file}”: " if error.file else ""
+        sentence = f"{name}{error.detail}"
+        refusal.file_errors.append(sentence)
+        refusal.problems.append(Problem(f"{sentence} {_file_step(error)}".strip(), "file"))
+    for name, sentences in (error.errors or {}).items():
+        where = "file" if name == "file" else name
+        if where == "file":
+            refusal.file_errors.extend(sentences)
+        else:
+            refusal.by_field.setdefault(where, []).extend(sentences)
+        if not about_file or name != "file":
+            refusal.problems.extend(_problems(where, sentences))
+    if not refusal.problems:
+        refusal.problems.append(Problem(error.detail, _field_of(error)))
+        if _field_of(error) == "accession_number":
+            refusal.by_field["accession_number"] = [error.detail]
+    return refusal
+
+
+def _problems(name: str, sentences: Sequence[str]) -> list[Problem]:
+    label = _LABELS.get(name, name)
+    return [Problem(f"{label}: {sentence}", name) for sentence in sentences]
+
+
+def _file_step(error: UserFacingError) -> str:
+    if isinstance(error, IdentityMismatch):
+        return "If the form is right, say why below the files; else correct the form."
+    if error.code in FILE_ERROR_CODES:
+        return "Remove or replace this file, or let unreadable files be skipped."
+    return ""
+
+
+def _field_of(error: UserFacingError) -> str:
+    return "accession_number" if error.code == "accession_conflict" else "submit"

@@ -1,0 +1,64 @@
+"""Audit events as sentences: who, what, when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cases.access import ActorKind
+from cases.models import AuditEvent, Case
+from cases.portal.wording import action_words
+
+_MACHINES = {
+    ActorKind.WORKER.value: "The model's worker",
+    ActorKind.SYSTEM.value: "The service",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a history. ``technical`` is what stands in the trail, for the exact reader."""
+
+    at: datetime
+    who: str
+    what: str
+    event: AuditEvent
+
+
+def who_of(event: AuditEvent) -> str:
+    """A person or system by name; the service's own hands by what they are."""
+    machine = _MACHINES.get(event.actor_kind)
+    if machine is not None:
+        return machine
+    if event.actor_kind == ActorKind.COMMAND.value:
+        return f"The command {event.actor_label}"
+    return event.actor_label
+
+
+def things_of(case: Case) -> dict[str, str]:
+    """What ids in a case's trail mean to people: "image 2" for the image, its jobs and answers."""
+    names: dict[str, str] = {}
+    for number, image in enumerate(case.images.all(), start=1):
+        name = f"image {number}"
+        names[str(image.pk)] = name
+        for job in image.jobs.all():
+            frame = f", frame {job.frame + 1}" if image.frames > 1 and job.frame is not None else ""
+            names[str(job.pk)] = name + frame
+            result = getattr(job, "result", None)
+            if result is not None:
+                names[str(result.pk)] = name + frame
+    return names
+
+
+def entries_of(
+    events: Iterable[AuditEvent], things: Mapping[str, str] | None = None
+) -> list[Entry]:
+    return [_entry(event, things or {}) for event in events]
+
+
+def _entry(event: AuditEvent, things: Mapping[str, str]) -> Entry:
+    detail: dict[str, Any] = event.detail or {}
+    what = action_words(event.action, thing=things.get(event.object_id, ""), detail=detail)
+    return Entry(at=event.at, who=who_of(event), what=what, event=event)

@@ -1,0 +1,164 @@
+"""The images of a case as its page shows them: each with its answer, its place in the queue, and
+a token that changes whenever it would look different."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cases.access import Actor, Capability
+from cases.models import Image, Job, Result
+from cases.portal.wording import STATES, StateWords, frame_words
+from cases.reports.answers import CaseSummary, ImageAnswer, headline
+from cases.selectors.health import services_alive
+from cases.selectors.portal import queue_positions
+from cases.states import JobState
+from cases.vocabulary import Outcome
+
+
+@dataclass(frozen=True)
+class FrameAnswer:
+    """The answer for one frame of an image."""
+
+    result: Result
+    headline: str
+    frame: str
+
+    @property
+    def is_answered(self) -> bool:
+        return self.result.outcome == Outcome.ANSWERED
+
+
+@dataclass(frozen=True)
+class ImagePanel:
+    """One image of the case page. ``frame`` is the shown one, 0-based."""
+
+    answer: ImageAnswer
+    number: int
+    of: int
+    name: str
+    frame: int
+    ahead: int | None
+    nobody_reads: bool
+    same_as: int | None
+    can_act: bool
+
+    @property
+    def image(self) -> Image:
+        return self.answer.image
+
+    @property
+    def job(self) -> Job | None:
+        return self.answer.job
+
+    @property
+    def state(self) -> StateWords:
+        return STATES[self.answer.key]
+
+    @property
+    def words(self) -> str:
+        if self.answer.key != "waiting" or self.ahead is None:
+            return self.answer.words
+        return "Waiting (next in line)" if self.ahead == 0 else f"Waiting ({self.ahead} ahead)"
+
+    @property
+    def is_final(self) -> bool:
+        return self.answer.is_final
+
+    @property
+    def answers(self) -> list[FrameAnswer]:
+        """Highest malignant score first; frames without an answer last."""
+
+        def rank(result: Result) -> tuple[bool, float, int]:
+            return (
+                result.outcome != Outcome.ANSWERED,
+                -(result.score_malignant or 0.0),
+                result.frame,
+            )
+
+        return [
+            FrameAnswer(result, headline(result), frame_words(self.image, result.frame))
+            for result in sorted(self.answer.results, key=rank)
+        ]
+
+    @property
+    def failure(self) -> Job | None:
+        """The newest job, where it ended without an answer: also beside earlier answers."""
+        job = self.job
+        if job is not None and job.state in (JobState.FAILED, JobState.CANCELLED):
+            return job
+        return None
+
+    @property
+    def heatmap(self) -> Result | None:
+        """The answer that has a heatmap of the shown frame."""
+        shown = (r for r in self.answer.results if r.frame == self.frame and r.heatmap)
+        return next(shown, None)
+
+    @property
+    def frame_words(self) -> str:
+        return frame_words(self.image, self.frame)
+
+    @property
+    def job_frame_words(self) -> str:
+        job = self.job
+        return frame_words(self.image, job.frame) if job and job.frame is not None else ""
+
+    @property
+    def token(self) -> str:
+        job = self.job
+        seen = (
+            (str(job.pk), job.state, job.attempt, job.error_detail) if job else (),
+            self.ahead,
+            self.nobody_reads,
+            [str(result.pk) for result in self.answer.results],
+        )
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:8]
+
+
+def panels_of(
+    summary: CaseSummary, *, actor: Actor, shown: Mapping[UUID, int] | None = None
+) -> list[ImagePanel]:
+    """All images of a case. ``shown`` names frames to look at, by image; else the best one."""
+    answers = summary.answers
+    jobs = [answer.job for answer in answers if answer.job is not None]
+    waiting = [job for job in jobs if job.state == JobState.PENDING]
+    ahead = queue_positions(waiting)
+    nobody = bool(waiting) and not services_alive().get("inference")
+    numbers = {answer.image.pk: n for n, answer in enumerate(answers, start=1)}
+    with_identity = actor.can(Capability.VIEW_IDENTITY)
+    can_act = actor.can(Capability.SUBMIT) or actor.can(Capability.OPERATE)
+    return [
+        ImagePanel(
+            answer=answer,
+            number=number,
+            of=len(answers),
+            # A file name may hold a patient's name.
+            name=answer.image.file_name if with_identity else f"Image {number}",
+            frame=_frame_to_show(answer, shown or {}),
+            ahead=ahead.get(answer.job.pk) if answer.job else None,
+            nobody_reads=nobody and answer.job in waiting,
+            same_as=numbers.get(answer.image.duplicate_of_id)
+            if answer.image.duplicate_of_id
+            else None,
+            can_act=can_act,
+        )
+        for number, answer in enumerate(answers, start=1)
+    ]
+
+
+def _frame_to_show(answer: ImageAnswer, shown: Mapping[UUID, int]) -> int:
+    image = answer.image
+    if image.pk in shown and 0 <= shown[image.pk] < image.frames:
+        return shown[image.pk]
+    if answer.top is not None:
+        return answer.top.frame
+    if answer.job is not None and answer.job.frame is not None:
+        return answer.job.frame
+    return image.frame
+
+
+def tokens_of(panels: Sequence[ImagePanel]) -> str:
+    return ".".join(panel.token for panel in panels)

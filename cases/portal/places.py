@@ -1,0 +1,48 @@
+"""The places of the portal, as data: what the rail shows and where a role lands first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cases.access import Actor, Capability
+
+
+@dataclass(frozen=True)
+class Place:
+    """One entry of the rail. ``pages`` are the URL names for which it is the current place."""
+
+    label: str
+    url_name: str
+    icon: str
+    capability: Capability
+    pages: frozenset[str]
+
+
+PLACES: tuple[Place, ...] = (
+    Place(
+        "Worklist",
+        "worklist",
+        "list",
+        Capability.VIEW_CASES,
+        frozenset({"worklist", "case-detail", "case-audit"}),
+    ),
+    Place(
+        "Submit",
+        "case-submit",
+        "upload",
+        Capability.SUBMIT,
+        frozenset({"case-submit", "submission-pending"}),
+    ),
+    Place(
+        "Models",
+        "model-list",
+        "model",
+        Capability.VIEW_MODELS,
+        frozenset({"model-list", "model-detail"}),
+    ),
+    Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
+)
+
+
+def places_for(actor: Actor) -> tuple[Place, ...]:
+    return tuple(place for place in PLACES if actor.can(place.capability))

@@ -1,0 +1,22 @@
+"""Who is asking: the signed-in person of a request as an `Actor`, worked out once."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from cases.access import Actor
+from cases.models import User
+from cases.services.people import actor_for_user
+
+
+def actor_of(request: HttpRequest) -> Actor | None:
+    """The actor of the signed-in person; None for the anonymous. Kept on the request."""
+    known: Actor | None = getattr(request, "portal_actor", None)
+    if known is not None:
+        return known
+    user = request.user
+    if not isinstance(user, User) or not user.is_authenticated:
+        return None
+    actor = actor_for_user(user, request_id=str(getattr(request, "request_id", "")))
+    request.portal_actor = actor  # type: ignore[attr-defined]
+    return actor

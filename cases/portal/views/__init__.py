@@ -1,0 +1,1 @@
+"""The pages: thin callers of services and selectors, one file per place."""

@@ -1,0 +1,190 @@
+"""The case page, the fragment that keeps it live, its history, and what can be done to a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from cases.access import Capability
+from cases.errors import FieldInvalid, StateConflict
+from cases.models import Case, Image, Job
+from cases.portal.history import entries_of, things_of
+from cases.portal.images import ImagePanel, panels_of, tokens_of
+from cases.portal.views.base import PortalView
+from cases.portal.views.worklist import given_id
+from cases.portal.wording import STATES
+from cases.reports.answers import CaseSummary, case_summary
+from cases.selectors.cases import case_get
+from cases.selectors.jobs import job_get
+from cases.selectors.portal import case_events, case_steps, newest_submission
+from cases.services.audit import audit_record
+from cases.services.jobs import job_cancel, job_rerun
+from cases.states import JobState
+
+POLL_MS = 1500
+TIMELINE_STEPS = 6
+HISTORY_PAGE = 100
+
+
+def given_number(request: HttpRequest, name: str) -> int | None:
+    """A whole number from one in the query or form; None where there is none."""
+    value = request.POST.get(name, "") or request.GET.get(name, "")
+    if value.isascii() and value.isdigit() and 0 < len(value) < 7:
+        return int(value)
+    return None
+
+
+class _CasePage(PortalView):
+    any_of = (Capability.VIEW_CASES,)
+    http_method_names = ["get", "head", "options"]
+
+    def shown_frames(self, request: HttpRequest) -> dict[UUID, int]:
+        """The frame somebody asked to look at: `?image=` and `?frame=` (counted from one)."""
+        image_id, frame = given_id(request, "image"), given_number(request, "frame")
+        return {image_id: frame - 1} if image_id is not None and frame is not None else {}
+
+    def live_context(
+        self, request: HttpRequest, summary: CaseSummary, panels: Sequence[ImagePanel]
+    ) -> dict[str, Any]:
+        """What page and fragment share."""
+        query = {name: request.GET[name] for name in ("image", "frame") if name in request.GET}
+        query["seen"] = tokens_of(panels)
+        url = reverse("case-answers", args=[summary.case.pk])
+        return {
+            "case": summary.case,
+            "summary": summary,
+            "case_state": STATES[summary.key],
+            "panels": panels,
+            "several": len(panels) > 1,
+            "with_identity": self.can(Capability.VIEW_IDENTITY),
+            "poll": not all(panel.is_final for panel in panels),
+            "poll_ms": POLL_MS,
+            "poll_url": f"{url}?{urlencode(query)}",
+        }
+
+
+class CaseDetailView(_CasePage):
+    """The whole page. Looking at it is audited; the fragments that follow are not."""
+
+    def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
+        case = case_get(actor=self.actor, case_id=case_id)
+        audit_record(
+            actor=self.actor,
+            action="case.viewed",
+            object_type="case",
+            object_id=case.pk,
+            site_id=case.site_id,
+            case_id=case.pk,
+        )
+        summary = case_summary(case)
+        panels = panels_of(summary, actor=self.actor, shown=self.shown_frames(request))
+        submission = newest_submission(case=case)
+        context = self.live_context(request, summary, panels) | {
+            "patient": case.patient if self.can(Capability.VIEW_IDENTITY) else None,
+            "findings": list(case.findings.all()),
+            "submission": submission,
+            "skipped": self.skipped(submission.skipped if submission else []),
+            "timeline": entries_of(
+                case_steps(case_id=case.pk, limit=TIMELINE_STEPS), things_of(case)
+            ),
+        }
+        return render(request, "cases/case_detail.html", context)
+
+    def skipped(self, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+        """The files left out; their names only for those who may see patients'."""
+        if self.can(Capability.VIEW_IDENTITY):
+            return list(rows)
+        return [{**row, "file": f"File {n}"} for n, row in enumerate(rows, start=1)]
+
+
+class CaseAnswersView(_CasePage):
+    """What changed since the page (or the last poll) was drawn; 204 where nothing did."""
+
+    def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
+        case = case_get(actor=self.actor, case_id=case_id)
+        summary = case_summary(case)
+        every = panels_of(summary, actor=self.actor, shown=self.shown_frames(request))
+        told = request.GET.get("seen", "")
+        seen = told.split(".") if told else [""] * len(every)
+        # Images that arrived after the page was drawn have no place on it yet.
+        panels = every[: len(seen)]
+        changed = [p for p, token in zip(panels, seen, strict=False) if p.token != token]
+        if not changed:
+            return HttpResponse(status=204)
+        context = self.live_context(request, summary, panels) | {
+            "changed": changed,
+            "news": [panel for panel in changed if panel.is_final],
+            "arrived": len(every) - len(panels),
+            "oob": True,
+        }
+        return render(request, "cases/partials/case_live.html", context)
+
+
+class CaseAuditView(_CasePage):
+    """Who did what to the case, in sentences."""
+
+    def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
+        case: Case = case_get(actor=self.actor, case_id=case_id)
+        page = case_events(
+            case_id=case.pk,
+            limit=HISTORY_PAGE,
+            older_than=given_number(request, "older_than"),
+        )
+        context = {"case": case, "page": page, "entries": entries_of(page.rows, things_of(case))}
+        return render(request, "cases/case_audit.html", context)
+
+
+class _JobAction(PortalView):
+    """Something done to a job, and back to its case."""
+
+    any_of = (Capability.SUBMIT, Capability.OPERATE)
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, job_id: UUID) -> HttpResponse:
+        job = job_get(actor=self.actor, job_id=job_id)
+        image = job.image
+        if image is None:
+            raise StateConflict()
+        try:
+            query = self.act(request, job, image)
+        except (StateConflict, FieldInvalid) as error:
+            sentences = [s for lines in (error.errors or {}).values() for s in lines]
+            messages.error(request, " ".join(sentences) or error.detail)
+            query = ""
+        page = reverse("case-detail", args=[image.case_id])
+        return redirect(f"{page}{query}#image-{image.pk}")
+
+    def act(self, request: HttpRequest, job: Job, image: Image) -> str:
+        raise NotImplementedError
+
+
+class JobCancelView(_JobAction):
+    def act(self, request: HttpRequest, job: Job, image: Image) -> str:
+        job_cancel(actor=self.actor, job_id=job.pk)
+        messages.success(request, "Cancelled. The image stays; you can run it again.")
+        return ""
+
+
+class JobRerunView(_JobAction):
+    """Read the image again, or another frame of it (`frame`, counted from one)."""
+
+    def act(self, request: HttpRequest, job: Job, image: Image) -> str:
+        typed = request.POST.get("frame", "").strip()
+        frame = given_number(request, "frame")
+        if typed and (frame is None or frame > image.frames):
+            raise FieldInvalid(errors={"frame": [f"Enter a frame from 1 to {image.frames}."]})
+        again = job_rerun(
+            actor=self.actor, job_id=job.pk, frame=None if frame is None else frame - 1
+        )
+        assert again.state == JobState.PENDING and again.frame is not None
+        messages.success(request, "Asked for a new reading. The earlier answers stay.")
+        if image.frames == 1:
+            return ""
+        return f"?image={image.pk}&frame={again.frame + 1}"

@@ -1,0 +1,73 @@
+"""Pictures and files of a case: previews, originals, heatmaps."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import content_disposition_header
+
+from cases.access import Capability
+from cases.errors import NotFound
+from cases.portal.views.base import PortalView
+from cases.reports.heatmap import CLASSES, heatmap_png
+from cases.selectors.cases import image_get, result_get
+from cases.services.previews import image_bytes, image_preview
+
+
+class ImagePreviewView(PortalView):
+    """A PNG of one frame as displayed; `?frame=` counts from zero, as in DICOM and the API."""
+
+    any_of = (Capability.VIEW_CASES,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
+        image = image_get(actor=self.actor, image_id=image_id)
+        typed = request.GET.get("frame", "")
+        if typed and not (typed.isascii() and typed.isdigit() and len(typed) < 7):
+            raise NotFound("There is no such frame.")
+        frame = int(typed) if typed else image.frame
+        if frame >= image.frames:
+            raise NotFound("There is no such frame.")
+        png = image_preview(actor=self.actor, image=image, frame=frame)
+        return HttpResponse(png, content_type="image/png")
+
+
+class ImageFileView(PortalView):
+    """The file as it was sent. A DICOM header names the patient, so the role must allow that."""
+
+    any_of = (Capability.VIEW_IDENTITY,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
+        image = image_get(actor=self.actor, image_id=image_id)
+        data = image_bytes(actor=self.actor, image=image)
+        response = HttpResponse(data, content_type=image.media_type)
+        disposition = content_disposition_header(True, image.file_name)
+        if disposition:
+            response.headers["Content-Disposition"] = disposition
+        return response
+
+
+class ResultHeatmapView(PortalView):
+    """Where the model found what speaks for a class, as a picture to lay over the frame."""
+
+    any_of = (Capability.VIEW_CASES,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
+        result = result_get(actor=self.actor, result_id=result_id)
+        label = request.GET.get("class", "malignant")
+        if not result.heatmap or not result.heatmap_box or label not in CLASSES:
+            raise NotFound("There is no heatmap for this answer.")
+        x0, y0, x1, y1 = result.heatmap_box
+        png = heatmap_png(
+            bytes(result.heatmap),
+            rows=result.heatmap_rows,
+            columns=result.heatmap_columns,
+            box=(x0, y0, x1, y1),
+            width=result.image.width,
+            height=result.image.height,
+            label=label,
+        )
+        return HttpResponse(png, content_type="image/png")

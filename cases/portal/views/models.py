@@ -1,0 +1,46 @@
+"""Model versions and their cards."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from cases.access import Capability
+from cases.portal.modelcards import card_view
+from cases.portal.views.base import PortalView
+from cases.portal.wording import MODEL_STATE_LABELS, MODEL_STATES
+from cases.selectors.learning import model_get, model_list
+
+
+class ModelListView(PortalView):
+    any_of = (Capability.VIEW_MODELS,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        models = [
+            {
+                "model": model,
+                "card": card_view(model.card),
+                "state": MODEL_STATES[model.state],
+                "state_label": MODEL_STATE_LABELS[model.state],
+            }
+            for model in model_list(actor=self.actor)[:200]
+        ]
+        return render(request, "learning/model_list.html", {"models": models})
+
+
+class ModelDetailView(PortalView):
+    any_of = (Capability.VIEW_MODELS,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, model_id: UUID) -> HttpResponse:
+        model = model_get(actor=self.actor, model_id=model_id)
+        context = {
+            "model": model,
+            "card": card_view(model.card),
+            "state": MODEL_STATES[model.state],
+            "state_label": MODEL_STATE_LABELS[model.state],
+        }
+        return render(request, "learning/model_detail.html", context)

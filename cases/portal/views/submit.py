@@ -1,0 +1,124 @@
+"""Submitting a case: one form, sent with or without script, taken in once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from cases.access import Capability
+from cases.errors import StateConflict, UserFacingError
+from cases.models import Submission
+from cases.portal.forms import SubmissionForm, empty_form, refused_form
+from cases.portal.uploads import uploads_of
+from cases.portal.views.base import PortalView
+from cases.portal.wording import count_of
+from cases.selectors.portal import submission_of_key
+from cases.services.fields import submission_fields_parse
+from cases.services.submission import submission_create
+
+_KEY = re.compile(r"[A-Za-z0-9-]{8,64}")
+# How often the waiting page looks (every 2 s) before it says that nothing came.
+MAX_LOOKS = 45
+
+
+class SubmitView(PortalView):
+    any_of = (Capability.SUBMIT,)
+    http_method_names = ["get", "head", "post", "options"]
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self.page(empty_form())
+
+    def post(self, request: HttpRequest) -> HttpResponseBase:
+        key = request.POST.get("idempotency_key", "")
+        if not _KEY.fullmatch(key):
+            key = empty_form().key
+        try:
+            submission = self.take_in(request, key)
+        except UserFacingError as error:
+            if isinstance(error, StateConflict) and error.retry_after is not None:
+                # A double click: the first press is still being taken in.
+                return self.go(reverse("submission-pending", args=[key]))
+            typed = {name: str(value) for name, value in request.POST.items()}
+            form = refused_form(typed, key=key, error=error)
+            return self.page(form, status=error.status, retry_after=error.retry_after)
+        _say_taken_in(request, submission)
+        return self.go(reverse("case-detail", args=[submission.case_id]))
+
+    def take_in(self, request: HttpRequest, key: str) -> Submission:
+        files = request.FILES.getlist("file")
+        try:
+            raw = {name: request.POST.get(name, "") for name in request.POST}
+            raw["patient_name"] = _name_as_dicom(raw.get("patient_name", ""))
+            return submission_create(
+                actor=self.actor,
+                fields=submission_fields_parse(raw),
+                uploads=uploads_of(files),
+                idempotency_key=key,
+                override_reason=raw.get("override_reason", "").strip()[:500],
+            )
+        finally:
+            for file in files:
+                file.close()
+
+    def page(
+        self, form: SubmissionForm, *, status: int = 200, retry_after: int | None = None
+    ) -> HttpResponse:
+        context: dict[str, Any] = {
+            "form": form,
+            "max_files": settings.BCWEB_MAX_FILES,
+            "max_megabytes": settings.BCWEB_MAX_UPLOAD_BYTES // 1024**2,
+            "max_bytes": settings.BCWEB_MAX_UPLOAD_BYTES,
+        }
+        response = render(self.request, "cases/submit.html", context, status=status)
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(retry_after)
+        return response
+
+    def go(self, url: str) -> HttpResponseBase:
+        """On to another page: a redirect, told to the script in its own way."""
+        if "HX-Request" in self.request.headers:
+            response = HttpResponse(status=204)
+            response.headers["HX-Redirect"] = url
+            return response
+        return redirect(url)
+
+
+def _name_as_dicom(typed: str) -> str:
+    """ "Doe, Jane" as a DICOM person name; what holds a `^` is one already."""
+    if "^" in typed or "," not in typed:
+        return typed
+    family, _, given = typed.partition(",")
+    return f"{family.strip()}^{given.strip()}".rstrip("^")
+
+
+def _say_taken_in(request: HttpRequest, submission: Submission) -> None:
+    taken, skipped = submission.images.count(), len(submission.skipped)
+    text = f"{count_of(taken, 'image').capitalize()} submitted."
+    if skipped:
+        text += f" {count_of(skipped, 'file').capitalize()} skipped; see below."
+    messages.success(request, text)
+
+
+class SubmissionPendingView(PortalView):
+    """Where a second press of the button waits for the first to be taken in."""
+
+    any_of = (Capability.SUBMIT,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, key: str) -> HttpResponseBase:
+        submission = submission_of_key(actor=self.actor, key=key)
+        if submission is not None:
+            return redirect("case-detail", case_id=submission.case_id)
+        looks = request.GET.get("looks", "0")
+        looked = min(int(looks), MAX_LOOKS) if looks.isascii() and looks.isdigit() else 0
+        context = {
+            "waiting": looked < MAX_LOOKS,
+            "next_url": f"{request.path}?looks={looked + 1}",
+        }
+        return render(request, "cases/submission_pending.html", context)

@@ -1,0 +1,217 @@
+"""The portal's words: states with their why and next step, places in the breast, audit actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cases.models import Finding, Image
+from cases.vocabulary import Indication, Laterality, Quadrant, Sex
+
+
+@dataclass(frozen=True)
+class StateWords:
+    """How a state looks and what it asks for. ``tone`` is a colour that is never alone."""
+
+    icon: str
+    tone: str
+    why: str
+    next_step: str
+
+
+STATES: dict[str, StateWords] = {
+    "waiting": StateWords(
+        "clock",
+        "neutral",
+        "The image is stored and waits for the model.",
+        "The answer appears here by itself.",
+    ),
+    "reading": StateWords(
+        "scan",
+        "info",
+        "The model is reading the image.",
+        "The answer appears here by itself.",
+    ),
+    "above": StateWords(
+        "caution",
+        "caution",
+        "The model's malignant score reaches the threshold it was set to.",
+        "Read the image yourself and decide.",
+    ),
+    "below": StateWords(
+        "below",
+        "neutral",
+        "The model's malignant score stays under the threshold it was set to.",
+        "Read the image yourself and decide.",
+    ),
+    "no_lesion": StateWords(
+        "below",
+        "neutral",
+        "The model's malignant score stays under the threshold it was set to.",
+        "Read the image yourself and decide.",
+    ),
+    "abstained": StateWords(
+        "question",
+        "info",
+        "The model is too uncertain to answer. This is not a negative answer.",
+        "Read the image without the model.",
+    ),
+    "refused": StateWords(
+        "slash",
+        "info",
+        "The model gives no answer for this image. This is not a negative answer.",
+        "Check that it is the right image, and read it without the model.",
+    ),
+    "failed": StateWords(
+        "alert",
+        "alert",
+        "The image is stored, but it could not be read by the model.",
+        "Run it again.",
+    ),
+    "cancelled": StateWords(
+        "cross",
+        "neutral",
+        "The image is stored; its reading was cancelled before an answer.",
+        "Run it again if an answer is wanted.",
+    ),
+}
+
+MODEL_STATES: dict[str, StateWords] = {
+    "ACTIVE": StateWords("live", "info", "Answers every new image.", ""),
+    "CANDIDATE": StateWords("clock", "neutral", "Waits for an approver's decision.", ""),
+    "SHADOW": StateWords("scan", "neutral", "Runs beside the live model without showing.", ""),
+    "RETIRED": StateWords("cross", "neutral", "Answered earlier images; no longer in use.", ""),
+    "REJECTED": StateWords("slash", "neutral", "Was turned down and never answered.", ""),
+}
+MODEL_STATE_LABELS = {
+    "ACTIVE": "Live",
+    "CANDIDATE": "Candidate",
+    "SHADOW": "Shadow",
+    "RETIRED": "Retired",
+    "REJECTED": "Rejected",
+}
+
+SEX = {Sex.FEMALE: "Female", Sex.MALE: "Male", Sex.OTHER: "Other"}
+LATERALITY = {
+    Laterality.LEFT: "Left",
+    Laterality.RIGHT: "Right",
+    Laterality.BOTH: "Both",
+    Laterality.UNKNOWN: "Not stated",
+}
+QUADRANT = {
+    Quadrant.UPPER_OUTER: "Upper outer",
+    Quadrant.UPPER_INNER: "Upper inner",
+    Quadrant.LOWER_OUTER: "Lower outer",
+    Quadrant.LOWER_INNER: "Lower inner",
+    Quadrant.CENTRAL: "Central",
+    Quadrant.AXILLARY_TAIL: "Axillary tail",
+}
+INDICATION = {
+    Indication.SYMPTOMATIC: "Symptoms",
+    Indication.RECALL: "Recall from screening",
+    Indication.FOLLOW_UP: "Follow-up",
+    Indication.SUPPLEMENTAL: "Supplemental screening",
+    Indication.STAGING: "Staging",
+    Indication.POST_TREATMENT: "After treatment",
+}
+
+
+def place_of(finding: Finding) -> str:
+    """A place in the breast in a line: "Left, 2 o'clock, upper outer, 25 mm from the nipple"."""
+    parts = []
+    if finding.laterality != Laterality.UNKNOWN:
+        parts.append(LATERALITY[Laterality(finding.laterality)])
+    if finding.clock_position:
+        parts.append(f"{finding.clock_position} o'clock")
+    if finding.quadrant:
+        parts.append(QUADRANT[Quadrant(finding.quadrant)].lower())
+    if finding.nipple_distance_mm is not None:
+        parts.append(f"{finding.nipple_distance_mm.normalize():f} mm from the nipple")
+    line = ", ".join(parts)
+    return line[:1].upper() + line[1:]
+
+
+def frame_words(image: Image, frame: int) -> str:
+    """ "frame 3 of 24" for a cine, "" for a still: people count from one."""
+    return f"frame {frame + 1} of {image.frames}" if image.frames > 1 else ""
+
+
+def person_name(value: str) -> str:
+    """A DICOM person name (PS3.5 6.2.1) as people write it: "Doe, Jane"."""
+    family, _, rest = value.split("=")[0].partition("^")
+    given, *others = [*rest.split("^"), ""]
+    middle = others[0] if others else ""
+    given = " ".join(part for part in (given, middle) if part)
+    return ", ".join(part for part in (family, given) if part)
+
+
+def count_of(number: int, noun: str) -> str:
+    """ "1 image", "3 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+ACTIONS: dict[str, str] = {
+    "audit.viewed": "looked at the audit trail",
+    "case.completed": "completed the case's fields",
+    "case.created": "opened the case",
+    "case.viewed": "looked at the case",
+    "image.downloaded": "downloaded {object}",
+    "image.viewed": "looked at {object}",
+    "job.cancelled": "cancelled the reading of {object}",
+    "job.created": "asked for a reading of {object}",
+    "job.failed": "could not read {object}",
+    "model.active": "made a model live",
+    "model.candidate": "added a model as a candidate",
+    "model.rejected": "rejected a model",
+    "model.retired": "retired a model",
+    "model.shadow": "put a model into shadow",
+    "patient.completed": "completed the patient record",
+    "patient.created": "added a patient record",
+    "result.read": "read the answer for {object}",
+    "result.stored": "stored the answer for {object}",
+    "role.granted": "gave a role",
+    "site.created": "added a site",
+    "submission.created": "submitted {images}",
+    "token.created": "made an access token",
+    "token.revoked": "revoked an access token",
+    "user.created": "added a user",
+    "user.deactivated": "closed an account",
+    "user.sign_in_failed": "refused a sign-in",
+    "user.signed_in": "signed in",
+    "user.signed_out": "signed out",
+}
+
+_OUTCOMES = {
+    "answered": "answered",
+    "abstained": "no answer, too uncertain",
+    "refused": "no answer, not readable for the model",
+}
+
+
+def action_words(action: str, *, thing: str, detail: dict[str, Any]) -> str:
+    """One event as the end of a sentence that begins with who: "looked at image 2"."""
+    known = ACTIONS.get(action)
+    if known is None:
+        noun, _, verb = action.partition(".")
+        return f"{verb.replace('_', ' ')} {noun}".strip()
+    images = detail.get("images")
+    words = known.format(
+        object=thing or "an image",
+        images=count_of(images, "image") if isinstance(images, int) else "images",
+    )
+    return words + _more(detail)
+
+
+def _more(detail: dict[str, Any]) -> str:
+    more = []
+    if detail.get("outcome") in _OUTCOMES:
+        more.append(_OUTCOMES[detail["outcome"]])
+    if detail.get("skipped"):
+        more.append(f"{count_of(len(detail['skipped']), 'file')} skipped")
+    if detail.get("identity_override"):
+        more.append("kept the form over the DICOM header, with a reason")
+    if detail.get("role"):
+        more.append(str(detail["role"]))
+    if detail.get("code"):
+        more.append(str(detail["code"]).replace("_", " "))
+    return f" ({'; '.join(more)})" if more else ""

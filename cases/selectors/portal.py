@@ -1,0 +1,167 @@
+"""Reads that only the portal's pages need: pages of a list, places in the queue, a case's past."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from cases.access import Actor, Capability
+from cases.errors import NotFound
+from cases.models import AuditEvent, Case, Job, Submission
+from cases.selectors.audit import audit_list, case_audit
+from cases.selectors.cases import case_list, with_answers
+from cases.selectors.jobs import MAX_POSITION
+from cases.states import JobState
+from cases.vocabulary import JobKind
+
+T = TypeVar("T")
+
+# More arrivals than this are "more than": counting them all says nothing.
+MAX_NEWER = 99
+# A person's key for a form is looked up as long as the service compares it.
+KEY_LIFE = timedelta(hours=24)
+# What somebody looked at is in the history, not among the steps of a case.
+VIEWS = ("case.viewed", "image.viewed", "image.downloaded", "result.read")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A stretch of a list, newest first, and whether there is more on either side."""
+
+    rows: Sequence[T]
+    has_newer: bool
+    has_older: bool
+
+
+def _edge(cases: QuerySet[Case], case_id: UUID) -> Case:
+    """The case a page begins or ends at. ``NotFound`` where the actor has no such case."""
+    case = cases.filter(pk=case_id).first()
+    if case is None:
+        raise NotFound()
+    return case
+
+
+def _older(edge: Case, *, or_same: bool = False) -> Q:
+    ids = Q(id__lte=edge.pk) if or_same else Q(id__lt=edge.pk)
+    # The first condition is the one an index can start from.
+    return Q(created_at__lte=edge.created_at) & (Q(created_at__lt=edge.created_at) | ids)
+
+
+def _newer(edge: Case, *, or_same: bool = False) -> Q:
+    ids = Q(id__gte=edge.pk) if or_same else Q(id__gt=edge.pk)
+    return Q(created_at__gte=edge.created_at) & (Q(created_at__gt=edge.created_at) | ids)
+
+
+def case_page(
+    *, actor: Actor, size: int, older_than: UUID | None = None, newer_than: UUID | None = None
+) -> Page[Case]:
+    """``size`` cases of the actor's site with their answers, newest first.
+
+    ``older_than`` and ``newer_than`` are ids of cases (at most one of them is used). The number
+    of queries does not depend on the number of rows. Raises ``NotFound`` for an unknown id.
+    """
+    cases = case_list(actor=actor)
+    if newer_than is not None:
+        ascending = cases.filter(_newer(_edge(cases, newer_than))).order_by("created_at", "id")
+        found = list(with_answers(ascending)[: size + 1])
+        return Page(rows=found[:size][::-1], has_newer=len(found) > size, has_older=True)
+    if older_than is not None:
+        cases = cases.filter(_older(_edge(cases, older_than)))
+    found = list(with_answers(cases)[: size + 1])
+    return Page(rows=found[:size], has_newer=older_than is not None, has_older=len(found) > size)
+
+
+def case_span(*, actor: Actor, first: UUID, last: UUID, size: int) -> list[Case]:
+    """The cases from ``first`` (the newest) down to ``last``, with their answers."""
+    cases = case_list(actor=actor)
+    span = cases.filter(
+        _older(_edge(cases, first), or_same=True), _newer(_edge(cases, last), or_same=True)
+    )
+    return list(with_answers(span)[:size])
+
+
+def newer_count(*, actor: Actor, than: UUID | None) -> int:
+    """How many cases have arrived since ``than`` (all, where None), up to ``MAX_NEWER`` + 1."""
+    cases = case_list(actor=actor)
+    if than is not None:
+        cases = cases.filter(_newer(_edge(cases, than)))
+    return cases.order_by()[: MAX_NEWER + 1].count()
+
+
+def queue_positions(jobs: Collection[Job]) -> dict[UUID, int]:
+    """How many jobs go before each of ``jobs`` that is waiting; left out beyond 1,000.
+
+    One query for all of them.
+    """
+    waiting = {job.pk for job in jobs if job.state == JobState.PENDING}
+    if not waiting:
+        return {}
+    queue = (
+        Job.objects.filter(kind=JobKind.INFERENCE, state=JobState.PENDING)
+        .order_by("due_at", "id")
+        .values_list("pk", flat=True)[: MAX_POSITION + 1]
+    )
+    return {job_id: place for place, job_id in enumerate(queue) if job_id in waiting}
+
+
+def submission_of_key(*, actor: Actor, key: str) -> Submission | None:
+    """What this person submitted with the form of this key, if it is stored by now."""
+    actor.require(Capability.SUBMIT)
+    return (
+        Submission.objects.filter(
+            idempotency_owner=actor.user_id,
+            idempotency_key=key,
+            created_at__gt=Now() - KEY_LIFE,
+        )
+        .order_by("-created_at")
+        .first()
+    )
+
+
+def newest_submission(*, case: Case) -> Submission | None:
+    """The last delivery to a case the actor may see: its skipped files are reported there."""
+    return Submission.objects.filter(case=case).order_by("-created_at").first()
+
+
+def case_steps(*, case_id: UUID, limit: int) -> list[AuditEvent]:
+    """The last steps of a case, newest first, without who looked at it."""
+    return list(case_audit(case_id=case_id).exclude(action__in=VIEWS).order_by("-id")[:limit])
+
+
+def audit_page(
+    *,
+    actor: Actor,
+    size: int,
+    older_than: int | None = None,
+    newer_than: int | None = None,
+    action: str = "",
+    object_id: str = "",
+) -> Page[AuditEvent]:
+    """``size`` events the actor may see, newest first, of one action or object where given."""
+    events = audit_list(actor=actor)
+    if action:
+        events = events.filter(action=action)
+    if object_id:
+        events = events.filter(object_id=object_id)
+    if newer_than is not None:
+        found = list(events.filter(id__gt=newer_than).order_by("id")[: size + 1])
+        return Page(rows=found[:size][::-1], has_newer=len(found) > size, has_older=True)
+    if older_than is not None:
+        events = events.filter(id__lt=older_than)
+    found_ = list(events[: size + 1])
+    return Page(rows=found_[:size], has_newer=older_than is not None, has_older=len(found_) > size)
+
+
+def case_events(*, case_id: UUID, limit: int, older_than: int | None = None) -> Page[AuditEvent]:
+    """What happened to a case the actor may see, newest first."""
+    events = case_audit(case_id=case_id).order_by("-id")
+    if older_than is not None:
+        events = events.filter(id__lt=older_than)
+    found = list(events[: limit + 1])
+    return Page(rows=found[:limit], has_newer=older_than is not None, has_older=len(found) > limit)

@@ -1,0 +1,189 @@
+"""Template words and marks of the portal: icons, scores, bars, names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from cases.models import Finding, Image, Result
+from cases.portal import wording
+from cases.vocabulary import Indication, Laterality, Sex
+
+register = template.Library()
+
+# Drawn on 16 x 16 with a stroke of 1.5; the colour is that of the text beside them.
+_ICONS: dict[str, str] = {
+    "list": '<path d="M2.5 4h11M2.5 8h11M2.5 12h7"/>',
+    "upload": '<path d="M8 10.5V2.5M4.8 5.7 8 2.5l3.2 3.2M2.5 10.5v3h11v-3"/>',
+    "model": (
+        '<circle cx="3.5" cy="4" r="1.5"/><circle cx="3.5" cy="12" r="1.5"/>'
+        '<circle cx="12.5" cy="8" r="1.5"/><path d="M5 4.7 11 7.3M5 11.3 11 8.7"/>'
+    ),
+    "audit": '<path d="M4 1.8h5.5L12.5 5v9.2H4zM9.3 1.8V5h3.2M6.2 8.2h4M6.2 11h4"/>',
+    "clock": '<circle cx="8" cy="8" r="5.8"/><path d="M8 4.8V8l2.2 1.6"/>',
+    "scan": (
+        '<path d="M2.5 5.2V2.5h2.7M10.8 2.5h2.7v2.7M13.5 10.8v2.7h-2.7M5.2 13.5H2.5v-2.7M4.5 8h7"/>'
+    ),
+    "caution": '<path d="M8 2.2 14.2 13.3H1.8zM8 6.4v3.2M8 11.4v.3"/>',
+    "below": '<circle cx="8" cy="8" r="5.8"/><path d="M8 5v5.4M5.9 8.4 8 10.5l2.1-2.1"/>',
+    "question": (
+        '<circle cx="8" cy="8" r="5.8"/>'
+        '<path d="M6.2 6.4c.2-2.2 3.6-2 3.5 0C9.6 7.8 8 7.7 8 9.2M8 11v.3"/>'
+    ),
+    "slash": '<circle cx="8" cy="8" r="5.8"/><path d="m4 12 8-8"/>',
+    "alert": ('<path d="M5.4 2.2h5.2L13.8 5.4v5.2l-3.2 3.2H5.4L2.2 10.6V5.4zM8 5v3.6M8 10.7v.3"/>'),
+    "cross": '<circle cx="8" cy="8" r="5.8"/><path d="m5.9 5.9 4.2 4.2M10.1 5.9l-4.2 4.2"/>',
+    "live": '<circle cx="8" cy="8" r="5.8"/><path d="m5.4 8.2 1.8 1.8 3.5-3.7"/>',
+    "done": '<path d="m3 8.5 3.2 3.2L13 4.8"/>',
+    "info": '<circle cx="8" cy="8" r="5.8"/><path d="M8 7.4v3.6M8 5v.3"/>',
+    "next": '<path d="m6 3.5 4.5 4.5L6 12.5"/>',
+    "download": '<path d="M8 2.5v8M4.8 7.3 8 10.5l3.2-3.2M2.5 11v2.5h11V11"/>',
+}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A small drawing that always stands beside its word, so it is hidden from readers."""
+    return format_html(
+        '<svg class="icon" viewBox="0 0 16 16" width="16" height="16" fill="none" '
+        'stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" '
+        'aria-hidden="true" focusable="false">{}</svg>',
+        mark_safe(_ICONS[name]),  # noqa: S308 (our own drawings)
+    )
+
+
+def score_texts(value: float, threshold: float) -> tuple[str, str]:
+    """A malignant score and its threshold with two digits, or as many as show which is larger.
+
+    Never 0.00 or 1.00 for the score: no score says never or surely.
+    """
+    for digits in (2, 3, 4, 5, 6):
+        shown, limit = f"{value:.{digits}f}", f"{threshold:.{digits}f}"
+        same_side = (float(shown) >= float(limit)) == (value >= threshold)
+        if same_side and float(limit) > 0:
+            break
+    return _not_certain(shown, value), limit
+
+
+def score_text(value: float) -> str:
+    return _not_certain(f"{value:.2f}", value)
+
+
+def _not_certain(text: str, value: float) -> str:
+    if float(text) <= 0:
+        return "< 0.01" if value < 0.01 else text
+    return "> 0.99" if float(text) >= 1 else text
+
+
+@register.filter
+def score(value: float | None, threshold: float | None = None) -> str:
+    if value is None:
+        return ""
+    return score_text(value) if threshold is None else score_texts(value, threshold)[0]
+
+
+@dataclass(frozen=True)
+class Bar:
+    label: str
+    key: str
+    value: float
+    text: str
+
+    @property
+    def width(self) -> str:
+        return _percent_of_axis(self.value)
+
+
+# Malignant first: it is the one the operating point is about.
+_SCORE_LABELS = {"malignant": "Malignant", "benign": "Benign", "normal": "No lesion"}
+
+
+def _percent_of_axis(value: float) -> str:
+    return f"{100 * min(max(value, 0.0), 1.0):.1f}%"
+
+
+@register.inclusion_tag("cases/partials/scores.html")
+def scores(result: Result) -> dict[str, Any]:
+    """The three scores as numbers and bars on one axis, the operating point marked."""
+    given = result.probabilities or {}
+    malignant, threshold = score_texts(given.get("malignant", 0.0), result.threshold)
+    bars = [
+        Bar(label, key, given[key], malignant if key == "malignant" else score_text(given[key]))
+        for key, label in _SCORE_LABELS.items()
+        if key in given
+    ]
+    return {
+        "bars": bars,
+        "threshold": threshold,
+        "threshold_at": _percent_of_axis(result.threshold),
+        # Near an end of the axis the label is drawn inwards.
+        "anchor": _anchor(result.threshold),
+    }
+
+
+def _anchor(position: float) -> str:
+    if position < 0.2:
+        return "start"
+    return "end" if position > 0.8 else "middle"
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A share as people write it: "95 %"."""
+    return "" if value is None else f"{100 * value:.3g} %"
+
+
+@register.filter
+def figure(value: float | None) -> str:
+    """A metric with three digits after the point."""
+    return "" if value is None else f"{value:.3f}"
+
+
+@register.filter
+def person_name(value: str) -> str:
+    return wording.person_name(value)
+
+
+@register.filter
+def sex_words(value: str) -> str:
+    return wording.SEX[Sex(value)] if value else ""
+
+
+@register.filter
+def indication_words(value: str) -> str:
+    return wording.INDICATION[Indication(value)] if value else ""
+
+
+@register.filter
+def side_words(value: str) -> str:
+    return wording.LATERALITY[Laterality(value)]
+
+
+@register.filter
+def place_of(finding: Finding) -> str:
+    return wording.place_of(finding)
+
+
+@register.filter
+def spacing(image: Image) -> str:
+    """Distance of pixels where the device calibrated it."""
+    if image.spacing_row_mm is None or image.spacing_col_mm is None:
+        return ""
+    if abs(image.spacing_row_mm - image.spacing_col_mm) < 1e-6:
+        return f"{image.spacing_row_mm:.3g} mm per pixel"
+    return f"{image.spacing_row_mm:.3g} mm down, {image.spacing_col_mm:.3g} mm across, per pixel"
+
+
+@register.filter
+def plus(value: int, more: int) -> int:
+    return value + more
+
+
+@register.filter
+def short(value: object) -> str:
+    """The first digits of an id or hash; the whole goes into a title beside it."""
+    return str(value)[:8]
