@@ -147,10 +147,10 @@ class EngineProcess:
                 "engine_timeout", f"The engine took no work within {limit_s:g} s."
             ) from error
         except OSError as error:
-            code = self._child.wait() if self._child else None
+            code = self._exit_code()
             self.close()
             raise EngineFaultError(
-                "engine_crashed", f"The engine process ended while it worked (exit {code})."
+                "engine_crashed", f"The engine process ended while it worked ({code})."
             ) from error
 
     def _watch(self, sock: socket.socket, deadline: float, on_wait: Callable[[], None]) -> None:
@@ -164,6 +164,14 @@ class EngineProcess:
                     "engine_memory", f"The engine used {used} MiB of memory and was ended."
                 )
             on_wait()
+
+    def _exit_code(self) -> str:
+        """How the child ended; it may still be alive and have sent nonsense."""
+        assert self._child is not None
+        try:
+            return f"exit {self._child.wait(timeout=1)}"
+        except subprocess.TimeoutExpired:
+            return "it broke the protocol"
 
     def _resident_mb(self) -> int:
         try:

@@ -1,0 +1,71 @@
+"""An engine child without a network, which misbehaves at the pictures it is told to.
+
+`BCWEB_TEST_POISON` holds `sha256=crash|hang|grow|garbage` pairs, separated by commas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import sys
+import threading
+
+from worker import wire
+
+POISON = dict(
+    pair.split("=") for pair in os.environ.get("BCWEB_TEST_POISON", "").split(",") if pair
+)
+
+
+def answer(picture: bytes) -> dict[str, object]:
+    if picture == b"unreadable":
+        return {"error": "image_unreadable", "detail": "not an image"}
+    return {
+        "outcome": "answered",
+        "reason": "",
+        "label": "benign",
+        "scores": {"benign": 0.8, "malignant": 0.1, "normal": 0.1},
+        "operating_point": {"threshold": 0.4, "sensitivity": 0.95},
+        "heatmap_shape": [3, 7, 7],
+        "heatmap_box": [0.0, 0.0, 10.0, 10.0],
+        "phash": 2**64 - 1,
+        "engine": "fake",
+        "preprocessing": "fake",
+        "duration_ms": 1.0,
+    }
+
+
+def misbehave(kind: str, sock: socket.socket) -> None:
+    if kind == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif kind == "hang":
+        threading.Event().wait()
+    elif kind == "grow":
+        hoard = [b"x" * 50_000_000 for _ in range(12)]
+        threading.Event().wait(60)
+        del hoard
+    elif kind == "garbage":
+        sock.sendall(b"\x00\x00\x00\x04nope")
+
+
+def main() -> None:
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        try:
+            request, blobs = wire.receive(sock)
+        except (wire.WireClosedError, OSError):
+            return
+        if request["do"] == "load":
+            wire.send(sock, {"engine": f"fake-{os.getpid()}"})
+            continue
+        for blob in blobs:
+            misbehave(POISON.get(hashlib.sha256(blob).hexdigest(), ""), sock)
+        answers = [answer(blob) for blob in blobs]
+        heatmaps = [b"\0" * 294 for item in answers if "error" not in item]
+        wire.send(sock, {"answers": answers}, heatmaps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The worker's loop on real rows, with an engine process that dies when told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+from django.db.models import Value
+from django.db.models.functions import Now
+
+from cases.models import Job, Result
+from cases.services.jobs import job_cancel
+from cases.states import JobState
+from cases.storage import uploads
+from tests.factories import make_actor, submit
+from worker import engine
+from worker.engine import EngineFaultError, EngineOptions, EngineProcess
+from worker.runner import Runner
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "CHILD_MODULE", "tests.worker.fake_engine")
+    runner = Runner(name="test-worker")
+    runner.engine.options = EngineOptions(batch_s=1.5, start_s=20, memory_mb=300)
+    yield runner
+    runner.engine.close()
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, job: Job, kind: str) -> None:
+    monkeypatch.setenv("BCWEB_TEST_POISON", f"{job.image.sha256}={kind}")
+
+
+def drain_to_the_end(runner: Runner) -> None:
+    """Drain until nothing is active, without waiting for the pauses between attempts."""
+    for _ in range(10):
+        runner.drain()
+        again = Job.objects.filter(state=JobState.PENDING)
+        if not again.update(available_at=Now() - Value(timedelta(minutes=1))):
+            return
+    raise AssertionError("jobs never ended")
+
+
+def test_what_waits_is_answered_in_one_go(runner: Runner) -> None:
+    jobs = [submit().jobs.get() for _ in range(3)]
+    assert runner.drain() == 3
+    for job in jobs:
+        job.refresh_from_db()
+        assert job.state == JobState.SUCCEEDED
+        assert job.result.engine == "fake"
+        assert len(job.result.heatmap) == 294
+
+
+def test_nothing_waiting_is_no_work(runner: Runner) -> None:
+    assert runner.drain() == 0
+    assert runner.engine.pid is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("crash", "engine_crashed"),
+        ("hang", "engine_timeout"),
+        ("grow", "engine_memory"),
+        ("garbage", "engine_crashed"),
+    ],
+)
+def test_a_poison_image_fails_alone_and_its_batch_mates_succeed(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, kind: str, code: str
+) -> None:
+    good = [submit().jobs.get() for _ in range(2)]
+    bad = submit().jobs.get()
+    good.append(submit().jobs.get())
+    poison(monkeypatch, bad, kind)
+    drain_to_the_end(runner)
+    bad.refresh_from_db()
+    assert (bad.state, bad.error_code, bad.attempt) == (JobState.FAILED, code, bad.max_attempts)
+    assert not Result.objects.filter(job=bad).exists()
+    for job in good:
+        job.refresh_from_db()
+        assert job.state == JobState.SUCCEEDED
+    assert Result.objects.count() == 3
+
+
+def test_an_image_the_engine_cannot_read_fails_without_another_attempt(runner: Runner) -> None:
+    job = submit().jobs.get()
+    uploads().delete(job.image.storage_name)
+    from django.core.files.base import ContentFile
+
+    uploads().save(job.image.storage_name, ContentFile(b"unreadable"))
+    runner.drain()
+    job.refresh_from_db()
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "image_unreadable", 1)
+
+
+def test_missing_bytes_fail_the_job_and_say_so(runner: Runner) -> None:
+    lost, kept = submit().jobs.get(), submit().jobs.get()
+    uploads().delete(lost.image.storage_name)
+    runner.drain()
+    lost.refresh_from_db()
+    kept.refresh_from_db()
+    assert (lost.state, lost.error_code) == (JobState.FAILED, "storage_damaged")
+    assert kept.state == JobState.SUCCEEDED
+
+
+def test_a_job_cancelled_while_the_engine_works_gets_no_result(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = make_actor()
+    job = submit(actor=actor).jobs.get()
+    real = runner.engine.predict
+
+    def cancelled_meanwhile(*args, **kwargs):
+        job_cancel(actor=actor, job_id=job.pk)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(runner.engine, "predict", cancelled_meanwhile)
+    runner.drain()
+    job.refresh_from_db()
+    assert job.state == JobState.CANCELLED
+    assert Result.objects.count() == 0
+
+
+def test_a_worker_told_to_stop_takes_no_more(runner: Runner) -> None:
+    submit()
+    runner.should_stop = lambda: True
+    assert runner.drain() == 0
+    assert Job.objects.get().state == JobState.PENDING
+
+
+def test_the_engine_is_started_again_after_it_was_killed(runner: Runner) -> None:
+    submit()
+    runner.drain()
+    first = runner.engine.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    job = submit().jobs.get()
+    drain_to_the_end(runner)
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+    assert runner.engine.pid != first
+
+
+def test_a_model_that_cannot_be_fetched_leaves_the_jobs_their_reason(
+    runner: Runner, settings, tmp_path
+) -> None:
+    settings.STATE_DIR = tmp_path
+    job = submit().jobs.get()
+    uploads().delete(job.model_version.storage_name)
+    runner.drain()
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (JobState.PENDING, "model_unavailable")
+    drain_to_the_end(runner)
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+
+
+def test_leases_are_kept_while_the_engine_works(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, settings
+) -> None:
+    settings.BCWEB_LEASE_SECONDS = 3
+    job = submit().jobs.get()
+    poison(monkeypatch, job, "hang")
+    kept = []
+    monkeypatch.setattr(
+        "worker.runner.jobs_heartbeat", lambda *, claims: kept.append(len(claims)) or frozenset()
+    )
+    runner.drain()
+    assert kept
+
+
+def test_the_real_engine_refuses_a_model_file_that_was_changed(tmp_path) -> None:
+    weights = tmp_path / "m.safetensors"
+    weights.write_bytes(b"not a model")
+    process = EngineProcess(EngineOptions(start_s=60))
+    try:
+        with pytest.raises(EngineFaultError) as fault:
+            process.load("0" * 64, weights, lambda: None)
+        assert fault.value.code == "model_unavailable"
+    finally:
+        process.close()
