@@ -86,7 +86,8 @@ class Spool:
         self._hash = hashlib.sha256()
         handle, path = tempfile.mkstemp(prefix=PREFIX, dir=directory)
         self.path = Path(path)
-        self.file = os.fdopen(handle, "w+b")
+        # Unbuffered: what is dropped or cannot be written must not linger in a buffer.
+        self.file = os.fdopen(handle, "w+b", buffering=0)
 
     @property
     def sha256(self) -> str:
@@ -104,38 +105,25 @@ class Spool:
             return
         self._hash.update(chunk)
         try:
-            self.file.write(chunk)
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[self.file.write(rest) :]
         except OSError as error:
-            self._give_up(error)
+            if error.errno not in _FULL:
+                raise
+            self.disk_full = True
+            self._drop()
 
     def finish(self) -> None:
-        """Bring everything to the file and go back to its beginning."""
-        try:
-            self.file.flush()
-        except OSError as error:
-            self._give_up(error)
-        else:
-            self.file.seek(0)
+        """Go back to the beginning, for reading."""
+        self.file.seek(0)
 
     def discard(self) -> None:
         """Close and remove the temporary file. Twice is fine."""
-        try:
-            self.file.close()
-        except OSError as error:
-            # A buffer that could not be flushed to a full disk: the file is dropped anyway.
-            if error.errno not in _FULL:
-                raise
-        finally:
-            self.path.unlink(missing_ok=True)
-
-    def _give_up(self, error: OSError) -> None:
-        if error.errno not in _FULL:
-            raise error
-        self.disk_full = True
-        self._drop()
+        self.file.close()
+        self.path.unlink(missing_ok=True)
 
     def _drop(self) -> None:
-        # By path: the buffered file may hold bytes that cannot be written any more.
         os.truncate(self.path, 0)
 
 

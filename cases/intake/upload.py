@@ -19,12 +19,13 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http import QueryDict
-from django.http.multipartparser import MultiPartParser
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.datastructures import MultiValueDict
 
 from cases.intake.checked import Limits
 from cases.intake.files import ReceivedFile, Spool, clean_name, receive, refuse
 
+_CHUNK = 256 * 1024
 __all__ = ["HashedUploadedFile", "HashingUploadHandler", "receive", "received"]
 
 
@@ -68,7 +69,7 @@ class HashedUploadedFile(AnyUpload):
 class HashingUploadHandler(FileUploadHandler):
     """Streams each file of a request to a temporary file while hashing it (SHA-256)."""
 
-    chunk_size = 256 * 1024
+    chunk_size = _CHUNK
 
     def __init__(self, request: Any = None) -> None:
         super().__init__(request)
@@ -84,12 +85,23 @@ class HashingUploadHandler(FileUploadHandler):
         boundary: Any,
         encoding: str | None = None,
     ) -> tuple[QueryDict, MultiValueDict[str, AnyUpload]] | None:
-        """Parse with a parser that keeps files with hostile names (Django drops some)."""
+        """Parse with a parser that drops nothing: no file with a hostile name, no cut request.
+
+        Raises `MultiPartParserError` (answered with 400) when the request body ends before its
+        stated length: Django would hand on what came before, as if it were all.
+        """
         if self._parsing:
             return None
         self._parsing = True
-        parser = _KeepingParser(META, input_data, [self], encoding)
-        return parser.parse()
+        body: Any = _Counted(input_data)
+        try:
+            parsed = _KeepingParser(META, body, [self], encoding).parse()
+            if body.read_to_end() < content_length:
+                raise MultiPartParserError("The upload was cut off.")
+        except BaseException:
+            self.upload_interrupted()
+            raise
+        return parsed
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
@@ -115,8 +127,28 @@ class HashingUploadHandler(FileUploadHandler):
         )
 
     def upload_interrupted(self) -> None:
+        """Remove all files of this request."""
         for spool in self._spools:
             spool.discard()
+
+
+class _Counted:
+    """A request body that counts what was read of it."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._count = 0
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._source.read(size)
+        self._count += len(data)
+        return data
+
+    def read_to_end(self) -> int:
+        """Read and forget what is left; the length of the whole body."""
+        while self.read(_CHUNK):
+            pass
+        return self._count
 
 
 class _KeepingParser(MultiPartParser):

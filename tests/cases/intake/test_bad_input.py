@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from tests import phantoms
 from tests.cases.intake.conftest import Check
 from tests.phantoms import bmode_phantom, dicom_bytes, jpeg_bytes, png_bytes
 
+# pydicom warns while the phantoms are written wrong on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:The value length:UserWarning")
 SMALL = (96, 128)
 PICTURE = bmode_phantom(0, SMALL)
 JPEG, PNG = jpeg_bytes(PICTURE), png_bytes(PICTURE)
@@ -42,17 +45,17 @@ def jpeg_claiming(width: int, height: int) -> bytes:
     return JPEG[:at] + struct.pack(">HH", height, width) + JPEG[at + 4 :]
 
 
-def saved(kind: str, frames: int = 1, **options: object) -> bytes:
+def saved(kind: str, frames: int = 1, **options: Any) -> bytes:
     images = [Image.fromarray(np.roll(PICTURE, i)) for i in range(frames)]
     buffer = io.BytesIO()
     if frames > 1:
         options |= {"save_all": True, "append_images": images[1:]}
-    images[0].save(buffer, kind, **options)  # type: ignore[arg-type]
+    images[0].save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def dicom(**options: object) -> Build:
-    return lambda: dicom_bytes(**options)  # type: ignore[arg-type]
+def dicom(**options: Any) -> Build:
+    return lambda: dicom_bytes(**options)
 
 
 def without_pixels() -> bytes:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from cases.errors import FieldInvalid
@@ -48,7 +49,7 @@ def to_ybr(rgb: Picture) -> Picture:
     matrix = np.array(
         [[0.2990, 0.5870, 0.1140], [-0.1687, -0.3313, 0.5000], [0.5000, -0.4187, -0.0813]]
     )
-    return np.clip(np.rint(rgb @ matrix.T + [0, 128, 128]), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(rgb @ matrix.T + [0, 128, 128]), 0, 255), np.uint8)
 
 
 def frame(check: Check, data: bytes) -> npt.NDArray[np.uint8]:
@@ -130,7 +131,7 @@ def test_jpeg_of_plain_rgb_without_any_marker_follows_the_header(check: Check) -
         stream = stream.replace(letter + b"\x11", number + b"\x11", 1)
         stream = stream.replace(letter + b"\x00", number + b"\x00", 1)
     frame_bytes = stream[stream.index(b"\xff\xd8") : stream.rindex(b"\xff\xd9") + 2]
-    dataset.PixelData = phantoms.encapsulate([frame_bytes])
+    dataset.PixelData = encapsulate([frame_bytes])
     dataset["PixelData"].VR = "OB"
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
@@ -275,7 +276,7 @@ def test_frames_split_into_fragments_are_put_together(take: Take) -> None:
     for has_bot in (True, False):
         dataset = phantoms.dicom_dataset(stack, transfer_syntax=phantoms.JPEG_BASELINE)
         frames = [phantoms._dicom_jpeg(one, "MONOCHROME2") for one in stack]
-        dataset.PixelData = phantoms.encapsulate(frames, fragments_per_frame=3, has_bot=has_bot)
+        dataset.PixelData = encapsulate(frames, fragments_per_frame=3, has_bot=has_bot)
         dataset["PixelData"].VR = "OB"
         buffer = io.BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
