@@ -110,7 +110,7 @@ class Supervisor:
         missing: list[str] | None = None
         while self._plan.readiness and (found := self._plan.readiness.missing(self._signals)) != []:
             missing = found if found is not None else missing
-            self._look(0.1)
+            self._look(0.25)
             for process in self._processes.values():
                 if process.failures >= _HOPELESS_CRASHES:
                     raise _no_start(process)

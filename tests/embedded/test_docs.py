@@ -1,0 +1,27 @@
+"""docs/operations.md names every setting there is."""
+
+from __future__ import annotations
+
+import re
+
+from tests.embedded.conftest import ROOT
+
+
+def test_every_setting_is_documented() -> None:
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    read_by_settings = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', settings_text())
+    assert "SECRET_KEY" in read_by_settings
+    read_elsewhere: list[str] = []
+    for path in (ROOT / "bcweb" / "embedded").glob("*.py"):
+        read_elsewhere += re.findall(r'"(BCWEB_[A-Z_]+)"', path.read_text())
+    internal = {"BCWEB_UNDER_MAKE"}
+    missing = (
+        {*read_by_settings, *read_elsewhere}
+        - internal
+        - set(re.findall(r"`([A-Z_]+)`", documented))
+    )
+    assert not missing
+
+
+def settings_text() -> str:
+    return (ROOT / "bcweb" / "settings.py").read_text()
