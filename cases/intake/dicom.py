@@ -49,11 +49,12 @@ SOP_CLASSES = ULTRASOUND_CLASSES | frozenset(
     )
 )
 _DOCUMENTS = _STORAGE + "104."
-WORK_PIXELS = 400_000_000
-"""Compressed pixels decoded at intake. Beyond it, an even choice of frames is decoded, the first,
-the last and the representative one among them; of the others the count and place are checked."""
-SLOW_WORK_PIXELS = 50_000_000
-"""The same for the JPEG 2000 family, which takes about ten times as long per pixel."""
+WORK_SAMPLES = 300_000_000
+"""Compressed samples decoded at intake, some seconds' worth. Beyond it, an even choice of frames is
+decoded, the first, the last and the representative one among them; of the others the place is
+checked, and they are decoded when somebody asks for them."""
+SLOW_WORK_SAMPLES = 40_000_000
+"""The same for the JPEG 2000 family, which takes several times as long."""
 
 
 def inspect_dicom(path: Path, limits: Limits) -> tuple[dict[str, Any], bytes]:
@@ -161,13 +162,13 @@ def _check_kind(file: DicomFile) -> None:
 
 
 def _decode_all(frames: Frames, chosen: int) -> int:
-    """Decode every frame, one at a time, up to `WORK_PIXELS`; how many were decoded."""
+    """Decode every frame, one at a time, up to `WORK_SAMPLES`; how many were decoded."""
     count = len(frames)
     if not frames.compressed:
         return count
     slow = frames.syntax.startswith("1.2.840.10008.1.2.4.9") or ".4.20" in frames.syntax
-    budget = SLOW_WORK_PIXELS if slow else WORK_PIXELS
-    affordable = max(3, budget // frames.layout.pixels)
+    budget = SLOW_WORK_SAMPLES if slow else WORK_SAMPLES
+    affordable = max(3, budget // (frames.layout.pixels * frames.layout.samples))
     indices = list(range(count))
     if affordable < count:
         step = (count - 1) / (affordable - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from cases.errors import FieldInvalid
-from cases.intake import render_frame
+from cases.intake import Limits, dicom, render_frame
 from tests import phantoms
 from tests.cases.intake.conftest import Check, Take
 from tests.phantoms import bmode_phantom, dicom_bytes
@@ -108,10 +109,13 @@ def test_jpeg_baseline_is_shown_in_the_colours_of_its_stream(
         assert difference(shown[32, x], COLOURS[32, x]) <= 12
 
 
-def test_jpeg_called_rgb_but_compressed_as_ybr_is_shown_right(check: Check) -> None:
+@pytest.mark.parametrize("photometric", ["YBR_FULL", "YBR_FULL_422"])
+def test_jpeg_called_rgb_but_compressed_as_ybr_is_shown_right(
+    photometric: str, check: Check
+) -> None:
     data = dicom_bytes(
         to_ybr(COLOURS),
-        photometric="YBR_FULL_422",
+        photometric=photometric,
         transfer_syntax=phantoms.JPEG_BASELINE,
         extra={"PhotometricInterpretation": "RGB"},
     )
@@ -305,3 +309,17 @@ def test_representative_frame_follows_the_stated_rule(
     assert image.dicom is not None
     assert (image.frame, image.dicom.representative_frame_rule) == (chosen, rule)
     assert image.dicom.frames_decoded == frames
+
+
+@pytest.mark.parametrize("budget", [1, 64 * 96 * 5])
+def test_long_loop_is_decoded_in_part_and_says_so(
+    budget: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom, "WORK_SAMPLES", budget)
+    path = tmp_path / "loop.dcm"
+    stack = np.stack([bmode_phantom(seed, (64, 96)) for seed in range(9)])
+    path.write_bytes(dicom_bytes(stack, transfer_syntax=phantoms.JPEG_BASELINE))
+    found, png = dicom.inspect_dicom(path, Limits())
+    assert (found["frames"], found["frame"]) == (9, 4)
+    assert found["dicom"]["frames_decoded"] == (3 if budget == 1 else 5)
+    assert np.asarray(Image.open(io.BytesIO(png))).shape == (64, 96)
