@@ -18,11 +18,12 @@ from tqdm import tqdm
 from ml import registry
 from ml.calibrate import Floats, Indices
 from ml.cli import UsageError, run_cli
-from ml.config import CLASSES, MALIGNANT
+from ml.config import CLASSES, MALIGNANT, TrainConfig
 from ml.dataset import Dataset, Record, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
 from ml.inference import Prediction, Predictor
 from ml.metrics import Metrics, bootstrap, measure
+from ml.split import split_records
 
 _BATCH = 8
 
@@ -168,15 +169,40 @@ def check_counts(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
 
 
+def trained_on(card: registry.Card, dataset: Dataset) -> bool:
+    """Whether the card says that this very data was used in training."""
+    facts = card.get("training", {}).get("data", {})
+    return bool(facts.get("digest") == dataset.digest())
+
+
+def held_out_part(card: registry.Card, dataset: Dataset) -> Dataset:
+    """The pictures that the model's own split held out. Raises ``UsageError`` for other data."""
+    if not trained_on(card, dataset):
+        raise UsageError("this model was not trained on this data, so nothing was held out of it")
+    config = TrainConfig.from_dict(card["training"]["config"])
+    split = split_records(dataset.records, folds=config.folds, seed=config.seed)
+    records = tuple(dataset.records[i] for i in split.held_out.tolist())
+    return Dataset(dataset.root, records, dataset.skipped)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m ml.evaluate --data DIR [--model FILE] [--json OUT] [--predictions CSV]``."""
+    """``python -m ml.evaluate --data DIR [--model FILE] [--json OUT] [--predictions CSV] …``."""
     parser = build_parser("python -m ml.evaluate", __doc__)
     parser.add_argument("--model", type=Path, metavar="FILE", help="default: the shipped model")
+    parser.add_argument(
+        "--part",
+        choices=("all", "held-out"),
+        default="all",
+        help="held-out: only what the model's own split kept out of its training on this data",
+    )
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
     check_counts(arguments)
     predictor = Predictor(arguments.model, device=arguments.device)
     dataset = read_dataset(arguments.data)
+    seen = trained_on(predictor.model.card, dataset)
+    if arguments.part == "held-out":
+        dataset = held_out_part(predictor.model.card, dataset)
     dataset = limit_records(dataset, arguments.limit_images)
     for entry in dataset.skipped:
         print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
@@ -184,6 +210,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     scored = score_records(predictor, dataset, dataset.records, progress=True)
     threshold = predictor.model.operating_point.threshold
     result = evaluation(scored, threshold, grouping.groups, bootstraps=arguments.bootstraps)
+    result["seen_in_training"] = seen and arguments.part == "all"
+    if result["seen_in_training"]:
+        print(
+            "note: the model was trained on most of these pictures; its honest figures on this "
+            "data are those of --part held-out",
+            file=sys.stderr,
+        )
     result["model"] = {"version": predictor.model.version, "sha256": predictor.model.sha256}
     result["data"] = {"name": dataset.root.name, "digest": dataset.digest()}
     result["grouping_rule"] = RULE

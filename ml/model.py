@@ -64,16 +64,6 @@ def build_network(layout: Layout = "v1.5", *, classes: int = len(CLASSES)) -> Re
     return network
 
 
-def grid_offset(layout: Layout) -> float:
-    """How far the last feature map's cell centres lie from their even places, in input pixels.
-
-    Counted through the strides and paddings: cell n looks at pixel 32 n + c of the input, where
-    an even grid would have it at 32 n + 15.5. Negative: towards the upper left.
-    """
-    centre = 0.0 if layout == "v1.5" else 2.0
-    return centre - 15.5
-
-
 def features(network: ResNet, images: Tensor) -> Tensor:
     """The last feature map: float Bx3xSxS -> B x 2048 x S/32 x S/32."""
     x = network.maxpool(network.relu(network.bn1(network.conv1(images))))

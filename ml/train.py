@@ -165,7 +165,7 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
 def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.Card, Scored]:
     """Calibrate on validation, write the model file, measure it on the held-out part.
 
-    The weights are those of the epoch with the lowest validation loss. The held-out part is
+    The weights are those of the epoch that was best on validation. The held-out part is
     scored through the written file, as the service would, after every choice was made.
     Returns the card as written, and the held-out scores.
     """

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torchvision.models import ResNet
 
 from ml.augment import augment
-from ml.calibrate import Floats, Indices, log_loss, softmax
+from ml.calibrate import Floats, Indices, fit_temperature, log_loss, softmax
 from ml.config import TrainConfig
 from ml.dataset import Dataset, Record
 from ml.errors import ModelFileError, NonFiniteLossError, OutOfMemoryError, TrainingError
@@ -30,6 +30,9 @@ from ml.registry import write_atomic
 
 State = dict[str, Tensor]
 _MARGIN = 8 / 7  # training canvases are this much larger than the input, for sharp zooming
+CHOICE = "val_calibrated_loss"
+"""The column of the history by which the best epoch is chosen: validation log loss after its own
+temperature, because plain log loss punishes the overconfidence that calibration takes away."""
 _NEUTRAL_THRESHOLD = 1 / 3  # for the per-epoch table, before an operating point is chosen
 
 
@@ -192,7 +195,7 @@ class Trainer:
         row["seconds"] = time.perf_counter() - started
         self.epoch += 1
         self.history.append(row)
-        if row["val_loss"] <= min(entry["val_loss"] for entry in self.history):
+        if row[CHOICE] <= min(entry[CHOICE] for entry in self.history):
             self.best_epoch = self.epoch
             self.best = {k: v.clone() for k, v in self._current().items()}
         return row
@@ -250,6 +253,7 @@ class Trainer:
         found = measure(targets, scores, _NEUTRAL_THRESHOLD)
         row = {
             "val_loss": log_loss(scores, targets),
+            CHOICE: log_loss(softmax(logits, fit_temperature(logits, targets)), targets),
             "val_accuracy": float((scores.argmax(axis=1) == targets).mean()),
         }
         for key in ("precision", "recall", "f1"):

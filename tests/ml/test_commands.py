@@ -76,6 +76,22 @@ def test_evaluate_works_on_two_classes_only(data_dir, model_file, tmp_path):
     assert result["recall"]["normal"] is None
 
 
+def test_evaluate_tells_what_was_seen_in_training(data_dir, tmp_path, capsys, narrow):
+    out, json_out = tmp_path / "out", tmp_path / "e.json"
+    assert train.main(["--data", str(data_dir), "--out", str(out), *TINY]) == 0
+    measured = ["--data", str(data_dir), "--model", str(out / "model.safetensors")]
+    measured += ["--json", str(json_out), "--bootstraps", "5"]
+    assert evaluate.main(measured) == 0
+    assert json.loads(json_out.read_text())["seen_in_training"] is True
+    assert "trained on most of these pictures" in capsys.readouterr().err
+    assert evaluate.main([*measured, "--part", "held-out"]) == 0
+    result = json.loads(json_out.read_text())
+    assert result["seen_in_training"] is False
+    stated = json.loads((out / "model.json").read_text())["metrics"]["held_out"]
+    assert result["n"] == stated["n"]
+    assert result["auc_malignant"] == pytest.approx(stated["auc_malignant"])
+
+
 def test_crossval_scores_every_picture_once(data_dir, tmp_path, narrow):
     json_out, csv_out = tmp_path / "c.json", tmp_path / "p.csv"
     arguments = ["--data", str(data_dir), "--folds", "2", *TINY, "--json", str(json_out)]
@@ -144,6 +160,10 @@ def bad_calls(data, model, tmp):
         "train: zero epochs": (train.main, [*measured, *fitting, "--epochs", "0"]),
         "train: odd size": (train.main, [*measured, *fitting, "--size", "100"]),
         "evaluate: single class": (evaluate.main, ["--data", str(single), "--model", str(model)]),
+        "evaluate: nothing held out": (
+            evaluate.main,
+            [*measured, "--model", str(model), "--part", "held-out"],
+        ),
         "evaluate: cut model": (evaluate.main, [*measured, "--model", str(cut)]),
         "evaluate: no model": (evaluate.main, [*measured, "--model", str(tmp / "no")]),
         "predict: cut model": (predict.main, ["x.png", "--model", str(cut)]),
@@ -157,8 +177,8 @@ def bad_calls(data, model, tmp):
 CASES = [
     "train: no folder", "train: empty", "train: single class", "train: unknown class",
     "train: bad init", "train: missing init", "train: zero epochs", "train: odd size",
-    "evaluate: single class", "evaluate: cut model", "evaluate: no model", "predict: cut model",
-    "predict: no file", "crossval: one fold", "crossval: resume", "dataset: empty",
+    "evaluate: single class", "evaluate: nothing held out", "evaluate: cut model",
+    "evaluate: no model", "predict: cut model", "predict: no file", "crossval: one fold", "crossval: resume", "dataset: empty",
 ]  # fmt: skip
 
 
