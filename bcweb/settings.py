@@ -60,7 +60,7 @@ BCWEB_ENGINE_START_SECONDS = env.int(
     "BCWEB_ENGINE_START_SECONDS", default=120, validate=validate.Range(1, 3600)
 )
 BCWEB_ENGINE_MEMORY_MB = env.int(
-    "BCWEB_ENGINE_MEMORY_MB", default=0, validate=validate.Range(min=0)
+    "BCWEB_ENGINE_MEMORY_MB", default=4096, validate=validate.Range(min=0)
 )
 BCWEB_DEVICE = env.str(
     "BCWEB_DEVICE", default="auto", validate=validate.Regexp(r"^(auto|cpu|cuda(:\d+)?)$")

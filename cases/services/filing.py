@@ -218,17 +218,24 @@ def image_store(
         height=checked.height,
         frames=checked.frames,
         frame=checked.frame,
-        duplicate_of=twin,
-        **_header_columns(checked.dicom, laterality),
+        duplicate_of=_first_here(case, received.sha256) if twin else None,
+        **_header_columns(checked, laterality),
     )
     if checked.frame_png is not None:
         frame_store(image=image, index=checked.frame, png=checked.frame_png)
     return image
 
 
-def _header_columns(dicom: intake.DicomFacts | None, laterality: Laterality) -> dict[str, Any]:
+def _first_here(case: Case, sha256: str) -> Image | None:
+    """The first image with these bytes at the case's own site: another site's is not told."""
+    here = Image.objects.filter(sha256=sha256, case__site_id=case.site_id)
+    return here.order_by("created_at", "id").first()
+
+
+def _header_columns(checked: intake.CheckedImage, laterality: Laterality) -> dict[str, Any]:
+    dicom = checked.dicom
     if dicom is None:
-        return {"laterality": laterality.value}
+        return {"laterality": laterality.value, "facts": checked.facts}
     spacing = dicom.spacing_mm
     technical = asdict(dicom)
     technical.pop("identity")

@@ -122,6 +122,9 @@ def job_fence_to_succeeded(*, actor: Actor, job_id: UUID, attempt: int) -> Job |
         sources=frozenset({JobState.RUNNING}),
         actor=actor,
         fence=attempt,
+        # What an earlier attempt stumbled over is in its events; the job itself went well.
+        error_code="",
+        error_detail="",
     )
     return moved[0] if moved else None
 
