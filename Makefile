@@ -35,7 +35,7 @@ check: install-dev
 	@code=0; \
 	$(python) -m ruff check . || code=1; \
 	$(python) -m ruff format --check . || code=1; \
-	$(python) -m mypy . || code=1; \
+	$(python) -m mypy || code=1; \
 	$(python) manage.py makemigrations --check --dry-run || code=1; \
 	env DEBUG=0 BCWEB_TLS=1 BCWEB_DEMO=0 ALLOWED_HOSTS=bcweb.example.org \
 		SECRET_KEY="$$($(python) -c 'import secrets; print(secrets.token_urlsafe(48))')" \
