@@ -53,7 +53,7 @@ def install(lock: Path) -> None:
     say(f"installing {lock.name} (some minutes and {WANTED_GB} GB at most the first time) …")
     name = str(lock.relative_to(BASE))
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    command = [*pip, "install", "--quiet", "--require-hashes", "--requirement", name]
+    command = [*pip, "install", "-qq", "--require-hashes", "--requirement", name]
     if subprocess.run(command, cwd=BASE, stdin=subprocess.DEVNULL, check=False).returncode:
         raise MissingError(
             f"pip could not install {name} (its message is above): check the network and the "
