@@ -92,6 +92,10 @@ class ImagePanel:
         return None
 
     @property
+    def failed(self) -> bool:
+        return self.job is not None and self.job.state == JobState.FAILED
+
+    @property
     def heatmap(self) -> Result | None:
         """The answer that has a heatmap of the shown frame."""
         shown = (r for r in self.answer.results if r.frame == self.frame and r.heatmap)

@@ -28,6 +28,7 @@ PARTS = {
     "validation": "Validation part, used to choose the epoch, temperature and threshold",
     "train": "Training part",
 }
+SPLIT_ORDER = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def card_view(card: Card) -> CardView:
         split_classes=classes,
         split=_split(_mapping(data.get("split")), classes),
         measured=_measured(_mapping(card.get("metrics")), classes),
-        everything=tuple(_entry(str(key), value) for key, value in card.items()),
+        everything=tuple(_entry(str(key), value) for key, value in sorted(card.items())),
     )
 
 
@@ -137,13 +138,16 @@ def _count(value: object) -> int | None:
 
 
 def _split(split: Mapping[str, Any], classes: Sequence[str]) -> tuple[SplitRow, ...]:
+    # The database does not keep the order of keys.
+    order = [name for name in SPLIT_ORDER if name in split]
+    order += sorted(name for name in split if name not in SPLIT_ORDER)
     return tuple(
         SplitRow(
             part=str(name).replace("_", "-"),
-            counts=tuple(_count(_mapping(counts).get(c)) or 0 for c in classes),
+            counts=tuple(_count(_mapping(split[name]).get(c)) or 0 for c in classes),
         )
-        for name, counts in split.items()
-        if isinstance(counts, Mapping)
+        for name in order
+        if isinstance(split[name], Mapping)
     )
 
 
@@ -174,7 +178,7 @@ def _part(name: str, figures: Mapping[str, Any], classes: Sequence[str]) -> Meas
             if (value := _number(figures.get(key))) is not None
         ),
         confusion=_confusion(figures.get("confusion"), named),
-        counts=tuple((str(c), n) for c, v in counts.items() if (n := _count(v)) is not None),
+        counts=tuple((c, n) for c in named if (n := _count(counts.get(c))) is not None),
         n_refused=_count(figures.get("n_refused")),
         n_abstained=_count(figures.get("n_abstained")),
     )
@@ -198,7 +202,7 @@ def _confusion(value: object, classes: Sequence[str]) -> Confusion | None:
 def _entry(key: str, value: object) -> Entry:
     label = key.replace("_", " ")
     if isinstance(value, Mapping):
-        return Entry(label, "", tuple(_entry(str(k), v) for k, v in value.items()))
+        return Entry(label, "", tuple(_entry(str(k), v) for k, v in sorted(value.items())))
     items = _sequence(value)
     if any(isinstance(item, Mapping | list) for item in items):
         return Entry(label, "", tuple(_entry(str(n), v) for n, v in enumerate(items, start=1)))

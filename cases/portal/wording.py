@@ -153,7 +153,7 @@ def count_of(number: int, noun: str) -> str:
 ACTIONS: dict[str, str] = {
     "audit.viewed": "looked at the audit trail",
     "case.completed": "completed the case's fields",
-    "case.created": "opened the case",
+    "case.created": "created the case",
     "case.viewed": "looked at the case",
     "image.downloaded": "downloaded {object}",
     "image.viewed": "looked at {object}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
@@ -13,14 +13,14 @@ from django.urls import reverse
 
 from cases.access import Capability
 from cases.errors import StateConflict, UserFacingError
+from cases.intake.upload import HashedUploadedFile
 from cases.models import Submission
 from cases.portal.forms import SubmissionForm, empty_form, refused_form
-from cases.portal.uploads import uploads_of
 from cases.portal.views.base import PortalView
 from cases.portal.wording import count_of
 from cases.selectors.portal import submission_of_key
 from cases.services.fields import submission_fields_parse
-from cases.services.submission import submission_create
+from cases.services.submission import submission_create, upload_of
 
 _KEY = re.compile(r"[A-Za-z0-9-]{8,64}")
 # How often the waiting page looks (every 2 s) before it says that nothing came.
@@ -51,14 +51,15 @@ class SubmitView(PortalView):
         return self.go(reverse("case-detail", args=[submission.case_id]))
 
     def take_in(self, request: HttpRequest, key: str) -> Submission:
-        files = request.FILES.getlist("file")
+        # The only upload handler of the settings makes them, hashed while they streamed in.
+        files = cast(list[HashedUploadedFile], request.FILES.getlist("file"))
         try:
             raw = {name: request.POST.get(name, "") for name in request.POST}
             raw["patient_name"] = _name_as_dicom(raw.get("patient_name", ""))
             return submission_create(
                 actor=self.actor,
                 fields=submission_fields_parse(raw),
-                uploads=uploads_of(files),
+                uploads=[upload_of(file) for file in files],
                 idempotency_key=key,
                 override_reason=raw.get("override_reason", "").strip()[:500],
             )
