@@ -121,7 +121,13 @@ def prepare(
                 f"the {name} part needs malignant pictures and others; it has {len(part)} pictures"
             )
     network, chosen, report = initial_network(init, layout, config.seed)
-    data = TrainingData.load(dataset, train, validation, preprocessing)
+    data = TrainingData.load(
+        dataset,
+        train,
+        validation,
+        preprocessing,
+        validation_groups=split.grouping.groups[split.validation],
+    )
     trainer = Trainer(
         network, config, data, preprocessing, resolve_device(device), fresh=report.fresh
     )
@@ -173,10 +179,11 @@ def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.
     trainer.network.load_state_dict(trainer.best)
     logits = predict_logits(trainer.network, trainer.data.validation, trainer.device)
     targets = trainer.data.validation_targets
-    temperature = fit_temperature(logits, targets)
+    weights = trainer.data.validation_weights
+    temperature = fit_temperature(logits, targets, weights)
     scores = softmax(logits, temperature)
     goal = run.config.target_sensitivity
-    point = registry.OperatingPoint(fit_threshold(scores, targets, goal), goal)
+    point = registry.OperatingPoint(fit_threshold(scores, targets, goal, weights), goal)
     card = make_card(
         version=version,
         layout=run.layout,
@@ -192,16 +199,16 @@ def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.
         device=str(trainer.device),
         history=trainer.history,
     )
-    weights = run.out / WEIGHTS
-    card = registry.save_model(weights, trainer.best, card)
-    predictor = Predictor(weights, device=str(trainer.device))
+    file = run.out / WEIGHTS
+    card = registry.save_model(file, trainer.best, card)
+    predictor = Predictor(file, device=str(trainer.device))
     metrics, scored = {}, None
     for part, indices in (("validation", run.split.validation), ("held_out", run.split.held_out)):
         scored = score_records(predictor, run.dataset, run.records(indices))
         groups = run.split.grouping.groups[indices]
         metrics[part] = evaluation(scored, point.threshold, groups, bootstraps=bootstraps)
     card["metrics"] = metrics
-    registry.write_card(weights, card)
+    registry.write_card(file, card)
     assert scored is not None
     return card, scored
 

@@ -178,7 +178,8 @@ CASES = [
     "train: no folder", "train: empty", "train: single class", "train: unknown class",
     "train: bad init", "train: missing init", "train: zero epochs", "train: odd size",
     "evaluate: single class", "evaluate: nothing held out", "evaluate: cut model",
-    "evaluate: no model", "predict: cut model", "predict: no file", "crossval: one fold", "crossval: resume", "dataset: empty",
+    "evaluate: no model", "predict: cut model", "predict: no file", "crossval: one fold",
+    "crossval: resume", "dataset: empty",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from ml.calibrate import fit_temperature, fit_threshold, log_loss, softmax
+from ml.calibrate import fit_temperature, fit_threshold, group_weights, log_loss, softmax
 from ml.config import MALIGNANT
 from ml.metrics import answers, auc, bootstrap, expected_calibration_error, measure, specificity_at
 
@@ -139,6 +139,15 @@ def test_the_threshold_reaches_its_sensitivity_and_not_more_than_needed(wanted):
     caught = (own >= threshold).mean()
     assert caught >= wanted
     assert caught - 1 / len(own) < wanted
+
+
+def test_a_lesion_pictured_twice_counts_once_for_the_threshold():
+    scores = np.array([[0.99, 0.01, 0.0]] * 2 + [[0.3, 0.7, 0.0]] * 19 + [[0.8, 0.2, 0.0]])
+    targets = np.array([1] * 21 + [0])
+    assert fit_threshold(scores, targets, 0.95) == pytest.approx(0.005)
+    weights = group_weights(np.array([0, 0, *range(1, 20), 20]))
+    assert weights.tolist() == [0.5, 0.5] + [1.0] * 20
+    assert fit_threshold(scores, targets, 0.95, weights) == pytest.approx((0.7 + 0.2) / 2)
 
 
 def test_a_threshold_needs_a_malignant_picture():
