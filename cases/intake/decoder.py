@@ -104,8 +104,8 @@ def _run(
         cause = type(error.__cause__).__name__ if error.__cause__ else None
         refusal = {"code": error.code, "detail": error.detail, "errors": error.errors}
         return {"ok": False, "cause": cause, **refusal}, b""
-    except MemoryError:
-        return {"ok": False, "fault": "memory"}, b""
+    except MemoryError as error:
+        return {"ok": False, "fault": "memory", "at": _place(error)}, b""
     except Exception as error:  # noqa: BLE001 - a fault of ours: told to the parent by its place
         return {"ok": False, "fault": type(error).__name__, "at": _place(error)}, b""
 

@@ -63,7 +63,7 @@ def inspect_dicom(path: Path, limits: Limits) -> tuple[dict[str, Any], bytes]:
     with closing(file.stream):
         frames = _check(file, limits)
         layout = frames.layout
-        chosen, rule = representative_frame(file, layout)
+        chosen, rule = _guarded(lambda: representative_frame(file, layout))
         decoded = _decode_all(frames, chosen)
         image = _draw(frames, chosen)
         facts = _guarded(lambda: technical(file.header, layout, file.transfer_syntax))
@@ -110,7 +110,7 @@ def representative_frame(file: DicomFile, layout: Layout) -> tuple[int, str]:
 
 
 def _check(file: DicomFile, limits: Limits) -> Frames:
-    _check_kind(file)
+    _guarded(lambda: _check_kind(file))
     if file.pixels is None or (file.pixels.length == 0):
         raise DicomNoPixels
     if file.pixels.kind != "integer":

@@ -73,7 +73,9 @@ class _Watched(io.RawIOBase):
         self._ended = False
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
+        # A damaged length may ask for gigabytes: never more than there is.
+        left = max(0, self._size - self._stream.tell())
+        data = self._stream.read(min(size, left) if size >= 0 else left)
         if self._ended or 0 < len(data) < size:
             self.cut = True
         # One empty read of an element header is the proper end; anything after it is not.
@@ -155,7 +157,7 @@ def _file_meta(stream: BinaryIO, size: int, start: int) -> tuple[str | None, int
     """Transfer syntax (None when not stated) and where the data set begins (PS3.10 7.1)."""
     stream.seek(start)
     meta = read_dataset(
-        stream,
+        cast(BinaryIO, _Watched(stream, size)),
         is_implicit_VR=False,
         is_little_endian=True,
         stop_when=lambda tag, vr, length: int(tag) >> 16 != 2,

@@ -262,16 +262,15 @@ class Pool:
     def _judge(
         self, child: _Child, request: dict[str, Any], answer: dict[str, Any], payload: bytes
     ) -> tuple[dict[str, Any], bytes]:
-        fault = answer.get("fault")
+        fault, at = answer.get("fault"), str(answer.get("at"))[:80]
         if fault == "memory":
-            log.warning("decoder_out_of_memory op=%s", request["op"])
+            log.warning("decoder_out_of_memory op=%s at=%s", request["op"], at)
             self._drop(child)
             raise ImageCorrupt(_TOO_MUCH)
         self._give_back(child)
         if answer.get("ok"):
             return answer["result"], payload
         if fault:
-            at = str(answer.get("at"))[:80]
             log.error("decoder_fault op=%s error=%s at=%s", request["op"], str(fault)[:40], at)
             raise ImageCorrupt
         code = str(answer.get("code"))
