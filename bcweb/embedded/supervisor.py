@@ -22,6 +22,7 @@ _HOPELESS_CRASHES = 3
 _APP_STOP_SECONDS = 7.0
 _GROUP_STOP_SECONDS = 4.0
 _SERVERS_STOP_SECONDS = 2.5
+_ORPHANS_SECONDS = 3.0
 
 
 class Stopped(Exception):
@@ -42,6 +43,7 @@ class Supervisor:
         self._terminal: terminal.Terminal | None = None
         self._signals = Signals([*_STOPPING, signal.SIGCHLD])
         self._looked_at_servers = 0.0
+        self._children_seen = 0
         self._stopping_since = 0.0
         self._requests = 0
         self._processes = {
@@ -147,7 +149,9 @@ class Supervisor:
                 )
             elif process.is_due():
                 process.start()
-        linux.reap_others(*self._known())
+        if self._signals.count(signal.SIGCHLD) != self._children_seen:
+            self._children_seen = self._signals.count(signal.SIGCHLD)
+            linux.reap_others(*self._known())
         self._look_at_servers()
 
     def _look_at_servers(self) -> None:
@@ -212,12 +216,20 @@ class Supervisor:
         return {pid for pid in known if pid is not None} | services.keeper_ids() | helper
 
     def _kill_orphans(self) -> None:
-        """Kill what a killed guard left behind: it has become this process's own child."""
+        """Kill what a killed guard left behind: it has become this process's own child.
+
+        Looked for again until there is none, as children of one that is just dying come last.
+        """
         known = self._known()
-        for pid in linux.children(os.getpid()):
-            if pid not in known:
+        deadline = time.monotonic() + _ORPHANS_SECONDS
+        while time.monotonic() < deadline:
+            linux.reap_others(*known)
+            orphans = [pid for pid in linux.children(os.getpid()) if pid not in known]
+            if not orphans:
+                return
+            for pid in orphans:
                 linux.kill_all([*linux.descendants(pid), pid])
-        linux.reap_others(*known)
+            time.sleep(0.01)
 
     def _announce(self, seconds: float) -> None:
         for line in demo_lines(self._state / "demo.json"):

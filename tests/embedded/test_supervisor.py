@@ -17,7 +17,7 @@ import pytest
 
 from bcweb.embedded import StartupError, linux, roster, services
 from bcweb.embedded.supervisor import demo_lines
-from tests.embedded.conftest import ROOT, Child, processes_of, wait_until
+from tests.embedded.conftest import ROOT, Child, wait_until
 
 # argv: state, port, JSON list of [name, command, …], JSON of what must be alive.
 SUPERVISOR = """
@@ -88,6 +88,13 @@ while True:
 
 
 @pytest.fixture
+def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """URLs are given, so nothing embedded is started: for tests that are about services."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/bcweb")
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+
+
+@pytest.fixture
 def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -147,7 +154,7 @@ def test_everything_starts_and_stops_in_order(
 
 
 def test_interrupt_stops_it_like_terminate(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     child = supervisor(start, state, port, table(state, port))
     child.read_until("is ready at")
@@ -188,7 +195,7 @@ def test_everything_killed_at_once_leaves_no_process(
 
 
 def test_second_supervisor_on_the_same_folder_is_refused_in_one_line(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     first = supervisor(start, state, port, table(state, port))
     first.read_until("is ready at")
@@ -215,7 +222,7 @@ def test_port_in_use_is_refused_before_anything_starts(
 
 
 def test_crashed_service_is_started_again(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     child = supervisor(start, state, port, table(state, port))
     child.read_until("is ready at")
@@ -229,7 +236,7 @@ def test_crashed_service_is_started_again(
 
 
 def test_service_whose_guard_was_killed_is_started_again_without_leftovers(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     child = supervisor(start, state, port, table(state, port))
     child.read_until("is ready at")
@@ -260,7 +267,7 @@ def test_killed_keeper_is_replaced_while_services_run(
 
 
 def test_service_that_cannot_start_ends_the_start_with_its_last_words(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     broken = ["broken", sys.executable, "-c", "print('the model file is missing'); exit(3)"]
     web = ["web", "sleep", "1000"]
@@ -270,7 +277,7 @@ def test_service_that_cannot_start_ends_the_start_with_its_last_words(
 
 
 def test_failed_setup_ends_the_start_with_its_last_words(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     setup = ["setup", sys.executable, "-c", "import sys; sys.exit('the migration is broken')"]
     child = supervisor(start, state, port, table(state, port, setup))
@@ -280,7 +287,7 @@ def test_failed_setup_ends_the_start_with_its_last_words(
 
 
 def test_stop_during_setup_is_an_orderly_stop(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     setup = ["setup", "sh", "-c", "echo begun; exec sleep 1000"]
     child = supervisor(start, state, port, table(state, port, setup))
@@ -291,7 +298,7 @@ def test_stop_during_setup_is_an_orderly_stop(
 
 
 def test_service_that_ignores_the_stop_is_killed_within_the_time(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     stubborn = [
         ["stubborn", sys.executable, "-c", STUBBORN],
@@ -307,7 +314,7 @@ def test_service_that_ignores_the_stop_is_killed_within_the_time(
 
 
 def test_second_request_hurries_the_stop(
-    state: Path, port: int, start: Callable[..., Child]
+    state: Path, port: int, start: Callable[..., Child], no_servers: None
 ) -> None:
     stubborn = ["stubborn", sys.executable, "-c", STUBBORN]
     child = supervisor(start, state, port, [*table(state, port), stubborn])
@@ -316,27 +323,35 @@ def test_second_request_hurries_the_stop(
     child.read_until("stopping")
     began = time.monotonic()
     # A second signal within the first second would count as the same request.
-    threading_wait(1.1)
+    let_pass(1.1)
     child.signal(signal.SIGINT)
     assert child.end() == 0
     assert time.monotonic() - began < 3.5
 
 
+def makefile(folder: Path, state: Path, port: int) -> Path:
+    """Write a Makefile whose `run` starts a supervisor in the way of the real one."""
+    arguments = [str(state), str(port), json.dumps(table(state, port)), '{"worker": 1}']
+    program = folder / "supervise.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        f"sys.argv[1:] = {arguments!r}\n"
+        "from bcweb.embedded import linux\n"
+        "linux.die_with_parent(os.getppid(), signal.SIGTERM)\n" + SUPERVISOR
+    )
+    path = folder / "Makefile"
+    path.write_text(f"run:\n\t@BCWEB_UNDER_MAKE=1 exec '{sys.executable}' '{program}'\n")
+    return path
+
+
 def test_ctrl_c_in_a_terminal_lets_make_end_without_an_error(
-    state: Path, port: int, tmp_path: Path
+    state: Path, port: int, tmp_path: Path, no_servers: None
 ) -> None:
-    words = [sys.executable, "-c", SUPERVISOR, str(state), str(port)]
-    words += [json.dumps(table(state, port)), '{"worker": 1}']
-    (tmp_path / "run.json").write_text(json.dumps(words))
-    start_it = f"import json, os; w = json.load(open({str(tmp_path / 'run.json')!r})); "
-    start_it += "os.execv(w[0], w)"
-    (tmp_path / "start.py").write_text(start_it)
-    recipe = f"@BCWEB_UNDER_MAKE=1 exec '{sys.executable}' '{tmp_path / 'start.py'}'"
-    (tmp_path / "Makefile").write_text(f"run:\n\t{recipe}\n")
+    path = makefile(tmp_path, state, port)
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(ROOT)
-        os.execvp("make", ["make", "-f", str(tmp_path / "Makefile"), "run"])
+        os.execvp("make", ["make", "-f", str(path), "run"])
     try:
         read_terminal(terminal, "is ready at")
         os.write(terminal, b"\x03")
@@ -344,34 +359,26 @@ def test_ctrl_c_in_a_terminal_lets_make_end_without_an_error(
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         os.close(terminal)
+    assert (state / "ends").read_text() == "web\nworker\n"
 
 
-def test_make_that_is_killed_stops_the_supervisor_in_order(
-    state: Path, port: int, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_make_that_is_ended_stops_the_supervisor_in_order(
+    state: Path, port: int, tmp_path: Path, no_servers: None, number: int
 ) -> None:
-    (tmp_path / "fake.py").write_text(
-        "import signal, os\nfrom bcweb.embedded import linux\n"
-        "linux.die_with_parent(os.getppid(), signal.SIGTERM)\n" + SUPERVISOR
+    path = makefile(tmp_path, state, port)
+    make = subprocess.Popen(
+        ["make", "-f", str(path), "run"], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    words = ["PYTHONPATH=" + f"'{ROOT}'", f"exec '{sys.executable}' '{tmp_path / 'fake.py'}'"]
-    words += [f"'{state}'", str(port)]
-    words += ["'" + json.dumps(table(state, port)[1:]).replace("'", "'\\''") + "'", "'{}'"]
-    recipe = " ".join(words).replace("$", "$$").replace("\\n", "\\\\n")
-    assert recipe
-    code = f"import os, sys; w = {['sh', '-c', ' '.join(words)]!r}; os.execvp(w[0], w)"
-    (tmp_path / "start.py").write_text(code)
-    (tmp_path / "Makefile").write_text(
-        f"run:\n\t@exec '{sys.executable}' '{tmp_path / 'start.py'}'\n"
-    )
-    make = subprocess.Popen(["make", "-f", str(tmp_path / "Makefile"), "run"])
-    try:
-        wait_until(lambda: (state / "log" / "worker.log").exists())
-        wait_until(lambda: "started" in (state / "log" / "worker.log").read_text())
-    finally:
-        make.kill()
-        make.wait()
-    wait_until(lambda: not processes_of(state))
-    assert (state / "ends").read_text() == "worker\n"
+    assert make.stdout is not None
+    with make.stdout as lines:
+        assert any("is ready at" in line for line in lines)
+        make.send_signal(number)
+        # The pipe ends when the supervisor has ended, too.
+        assert any("stopped in" in line for line in lines)
+        assert not lines.read()
+    assert make.wait() == -number
+    assert (state / "ends").read_text() == "web\nworker\n"
 
 
 def test_demo_logins_are_shown_without_the_token(tmp_path: Path) -> None:
@@ -418,7 +425,7 @@ def can_connect(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def threading_wait(seconds: float) -> None:
+def let_pass(seconds: float) -> None:
     """Let real time pass: the supervisor's own clock is what is being tested."""
     deadline = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() >= deadline)
