@@ -13,6 +13,9 @@ it. Every byte of a file is parsed in a child process with limits on time and me
 identity of a DICOM header in `dicom.identity` (for the patient record) and nothing identifying
 anywhere else (`privacy.py` holds the allowlist).
 
+Housekeeping for those who run processes: `sandbox.warm()` starts a decoder child before the first
+file (about half a second), `remove_stale_files()` sweeps what a killed process left behind.
+
 Codes worth knowing, beyond the obvious:
 - a DICOM file cut off in its header is `dicom_invalid`; cut off in its pixel data it is
   `image_corrupt`, as for JPEG and PNG;

@@ -189,8 +189,9 @@ def grey_if_grey(image: Image.Image) -> Image.Image:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """A lossless PNG, compressed fast."""
+    """A lossless PNG, compressed fast, without any metadata of the file (profiles, comments)."""
     buffer = io.BytesIO()
+    image.info.clear()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 

@@ -70,6 +70,8 @@ class _Child:
                 pass_fds=(theirs.fileno(),),
                 cwd=_ROOT,
                 env=_environment(),
+                # Ctrl-C and signals to the group of our server end it in order, and it ends us.
+                start_new_session=True,
             )
         try:
             self._answer(time.monotonic() + START_S)

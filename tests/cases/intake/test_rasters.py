@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cases.errors import FieldInvalid
 from cases.intake import render_frame, render_preview
@@ -115,6 +115,29 @@ def test_twelve_bits_in_sixteen_are_drawn_over_the_full_range(take: Take) -> Non
 def test_bytes_after_the_end_of_the_image_do_no_harm(check: Check) -> None:
     assert check(jpeg_bytes(PICTURE) + b"appended by a device").width == 90
     assert check(png_bytes(PICTURE) + b"appended by a device").width == 90
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_drawn_picture_carries_no_metadata_of_the_file(kind: str, take: Take) -> None:
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x010E] = "Secret^Name"
+    text.add_text("Comment", "Secret^Name")
+    more = {"comment": "Secret^Name"} if kind == "JPEG" else {"pnginfo": text}
+    buffer = io.BytesIO()
+    image = Image.fromarray(PICTURE)
+    image.save(buffer, kind, exif=exif, icc_profile=b"Secret^Name" * 20, dpi=(72, 72), **more)
+    assert b"Secret" in buffer.getvalue()
+    drawn = render_frame(take(buffer.getvalue()).path)
+    assert b"Secret" not in drawn
+    assert not Image.open(io.BytesIO(drawn)).info
+
+
+def test_photo_with_several_pictures_in_one_jpeg_shows_the_first(check: Check, take: Take) -> None:
+    buffer = io.BytesIO()
+    first, second = (Image.fromarray(np.full((60, 90), grey, np.uint8)) for grey in (50, 200))
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    assert check(buffer.getvalue()).frames == 1
+    assert abs(int(pixels(render_frame(take(buffer.getvalue()).path)).mean()) - 50) < 3
 
 
 def test_raster_has_frame_zero_only(take: Take) -> None:
