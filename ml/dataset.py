@@ -186,7 +186,7 @@ def thumbnails(records: Sequence[Record]) -> npt.NDArray[np.uint8]:
 
 
 def limit_records(dataset: Dataset, limit: int | None, *, seed: int = 0) -> Dataset:
-    """At most ``limit`` pictures, each class in its proportion (at least one), chosen by seed."""
+    """About ``limit`` pictures, each class in its proportion (at least one), chosen by seed."""
     if limit is None or limit >= len(dataset.records):
         return dataset
     rng = np.random.default_rng(seed)

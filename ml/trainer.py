@@ -104,6 +104,13 @@ def predict_logits(
     return np.concatenate(rows) if rows else np.zeros((0, network.fc.out_features))
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """CUDA has an error class for it; the CPU's allocator only says so in words."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "allocate memory" in str(error)
+
+
 class Trainer:
     """A run that can stop after any epoch and go on from its checkpoint to the same end.
 
@@ -237,7 +244,9 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             raise OutOfMemoryError(
                 f"out of memory with batches of {len(targets)}; use a smaller batch size"
             ) from error
@@ -264,6 +273,10 @@ class Trainer:
         self.network.load_state_dict(self._current())
         logits = predict_logits(self.network, self.data.validation, self.device)
         self.network.load_state_dict(own)
+        if not np.isfinite(logits).all():
+            raise NonFiniteLossError(
+                f"the validation scores of epoch {self.epoch + 1} are not numbers"
+            )
         scores = softmax(logits)
         targets, weights = self.data.validation_targets, self.data.validation_weights
         temperature = fit_temperature(logits, targets, weights)

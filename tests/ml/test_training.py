@@ -8,7 +8,13 @@ import torch
 
 from ml.augment import augment
 from ml.config import BCWEB, PAPER, RECIPES, AugmentConfig, TrainConfig
-from ml.errors import DatasetError, ModelFileError, NonFiniteLossError, TrainingError
+from ml.errors import (
+    DatasetError,
+    ModelFileError,
+    NonFiniteLossError,
+    OutOfMemoryError,
+    TrainingError,
+)
 from ml.evaluate import evaluation, score_records
 from ml.figures import write_figures
 from ml.inference import Predictor
@@ -131,6 +137,41 @@ def test_a_loss_that_is_no_number_ends_with_a_named_error_and_keeps_the_checkpoi
     with pytest.raises(NonFiniteLossError, match="epoch 2"):
         fit(run, on_epoch=spoil)
     assert torch.load(run.out / CHECKPOINT, weights_only=True)["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_a_full_memory_ends_with_a_named_error(make_run, monkeypatch, failure):
+    def fail(*_):
+        raise failure
+
+    run = make_run(epochs=1)
+    monkeypatch.setattr("ml.trainer.features", fail)
+    with pytest.raises(OutOfMemoryError, match="batches of 4"):
+        fit(run)
+
+
+def test_another_failure_of_torch_keeps_its_own_words(make_run, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    run = make_run(epochs=1)
+    monkeypatch.setattr("ml.trainer.features", fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        fit(run)
+
+
+def test_validation_scores_that_are_no_numbers_are_not_taken_for_the_best(make_run, monkeypatch):
+    run = make_run(epochs=1)
+    monkeypatch.setattr("ml.trainer.predict_logits", lambda *_: np.full((5, 3), np.nan))
+    with pytest.raises(NonFiniteLossError, match="validation scores of epoch 1"):
+        fit(run)
 
 
 def test_frozen_layers_keep_their_weights_and_statistics(make_run):
