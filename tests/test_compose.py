@@ -10,10 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
-from bcweb.embedded import healthcheck
+from bcweb.embedded import ephemeral, healthcheck, paths
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = (
@@ -192,3 +193,38 @@ def test_health_check_of_a_worker_looks_for_its_pulse(monkeypatch: pytest.Monkey
     pulse_beat(name="beat@here", kind="beat", ready=True, details=details)
     assert healthcheck.pulse_fault("beat") is None
     assert healthcheck.pulse_fault("inference") is not None
+
+
+def test_roles_of_the_compose_file_keep_the_application_from_owning_tables(tmp_path: Path) -> None:
+    """The script that the database container runs at first, run here on a real Postgres."""
+    script = load("docker-compose.yml")["configs"]["postgres-roles"]["content"].replace("$$", "$")
+    # The embedded server's own database has the name of the container's.
+    for word in ("DATABASE", "connect"):
+        script = script.replace(f"{word} bcweb", f"{word} other")
+    folder = tmp_path / "a state"
+    with ephemeral(folder):
+        socket_folder = str(paths.run_folder(folder))
+        environment = {
+            "PATH": f"{paths.postgres_bin()}{os.pathsep}{os.environ['PATH']}",
+            "PGHOST": socket_folder,
+            "PGDATABASE": "postgres",
+            "POSTGRES_USER": paths.DATABASE_USER,
+            "OWNER_PASSWORD": "it's quoted",
+            "APP_PASSWORD": "other",
+        }
+        subprocess.run(["sh", "-c", script], env=environment, check=True, capture_output=True)
+        common: dict[str, Any] = {"host": socket_folder, "dbname": "other", "autocommit": True}
+        with psycopg.connect(user="bcweb_owner", **common) as owner:
+            owner.execute("create table audit (id bigint generated always as identity)")
+        with psycopg.connect(user="bcweb_app", **common) as application:
+            application.execute("insert into audit default values")
+            application.execute("update audit set id = default")
+            for forbidden in (
+                "truncate audit",
+                "alter table audit disable trigger all",
+                "drop table audit",
+                "set session_replication_role = replica",
+                "create table mine (id int)",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    application.execute(forbidden)
