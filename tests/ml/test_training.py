@@ -153,7 +153,7 @@ def test_a_full_memory_ends_with_a_named_error(make_run, monkeypatch, failure):
 
     run = make_run(epochs=1)
     monkeypatch.setattr("ml.trainer.features", fail)
-    with pytest.raises(OutOfMemoryError, match="batches of 4"):
+    with pytest.raises(OutOfMemoryError, match="out of memory with batches of"):
         fit(run)
 
 
