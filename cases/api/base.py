@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, Serializer
@@ -17,9 +19,28 @@ from cases.access import Actor
 from cases.api.authentication import actor_of
 from cases.api.links import link
 from cases.api.pagination import CreatedCursorPagination, KeysetPagination
+from cases.api.parsers import BoundedFormParser, BoundedJSONParser
 from cases.api.permissions import Capabilities
 from cases.api.serializers.queries import ListQuerySerializer
 from cases.errors import NotAuthenticated
+
+
+class ByAccept(DefaultContentNegotiation):
+    """By the Accept header only: `?format=` means nothing here."""
+
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
+
+
+class AnyAccept(BaseContentNegotiation):
+    """For pictures and files: they are what they are, whatever `Accept` says."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return next(iter(parsers), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        return renderers[0], renderers[0].media_type
 
 
 class ApiView(APIView):
@@ -28,6 +49,12 @@ class ApiView(APIView):
     required: ClassVar[dict[str, Capabilities]] = {}
     # OPTIONS would describe forms, which this API has none of; the schema describes it.
     metadata_class = None
+    content_negotiation_class: type[BaseContentNegotiation] = ByAccept
+    parser_classes: Sequence[type[BaseParser]] = (
+        BoundedJSONParser,
+        BoundedFormParser,
+        MultiPartParser,
+    )
 
     @property
     def actor(self) -> Actor:
@@ -90,15 +117,3 @@ class ListApi(ApiView):
         return pagination.get_paginated_response(
             self.shown(self.output, self.items(page), many=True)
         )
-
-
-class AnyAccept(BaseContentNegotiation):
-    """For pictures and files: they are what they are, whatever `Accept` says."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return next(iter(parsers), None)
-
-    def select_renderer(
-        self, request: Request, renderers: Any, format_suffix: str | None = None
-    ) -> Any:
-        return renderers[0], renderers[0].media_type

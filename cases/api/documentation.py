@@ -28,7 +28,7 @@ _REASONS: dict[int | str, str] = {
     503: "Busy, or a part of the service is down. Retry-After says when to come back.",
     "default": "Any other error.",
 }
-_ALWAYS = (401, 403, 405, 406, 429, 500, 503)
+_ALWAYS = (400, 401, 403, 405, 406, 429, 500, 503)
 NOT_MODIFIED = {304: OpenApiResponse(description="Unchanged since the ETag in If-None-Match.")}
 PNG = OpenApiResponse(OpenApiTypes.BINARY, description="The picture.")
 

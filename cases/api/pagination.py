@@ -8,7 +8,6 @@ pages stay whole while rows arrive, at any depth, for the price of an index look
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +131,7 @@ class KeysetPagination(BasePagination):
                 raise ValueError("no direction")
             parsed = zip(self.key, values, strict=True)
             return Cursor(bool(backward), tuple(parse(value) for (_, parse), value in parsed))
-        except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             raise FieldInvalid(
                 errors={"cursor": ["Take the cursor from `next` or `previous` as it is."]}
             ) from None

@@ -55,16 +55,14 @@ class OptionalChoiceField(serializers.ChoiceField):
 class ZonedDateTimeField(serializers.DateTimeField):
     """ISO 8601 with its zone. A `+` that a query string turned into a space is put back."""
 
-    _LOST_PLUS = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")
+    _LOST_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
+    _ZONED = re.compile(r".{10}[Tt ].*([zZ]|[+-]\d\d(:?\d\d)?)", re.DOTALL)
 
     default_error_messages = {"zone": "Add the zone, for example 2026-03-01T08:30:00Z."}
 
     def to_internal_value(self, value: Any) -> datetime:
-        if isinstance(value, str):
-            value = self._LOST_PLUS.sub("+", value.strip())
-            if not re.search(r"([zZ]|[+-]\d\d(:?\d\d)?)$", value[10:]):
-                # Well-formed first: the zone is only missed where the rest is a moment.
-                super().to_internal_value(value)
-                self.fail("zone")
-        moment: datetime = super().to_internal_value(value)
+        text = self._LOST_PLUS.sub(r"\1+\2", str(value).strip())
+        moment: datetime = super().to_internal_value(text)
+        if not self._ZONED.fullmatch(text):
+            self.fail("zone")
         return moment

@@ -106,7 +106,7 @@ class JobCancelApi(JobApi):
         description="Twice is once. 409 where the job has ended otherwise.",
         request=None,
         success={200: JobSerializer},
-        errors=(404, 409),
+        errors=(404, 409, 413, 415),
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         seen = job_get(actor=self.actor, job_id=job_id)
@@ -126,7 +126,7 @@ class JobRerunApi(JobApi):
         request=RerunSerializer,
         parameters=[response_header("Location", "Address of the new job.", [202])],
         success={202: JobSerializer},
-        errors=(400, 404, 409, 415, 422),
+        errors=(404, 409, 413, 415, 422),
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         wanted = self.checked(RerunSerializer, request.data)

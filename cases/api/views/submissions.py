@@ -35,7 +35,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 class SubmissionListApi(ApiView):
     required = {"POST": any_of(Capability.SUBMIT)}
-    parser_classes = [MultiPartParser]
+    parser_classes = (MultiPartParser,)
 
     @operation(
         summary="Hand in one or more images of a case",
@@ -50,7 +50,7 @@ class SubmissionListApi(ApiView):
             response_header("Location", "Address of the submission.", [202]),
         ],
         success={202: SubmissionSerializer},
-        errors=(400, 409, 413, 415, 422),
+        errors=(409, 413, 415, 422),
     )
     def post(self, request: Request) -> Response:
         with uploads_of(request.FILES.getlist("file")) as uploads:
