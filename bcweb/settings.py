@@ -330,3 +330,5 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat-schedule")
 LOGGING = logging_config(level=LOG_LEVEL, form=LOG_FORMAT)
 configure_structlog()
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = 20
+# The id RequestIdMiddleware has checked or made, so that log, answer and audit name the same one.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
