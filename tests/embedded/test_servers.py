@@ -23,12 +23,15 @@ from bcweb.embedded import (
     redis_url,
     services,
 )
+from bcweb.embedded.server import Kind
 from tests.embedded.conftest import (
     Child,
     process_of_service,
     processes_of,
     wait_until,
 )
+
+DATABASE: tuple[Kind, ...] = ("postgres",)
 
 USER = """
 import sys
@@ -88,9 +91,7 @@ def test_data_is_written_durably_except_for_tests(state: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres", "valkey"])
-def test_server_killed_in_the_middle_comes_back_with_its_data(
-    state: Path, kind: services.Kind
-) -> None:
+def test_server_killed_in_the_middle_comes_back_with_its_data(state: Path, kind: Kind) -> None:
     with services.use(state, ("postgres", "valkey")):
         add_row(state)
         killed = process_of_service(state, kind)
@@ -101,7 +102,7 @@ def test_server_killed_in_the_middle_comes_back_with_its_data(
 
 
 def test_killed_keeper_takes_its_server_along_and_can_be_replaced(state: Path) -> None:
-    users = services.Users(state, ("postgres",))
+    users = services.Users(state, DATABASE)
     users.open()
     try:
         add_row(state)
@@ -132,7 +133,7 @@ def test_server_runs_until_its_last_user_has_gone(state: Path, start: Callable[.
     # The other one is killed: nobody can say goodbye, and still nothing stays behind.
     second.signal(signal.SIGKILL)
     wait_until(lambda: not processes_of(state))
-    with services.use(state, ("postgres",)):
+    with services.use(state, DATABASE):
         assert count_rows(state) == 1
     # It was a clean shutdown, not a crash.
     log = (state / "log" / "postgres.log").read_text()
@@ -160,7 +161,7 @@ def test_interrupted_initdb_leaves_nothing_half_made(state: Path) -> None:
     draft = state / "postgres.draft"
     draft.mkdir()
     (draft / "PG_VERSION").write_text("18\n")
-    with services.use(state, ("postgres",)):
+    with services.use(state, DATABASE):
         add_row(state)
     assert not draft.exists()
 
@@ -169,7 +170,7 @@ def test_data_of_another_postgres_version_is_one_sentence(state: Path) -> None:
     (state / "postgres").mkdir(mode=0o700)
     (state / "postgres" / "PG_VERSION").write_text("12\n")
     with pytest.raises(StartupError, match="was made by Postgres 12"):
-        services.Users(state, ("postgres",)).open()
+        services.Users(state, DATABASE).open()
 
 
 def test_disk_without_room_stops_before_initdb(
@@ -183,7 +184,7 @@ def test_disk_without_room_stops_before_initdb(
 
 def test_postgres_log_names_no_values(state: Path) -> None:
     with (
-        services.use(state, ("postgres",)),
+        services.use(state, DATABASE),
         psycopg.connect(database_url(state), autocommit=True) as connection,
     ):
         connection.execute("create table patient (name text unique)")
@@ -204,12 +205,12 @@ def test_root_runs_postgres_as_nobody_where_namespaces_are_blocked(
     for who, owner in (("nobody", 65534), ("namespace", 0), ("nobody", 65534)):
         monkeypatch.setenv("BCWEB_POSTGRES_AS", who)
         inner = paths.make_state_dir(home / "state")
-        with services.use(inner, ("postgres",)):
+        with services.use(inner, DATABASE):
             add_row(inner)
             pid = process_of_service(inner, "postgres")
             assert Path(f"/proc/{pid}").stat().st_uid == owner
             killed_with_parent(pid)
-    with services.use(inner, ("postgres",)):
+    with services.use(inner, DATABASE):
         assert count_rows(inner) == 3
 
 
@@ -232,7 +233,7 @@ def test_postgres_of_the_system_serves_as_well(
     if paths.postgres_version(folder) < paths.OLDEST_POSTGRES:
         pytest.skip(f"{folder} is too old")
     monkeypatch.setenv("BCWEB_POSTGRES_BIN", str(folder))
-    with services.use(state, ("postgres",)):
+    with services.use(state, DATABASE):
         add_row(state)
         with psycopg.connect(database_url(state)) as connection:
             assert connection.info.server_version // 10000 == paths.postgres_version(folder)
