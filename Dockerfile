@@ -41,7 +41,7 @@ ENV WEB_CONCURRENCY=2
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "bcweb/embedded/launch.py", "healthcheck", "web"]
-CMD ["gunicorn", "bcweb.wsgi:application", "--bind", "0.0.0.0:8000", "--preload", \
+CMD ["gunicorn", "bcweb.wsgi:application", "--config", "python:bcweb.gunicorn", "--bind", "0.0.0.0:8000", "--preload", \
      "--worker-class", "gthread", "--threads", "8", "--timeout", "60", \
      "--graceful-timeout", "20", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"]
 

@@ -85,6 +85,7 @@ def _gunicorn(python: str, host: str, port: int) -> tuple[str, ...]:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return (
         *(python, "-m", "gunicorn", "bcweb.wsgi:application", "--bind", address),
+        *("--config", "python:bcweb.gunicorn"),
         *("--worker-class", "gthread", "--no-control-socket"),
         # Loaded once and forked: half the time and memory of two loads.
         "--preload",

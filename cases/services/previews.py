@@ -12,6 +12,7 @@ from django.core.files.base import ContentFile
 from cases import intake
 from cases.access import Actor
 from cases.errors import FieldInvalid
+from cases.intake.files import PREFIX
 from cases.models import Image
 from cases.services.audit import audit_record
 from cases.services.limits import limits
@@ -21,7 +22,7 @@ from cases.storage import read_bytes, uploads
 @contextmanager
 def local_copy(image: Image) -> Iterator[Path]:
     """The stored bytes as a temporary file, for the decoder child."""
-    with tempfile.NamedTemporaryFile(prefix="bcweb-read-") as file:
+    with tempfile.NamedTemporaryFile(prefix=PREFIX) as file:
         file.write(read_bytes(image.storage_name))
         file.flush()
         yield Path(file.name)
