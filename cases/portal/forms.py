@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from cases.errors import FILE_ERROR_CODES, IdempotencyConflict, IdentityMismatch, UserFacingError
@@ -42,7 +43,7 @@ class GroupSpec:
     fields: tuple[FieldSpec, ...]
 
 
-def _choices(words: Mapping[object, str]) -> Choices:
+def _choices(words: Mapping[Any, str]) -> Choices:
     return tuple((str(value), label) for value, label in words.items())
 
 

@@ -178,7 +178,7 @@ class JobRerunView(_JobAction):
     def act(self, request: HttpRequest, job: Job, image: Image) -> str:
         typed = request.POST.get("frame", "").strip()
         frame = given_number(request, "frame")
-        if typed and (frame is None or frame > image.frames):
+        if typed and (frame is None or not 1 <= frame <= image.frames):
             raise FieldInvalid(errors={"frame": [f"Enter a frame from 1 to {image.frames}."]})
         again = job_rerun(
             actor=self.actor, job_id=job.pk, frame=None if frame is None else frame - 1

@@ -1,0 +1,415 @@
+"""The case page: answers per image, live fragments, what is audited, what can be done."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from cases.access import Actor
+from cases.models import AuditEvent, Case, Job, Site
+from cases.services.fields import submission_fields_parse
+from cases.services.jobs import job_cancel
+from cases.services.leases import inference_jobs_claim, job_fail
+from cases.services.people import actor_for_user
+from cases.services.submission import submission_create
+from tests.factories import (
+    WORKER,
+    answer,
+    live_model,
+    make_site,
+    make_user,
+    phantom_jpeg,
+    stored_result,
+    submit,
+    upload,
+)
+from tests.phantoms import bmode_phantom, dicom_bytes
+from tests.portal.conftest import SignIn, World, answer_images
+from tests.portal.markup import Markup, read
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def actor() -> Actor:
+    return actor_for_user(make_user(roles=["sonographer"]))
+
+
+@pytest.fixture
+def radiologist(actor: Actor, sign_in: SignIn) -> Client:
+    return sign_in(site=Site.objects.get(pk=actor.own_site))
+
+
+def url_of(case: Case) -> str:
+    return reverse("case-detail", args=[case.pk])
+
+
+def cards(page: Markup) -> list[str]:
+    return [tag.text for tag in page.all("article")]
+
+
+def poll_url(page: Markup) -> str | None:
+    return page.one("div", id="case-live").attrs.get("hx-get")
+
+
+def test_the_page_tells_patient_study_place_and_answer(actor: Actor, radiologist: Client) -> None:
+    submission = submit(
+        actor=actor,
+        patient_id="P-1",
+        patient_name="Doe^Jane",
+        birth_date="1968-04-30",
+        sex="F",
+        accession_number="A-1",
+        indication="recall",
+        laterality="L",
+        clock_position="2",
+        quadrant="upper_outer",
+        nipple_distance_mm="25",
+    )
+    stored_result(submission.jobs.get(), 0.88)
+    text = read(radiologist.get(url_of(submission.case)).content).text
+    for words in (
+        "Case A-1",
+        "Doe, Jane",
+        "P-1",
+        "30 Apr 1968",
+        "Female",
+        "Recall from screening",
+        "Finding 1: Left, 2 o'clock, upper outer, 25 mm from the nipple",
+        "Highest model score for malignant 0.88, in 1 of 1 images answered.",
+        "The model scores this image above its malignant threshold.",
+    ):
+        assert words in text
+
+
+def test_each_image_has_its_own_card_and_its_own_sentence(
+    actor: Actor, radiologist: Client
+) -> None:
+    submission = submit(actor=actor, files=[phantom_jpeg() for _ in range(3)])
+    answer_images(
+        submission,
+        answer(0.88),
+        answer(0.1),
+        answer(0.3, outcome="abstained", reason="The scores lie too close together"),
+    )
+    page = read(radiologist.get(url_of(submission.case)).content)
+    first, second, third = cards(page)
+    assert "above its malignant threshold" in first
+    assert "0.88" in first
+    assert "its malignant score is below the threshold" in second
+    assert "No answer: the scores lie too close together." in third
+    assert "This is not a negative answer." in third
+    assert "0.3" not in third
+    assert len(page.all("section", class_="image-row")) == 3
+    assert "in 2 of 3 images answered" in page.text
+
+
+def test_a_card_names_model_threshold_sensitivity_and_time(world: World, sign_in: SignIn) -> None:
+    (card,) = cards(read(sign_in(world.sonographer).get(url_of(world.case)).content))
+    assert "test-model" in card
+    assert "0.400, set for a sensitivity of 95 % on validation data" in card
+    assert "malignant threshold 0.40" in card
+    assert "What it cannot know" in card
+    assert f"{world.result.created_at:%H:%M}" in card
+
+
+def test_looking_at_a_case_is_audited_once_and_polls_are_not(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.sonographer)
+    client.get(url_of(world.case))
+    for _ in range(3):
+        client.get(reverse("case-answers", args=[world.case.pk]))
+    events = AuditEvent.objects.filter(action="case.viewed")
+    assert [(e.user_id, e.case_id) for e in events] == [(world.sonographer.pk, world.case.pk)]
+
+
+def test_a_refused_look_at_a_case_is_no_view(world: World, sign_in: SignIn) -> None:
+    sign_in(site=make_site()).get(url_of(world.case))
+    assert not AuditEvent.objects.filter(action="case.viewed").exists()
+
+
+def test_an_unfinished_case_polls_until_the_answer_is_there(
+    actor: Actor, radiologist: Client
+) -> None:
+    submission = submit(actor=actor)
+    page = read(radiologist.get(url_of(submission.case)).content)
+    assert "Waiting (next in line)" in page.text
+    url = poll_url(page)
+    assert url is not None
+    assert radiologist.get(url).status_code == 204
+
+    stored_result(submission.jobs.get(), 0.91)
+    fragment = read(radiologist.get(url).content)
+    assert "0.91" in fragment.one("article").text
+    assert fragment.one("article").attrs["hx-swap-oob"] == "true"
+    assert "Image 1: Above the malignant threshold." in fragment.one("p", id="case-news").text
+    assert "0.91, in 1 of 1 images answered" in fragment.one("p", id="case-summary").text
+    assert fragment.all("img", class_="heat")
+    assert poll_url(fragment) is None
+
+
+def test_a_finished_case_does_not_poll(world: World, sign_in: SignIn) -> None:
+    page = read(sign_in(world.sonographer).get(url_of(world.case)).content)
+    assert poll_url(page) is None
+    assert not page.all("noscript")
+
+
+def test_without_script_an_unfinished_page_refreshes_itself(
+    actor: Actor, radiologist: Client
+) -> None:
+    page = read(radiologist.get(url_of(submit(actor=actor).case)).content)
+    (refresh,) = page.all("meta", http_equiv="refresh")
+    assert 0 < int(refresh.attrs["content"]) <= 30
+
+
+def test_a_poll_brings_only_the_cards_that_changed(actor: Actor, radiologist: Client) -> None:
+    submission = submit(actor=actor, files=[phantom_jpeg(), phantom_jpeg()])
+    url = poll_url(read(radiologist.get(url_of(submission.case)).content))
+    assert url is not None
+    (claim,) = inference_jobs_claim(actor=WORKER, limit=1)
+    fragment = read(radiologist.get(url).content)
+    reading = [card for card in cards(fragment) if "Reading the image" in card]
+    assert len(reading) == 1
+    assert Job.objects.get(pk=claim.job_id).state == "RUNNING"
+    assert poll_url(fragment) is not None
+
+
+def test_images_that_arrive_later_are_announced_not_slipped_in(
+    actor: Actor, radiologist: Client
+) -> None:
+    first = submit(actor=actor, patient_id="P-1", accession_number="A-1")
+    url = poll_url(read(radiologist.get(url_of(first.case)).content))
+    assert url is not None
+    submit(actor=actor, patient_id="P-1", accession_number="A-1")
+    inference_jobs_claim(actor=WORKER, limit=1)
+    fragment = read(radiologist.get(url).content)
+    assert "1 new image has arrived. Show it" in fragment.text
+
+
+def test_a_waiting_image_tells_how_many_go_first_and_when_nobody_reads(
+    actor: Actor, radiologist: Client
+) -> None:
+    submit(actor=actor, priority="stat")
+    submission = submit(actor=actor)
+    (card,) = cards(read(radiologist.get(url_of(submission.case)).content))
+    assert "Waiting (1 ahead)" in card
+    assert "No reader of the model is running at the moment." in card
+
+
+def test_a_failure_tells_its_reason_and_offers_to_run_again(
+    actor: Actor, radiologist: Client
+) -> None:
+    submission = submit(actor=actor)
+    (claim,) = inference_jobs_claim(actor=WORKER, limit=1)
+    job_fail(
+        actor=WORKER,
+        job_id=claim.job_id,
+        attempt=claim.attempt,
+        code="engine_memory",
+        detail="The engine ran out of memory.",
+        transient=False,
+    )
+    page = read(radiologist.get(url_of(submission.case)).content)
+    (card,) = cards(page)
+    assert "Failed" in card
+    assert "The engine ran out of memory. The image is stored." in card
+    assert "Run again" in card
+    again = page.one("form", action=reverse("job-rerun", args=[claim.job_id]))
+    assert again.attrs["method"] == "post"
+
+
+def test_a_waiting_job_is_cancelled_and_run_again(actor: Actor, radiologist: Client) -> None:
+    submission = submit(actor=actor)
+    job = submission.jobs.get()
+    response = radiologist.post(reverse("job-cancel", args=[job.pk]), follow=True)
+    assert "Cancelled. The image stays; you can run it again." in read(response.content).text
+    job.refresh_from_db()
+    assert job.state == "CANCELLED"
+    response = radiologist.post(reverse("job-rerun", args=[job.pk]), follow=True)
+    page = read(response.content)
+    assert "Waiting" in page.text
+    assert Job.objects.filter(rerun_of=job, state="PENDING").count() == 1
+
+
+def test_cancelling_too_late_is_told_kindly_and_changes_nothing(
+    world: World, sign_in: SignIn
+) -> None:
+    client = sign_in(world.sonographer)
+    response = client.post(reverse("job-cancel", args=[world.job.pk]), follow=True)
+    assert "has already ended" in read(response.content).text
+    world.job.refresh_from_db()
+    assert world.job.state == "SUCCEEDED"
+
+
+def test_an_earlier_answer_stays_in_sight_while_a_rerun_waits(
+    world: World, sign_in: SignIn
+) -> None:
+    client = sign_in(world.sonographer)
+    response = client.post(reverse("job-rerun", args=[world.job.pk]), follow=True)
+    (card,) = cards(read(response.content))
+    assert "Waiting" in card
+    assert "Earlier answer" in card
+    assert "0.88" in card
+
+
+def test_an_earlier_answer_stays_when_its_rerun_is_cancelled(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.sonographer)
+    client.post(reverse("job-rerun", args=[world.job.pk]))
+    again = Job.objects.get(rerun_of=world.job)
+    job_cancel(actor=actor_for_user(world.sonographer), job_id=again.pk)
+    (card,) = cards(read(client.get(url_of(world.case)).content))
+    assert "The last reading was cancelled before an answer" in card
+    assert "0.88" in card
+
+
+@pytest.fixture
+def cine(actor: Actor) -> Case:
+    frames = np.stack([bmode_phantom(seed=n, size=(120, 140)) for n in range(5)])
+    submission = submit(actor=actor, files=[dicom_bytes(frames)], patient_id="")
+    stored_result(submission.jobs.get(), 0.5)
+    return submission.case
+
+
+def test_a_cine_names_its_frame_from_one_and_reads_another_on_request(
+    cine: Case, radiologist: Client
+) -> None:
+    job = Job.objects.get()
+    page = read(radiologist.get(url_of(cine)).content)
+    assert job.frame is not None
+    assert f"frame {job.frame + 1} of 5" in page.text
+    response = radiologist.post(reverse("job-rerun", args=[job.pk]), {"frame": "5"}, follow=True)
+    again = Job.objects.get(rerun_of=job)
+    assert again.frame == 4
+    assert "frame 5 of 5" in read(response.content).text
+    assert "frame=4" in response.content.decode()
+
+
+@pytest.mark.parametrize("typed", ["0", "6", "-1", "x", "99999999999"])
+def test_a_frame_that_is_not_there_is_told_and_nothing_starts(
+    typed: str, cine: Case, radiologist: Client
+) -> None:
+    job = Job.objects.get()
+    response = radiologist.post(reverse("job-rerun", args=[job.pk]), {"frame": typed}, follow=True)
+    assert "Enter a frame from 1 to 5." in read(response.content).text
+    assert Job.objects.count() == 1
+
+
+def test_the_highest_frame_leads_and_the_others_stay_within_reach(
+    cine: Case, radiologist: Client
+) -> None:
+    job = Job.objects.get()
+    radiologist.post(reverse("job-rerun", args=[job.pk]), {"frame": "1"})
+    stored_result(Job.objects.get(rerun_of=job), 0.9)
+    page = read(radiologist.get(url_of(cine)).content)
+    (card,) = cards(page)
+    assert card.index("0.90") < card.index("malignant score 0.50")
+    assert "Highest model score for malignant 0.90" in page.text
+    looked_at = radiologist.get(url_of(cine), {"image": str(job.image_id), "frame": "3"})
+    assert "/preview/?frame=2" in looked_at.content.decode()
+
+
+def test_a_preview_is_a_picture_and_a_view(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.sonographer)
+    response = client.get(reverse("image-preview", args=[world.image.pk]))
+    assert response.headers["Content-Type"] == "image/png"
+    assert response.content.startswith(b"\x89PNG")
+    assert AuditEvent.objects.filter(action="image.viewed").count() == 1
+    for frame in ("1", "-1", "x"):
+        url = reverse("image-preview", args=[world.image.pk])
+        assert client.get(url, {"frame": frame}).status_code == 404
+
+
+def test_the_original_file_comes_back_as_it_was_sent_under_its_name(
+    actor: Actor, radiologist: Client
+) -> None:
+    live_model()
+    data = phantom_jpeg()
+    sent = upload(data, 'na"me ü.jpg')
+    with sent.received:
+        fields = submission_fields_parse({"patient_id": "P"})
+        submission = submission_create(actor=actor, fields=fields, uploads=[sent])
+    image = submission.images.get()
+    response = radiologist.get(reverse("image-file", args=[image.pk]))
+    assert response.content == data
+    assert response.headers["Content-Disposition"].startswith("attachment;")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert AuditEvent.objects.filter(action="image.downloaded").count() == 1
+
+
+def test_a_heatmap_is_off_at_first_and_says_what_it_does_not_show(
+    world: World, sign_in: SignIn
+) -> None:
+    client = sign_in(world.sonographer)
+    page = read(client.get(url_of(world.case)).content)
+    toggle = page.one("input", class_="heat-toggle")
+    assert "checked" not in toggle.attrs
+    words = page.one("p", id=toggle.attrs["aria-describedby"]).text
+    assert "neither extent nor cause" in words
+    picture = client.get(page.one("img", class_="heat").attrs["src"])
+    assert picture.content.startswith(b"\x89PNG")
+    url = reverse("result-heatmap", args=[world.result.pk])
+    assert client.get(url, {"class": "benign"}).status_code == 200
+    assert client.get(url, {"class": "<script>"}).status_code == 404
+
+
+def test_a_refused_image_has_no_heatmap(actor: Actor, radiologist: Client) -> None:
+    submission = submit(actor=actor)
+    result = stored_result(submission.jobs.get(), outcome="refused", reason="Not a breast.")
+    page = read(radiologist.get(url_of(submission.case)).content)
+    assert not page.all("img", class_="heat")
+    assert radiologist.get(reverse("result-heatmap", args=[result.pk])).status_code == 404
+
+
+def test_the_same_file_again_is_marked(actor: Actor, radiologist: Client) -> None:
+    data = phantom_jpeg()
+    submit(actor=actor, files=[data], patient_id="P-1", accession_number="A-1")
+    again = submit(actor=actor, files=[data], patient_id="P-1", accession_number="A-1")
+    elsewhere = submit(actor=actor, files=[data], patient_id="P-1", accession_number="A-2")
+    text = read(radiologist.get(url_of(again.case)).content).text
+    assert "Same file as image 1." in text
+    text = read(radiologist.get(url_of(elsewhere.case)).content).text
+    assert "Same file as one sent before for this patient." in text
+
+
+def test_administrators_see_no_patient_and_no_file_names(world: World, sign_in: SignIn) -> None:
+    html = sign_in(role="admin", site=world.site).get(url_of(world.case)).content.decode()
+    for identity in ("Zebrafish", "Quilla", "SECRET-ID-77", "1961", world.image.file_name):
+        assert identity not in html
+    assert reverse("image-file", args=[world.image.pk]) not in html
+
+
+def test_the_history_tells_who_did_what_in_words(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.sonographer)
+    client.get(reverse("image-preview", args=[world.image.pk]))
+    client.get(url_of(world.case))
+    page = read(client.get(reverse("case-audit", args=[world.case.pk])).content)
+    lines = [tag.text for tag in page.all("tr")]
+    name = world.sonographer.username
+    for who, what in (
+        (name, "Looked at the case"),
+        (name, "Looked at image 1"),
+        ("The service", "Stored the answer for image 1 (answered)"),
+        (name, "Submitted 1 image"),
+    ):
+        assert any(who in line and what in line for line in lines), what
+    assert "SECRET-ID-77" not in page.text
+    assert "Zebrafish" not in page.text
+
+
+def test_a_made_up_image_in_the_address_is_not_found(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.sonographer)
+    assert client.get(url_of(world.case), {"image": "x", "frame": "1"}).status_code == 404
+    elsewhere = {"image": str(uuid.uuid4()), "frame": "1"}
+    assert client.get(url_of(world.case), elsewhere).status_code == 200
+
+
+def test_the_number_of_queries_does_not_grow_with_the_images(
+    actor: Actor, radiologist: Client, django_assert_max_num_queries: Any
+) -> None:
+    submission = submit(actor=actor, files=[phantom_jpeg() for _ in range(8)])
+    with django_assert_max_num_queries(22):
+        radiologist.get(url_of(submission.case))

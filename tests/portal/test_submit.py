@@ -1,0 +1,405 @@
+"""Submitting at the portal: taken in once, refused without losing what was typed."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from cases.models import Blob, Case, Image, Job, Patient, Submission
+from cases.services import submission as submission_service
+from tests.factories import live_model, make_site, make_user, phantom_jpeg
+from tests.phantoms import bmode_phantom, dicom_bytes, png_bytes
+from tests.portal.conftest import SignIn
+from tests.portal.markup import Markup, read
+
+pytestmark = pytest.mark.django_db
+URL = "/submit/"
+TYPED = {
+    "patient_id": "P-1",
+    "patient_issuer": "ELSEWHERE",
+    "patient_name": "Doe, Jane",
+    "birth_date": "1968-04-30",
+    "sex": "F",
+    "accession_number": "A-1",
+    "accession_issuer": "RIS",
+    "indication": "recall",
+    "laterality": "L",
+    "clock_position": "2",
+    "quadrant": "upper_outer",
+    "nipple_distance_mm": "25",
+    "priority": "urgent",
+    "on_bad_file": "skip",
+}
+
+
+@pytest.fixture
+def client(sign_in: SignIn) -> Client:
+    live_model()
+    return sign_in(role="sonographer")
+
+
+def file(data: bytes | None = None, name: str = "scan.jpg") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, phantom_jpeg() if data is None else data)
+
+
+def post(client: Client, *files: Any, follow: Any = False, **fields: str) -> Any:
+    data: dict[str, Any] = {"idempotency_key": "form-key-0001", **fields}
+    if files:
+        data["file"] = list(files)
+    return client.post(URL, data, follow=follow)
+
+
+def page_of(response: Any) -> Markup:
+    return read(response.content)
+
+
+def summary(page: Markup) -> str:
+    return page.one("div", id="error-summary").text
+
+
+def nothing_stored() -> bool:
+    return (
+        not any(model.objects.exists() for model in (Submission, Case, Patient, Image, Job))
+        and not Blob.objects.filter(name__startswith="blobs/").exists()
+    )
+
+
+def test_the_form_has_every_field_of_the_contract_with_a_label(client: Client) -> None:
+    page = page_of(client.get(URL))
+    names = {tag.attrs.get("name") for tag in page.tags if tag.name in ("input", "select")}
+    assert names >= {*TYPED, "file", "idempotency_key"}
+    assert "override_reason" not in names
+    chosen = page.one("input", type="file")
+    assert "multiple" in chosen.attrs
+    assert page.one("label", for_="file").text == "Files"
+
+
+def test_a_complete_case_is_taken_in_and_leads_to_its_page(client: Client) -> None:
+    response = post(client, file(), file(), **TYPED)
+    case = Case.objects.get()
+    assert response.status_code == 302
+    assert response.headers["Location"] == reverse("case-detail", args=[case.pk])
+    assert (case.accession_number, case.accession_issuer, case.indication) == (
+        "A-1",
+        "RIS",
+        "recall",
+    )
+    assert case.patient.name == "Doe^Jane"
+    assert str(case.patient.birth_date) == "1968-04-30"
+    assert case.findings.get().clock_position == 2
+    assert Job.objects.filter(state="PENDING").count() == 2
+    text = page_of(client.get(response.headers["Location"])).text
+    assert "2 images submitted." in text
+
+
+def test_the_script_is_told_where_to_go_in_its_own_way(client: Client) -> None:
+    response = client.post(
+        URL,
+        {"idempotency_key": "form-key-0001", "patient_id": "P", "file": file()},
+        headers={"HX-Request": "true"},
+    )
+    assert response.status_code == 204
+    assert response.headers["HX-Redirect"] == reverse("case-detail", args=[Case.objects.get().pk])
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("Doe, Jane", "Doe^Jane"),
+        ("Doe^Jane^Q", "Doe^Jane^Q"),
+        ("Doe", "Doe"),
+        ("Doe,", "Doe"),
+        ("", ""),
+    ],
+)
+def test_a_name_is_taken_as_people_write_it(typed: str, kept: str, client: Client) -> None:
+    post(client, file(), patient_id="P", patient_name=typed)
+    assert Patient.objects.get().name == kept
+
+
+def test_a_dicom_file_fills_in_what_was_left_out(client: Client) -> None:
+    post(client, file(dicom_bytes(bmode_phantom(seed=5)), "US0001"))
+    assert Patient.objects.get().patient_id == "PHANTOM-1"
+
+
+def test_every_field_error_is_summed_up_linked_and_shown_beside_its_field(client: Client) -> None:
+    wrong = {
+        "patient_id": "x" * 65,
+        "birth_date": "30.04.1968",
+        "sex": "Q",
+        "clock_position": "13",
+        "nipple_distance_mm": "far",
+        "priority": "now",
+    }
+    response = post(client, file(), **{**TYPED, **wrong})
+    assert response.status_code == 422
+    page = page_of(response)
+    assert page.one("title").text.startswith("Error: ")
+    links = {tag.attrs["href"] for tag in page.all("a") if tag.attrs.get("href", "")[:1] == "#"}
+    for name in wrong:
+        assert f"#{name}" in links
+        assert page.one("p", id=f"{name}-error").text
+    assert "Write the date as YYYY-MM-DD" in summary(page)
+    assert page.one("input", id="birth_date").attrs["aria-invalid"] == "true"
+    assert "birth_date-error" in page.one("input", id="birth_date").attrs["aria-describedby"]
+    assert nothing_stored()
+
+
+def test_nothing_typed_is_lost_on_an_error(client: Client) -> None:
+    response = post(client, file(), **{**TYPED, "birth_date": "2999-01-01"})
+    held = page_of(response).values()
+    assert {name: held[name] for name in TYPED} == {**TYPED, "birth_date": "2999-01-01"}
+    assert held["idempotency_key"] == "form-key-0001"
+
+
+def test_typed_text_is_never_taken_for_markup(client: Client) -> None:
+    response = post(client, patient_id='"><script>alert(1)</script>')
+    html = response.content.decode()
+    assert "<script>alert(1)" not in html
+    assert page_of(response).values()["patient_id"] == '"><script>alert(1)</script>'
+
+
+def test_a_form_without_a_file_says_so_at_the_file_field(client: Client) -> None:
+    response = post(client, **TYPED)
+    page = page_of(response)
+    assert response.status_code == 422
+    assert "Files: Choose at least one file." in summary(page)
+    assert page.one("p", id="file-error").text.strip() == "Choose at least one file."
+
+
+def test_a_raster_without_a_patient_id_asks_for_one(client: Client) -> None:
+    page = page_of(post(client, file()))
+    assert "Patient id: Enter the patient id; the file does not carry one." in summary(page)
+    assert nothing_stored()
+
+
+def bad_files() -> dict[str, tuple[bytes, int, str]]:
+    """Bytes, status and a word of the sentence, by name."""
+    dicom = dicom_bytes(bmode_phantom(seed=1, size=(64, 64)))
+    return {
+        "empty.jpg": (b"", 422, "holds no data"),
+        "text.png": (b"this is text", 415, "JPEG, PNG or DICOM"),
+        "cut.jpg": (phantom_jpeg()[:4000], 422, "cut off"),
+        "small.png": (png_bytes(np.zeros((20, 20), np.uint8)), 422, "small"),
+        "cut.dcm": (dicom[: len(dicom) // 2], 422, ""),
+    }
+
+
+@pytest.mark.parametrize("name", bad_files())
+def test_a_bad_file_is_named_with_its_reason_and_nothing_is_stored(
+    name: str, client: Client
+) -> None:
+    data, status, word = bad_files()[name]
+    response = post(client, file(), file(data, name), patient_id="P")
+    page = page_of(response)
+    assert response.status_code == status
+    assert f"“{name}”:" in summary(page)
+    assert word in summary(page)
+    assert "Remove or replace this file" in summary(page)
+    assert page.values()["patient_id"] == "P"
+    assert nothing_stored()
+
+
+def test_skipped_files_are_reported_on_the_case_page(client: Client) -> None:
+    response = post(
+        client,
+        file(),
+        file(b"text", "notes.png"),
+        patient_id="P",
+        on_bad_file="skip",
+        follow=True,
+    )
+    text = page_of(response).text
+    assert "1 image submitted. 1 file skipped; see below." in text
+    assert "1 file of the last submission was skipped" in text
+    assert "notes.png" in text
+
+
+def test_a_file_over_the_limit_is_refused_in_words(client: Client, settings: Any) -> None:
+    settings.BCWEB_MAX_UPLOAD_BYTES = 2048
+    response = post(client, file(name="large.jpg"), patient_id="P")
+    assert response.status_code == 413
+    assert "“large.jpg”:" in summary(page_of(response))
+    assert nothing_stored()
+
+
+def test_more_files_than_allowed_are_refused(client: Client, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FILES = 2
+    response = post(client, *(file() for _ in range(3)), patient_id="P")
+    assert response.status_code == 400
+    assert nothing_stored()
+
+
+def test_a_header_that_disagrees_asks_for_a_reason_and_takes_it(client: Client) -> None:
+    data = dicom_bytes(bmode_phantom(seed=6))
+    response = post(client, file(data, "US0002"), patient_id="OTHER", accession_number="A-9")
+    page = page_of(response)
+    assert response.status_code == 422
+    assert "“US0002”:" in summary(page)
+    assert "patient id" in summary(page)
+    assert "PHANTOM-1" not in response.content.decode()
+    assert page.one("p", id="patient_id-error").text.strip() == "Differs from the DICOM header."
+    assert page.one("input", id="override_reason")
+    assert nothing_stored()
+    response = post(
+        client,
+        file(data, "US0002"),
+        patient_id="OTHER",
+        accession_number="A-9",
+        override_reason="Wristband checked; the device kept the patient before.",
+        follow=True,
+    )
+    assert "Wristband checked" in page_of(response).text
+    assert Patient.objects.get().patient_id == "OTHER"
+    assert Submission.objects.get().override_reason.startswith("Wristband")
+
+
+def test_a_birth_date_against_the_record_cannot_be_overruled_here(client: Client) -> None:
+    post(client, file(), patient_id="P", birth_date="1968-04-30")
+    response = post(
+        client, file(), patient_id="P", birth_date="1969-04-30", idempotency_key="form-key-0002"
+    )
+    page = page_of(response)
+    assert response.status_code == 422
+    assert "Differs from the patient on record." in summary(page)
+    assert not page.all("input", id="override_reason")
+
+
+def test_an_accession_of_another_patient_is_told_at_the_field(client: Client) -> None:
+    post(client, file(), patient_id="P-1", accession_number="A-1")
+    response = post(
+        client, file(), patient_id="P-2", accession_number="A-1", idempotency_key="form-key-0002"
+    )
+    assert response.status_code == 409
+    page = page_of(response)
+    assert "already in use for another patient" in page.one("p", id="accession_number-error").text
+    assert "P-1" not in response.content.decode()
+
+
+def test_the_same_image_under_another_patient_tells_nothing_of_the_other(client: Client) -> None:
+    data = phantom_jpeg()
+    post(client, file(data), patient_id="P-1", patient_name="Zebrafish, Quilla")
+    response = post(client, file(data), patient_id="P-2", idempotency_key="form-key-0002")
+    assert response.status_code == 409
+    html = response.content.decode()
+    assert "sent before under another patient" in html
+    assert "P-1" not in html
+    assert "Zebrafish" not in html
+
+
+def test_sending_the_same_form_twice_makes_one_submission(client: Client) -> None:
+    data = phantom_jpeg()
+    first = post(client, file(data), patient_id="P")
+    second = post(client, file(data), patient_id="P")
+    assert first.headers["Location"] == second.headers["Location"]
+    assert Submission.objects.count() == Image.objects.count() == Job.objects.count() == 1
+
+
+def test_each_rendered_form_has_a_key_of_its_own(client: Client) -> None:
+    keys = {page_of(client.get(URL)).values()["idempotency_key"] for _ in range(3)}
+    assert len(keys) == 3
+
+
+def test_a_form_without_a_usable_key_is_still_taken_in(client: Client) -> None:
+    response = post(client, file(), patient_id="P", idempotency_key="' OR 1")
+    assert response.status_code == 302
+    assert re.fullmatch(r"[0-9a-f-]{36}", Submission.objects.get().idempotency_key)
+
+
+def test_the_form_of_before_with_other_content_is_offered_as_a_new_one(client: Client) -> None:
+    post(client, file(), patient_id="P")
+    response = post(client, file(), patient_id="P-2")
+    page = page_of(response)
+    assert response.status_code == 422
+    key = page.values()["idempotency_key"]
+    assert key != "form-key-0001"
+    assert post(client, file(), patient_id="P-2", idempotency_key=key).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_double_click_waits_for_the_first_press_and_finds_its_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    live_model()
+    user = make_user(roles=["sonographer"], site=make_site())
+    first, second = Client(), Client()
+    first.force_login(user)
+    second.force_login(user)
+    data = phantom_jpeg()
+    meanwhile: list[Any] = []
+    inspect_all = submission_service._inspect_all
+
+    def pressed_again_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        if not meanwhile:
+            meanwhile.append(
+                _in_another_connection(lambda: post(second, file(data), patient_id="P"))
+            )
+        return inspect_all(*args, **kwargs)
+
+    monkeypatch.setattr(submission_service, "_inspect_all", pressed_again_meanwhile)
+    taken_in = post(first, file(data), patient_id="P")
+    waiting = meanwhile[0].headers["Location"]
+    assert waiting == reverse("submission-pending", args=["form-key-0001"])
+    assert second.get(waiting).headers["Location"] == taken_in.headers["Location"]
+    assert Submission.objects.count() == 1
+
+
+def _in_another_connection(act: Any) -> Any:
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(act())
+        finally:
+            connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join(60)
+    return found[0]
+
+
+def test_the_waiting_page_looks_again_and_at_last_says_that_nothing_came(client: Client) -> None:
+    url = reverse("submission-pending", args=["form-key-0001"])
+    page = page_of(client.get(url))
+    (refresh,) = page.all("meta", http_equiv="refresh")
+    assert refresh.attrs["content"] == f"2;url={url}?looks=1"
+    page = page_of(client.get(url, {"looks": "1000"}))
+    assert "Nothing was stored" in page.text
+    assert not page.all("meta", http_equiv="refresh")
+
+
+def test_nobody_finds_the_case_of_another_persons_key(client: Client, sign_in: SignIn) -> None:
+    post(client, file(), patient_id="P")
+    other = sign_in(role="sonographer")
+    response = other.get(reverse("submission-pending", args=["form-key-0001"]))
+    assert response.status_code == 200
+    assert "Taking in your case" in page_of(response).text
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_no_temporary_file_is_left(good: bool, client: Client, tmp_path: Path) -> None:
+    previous, tempfile.tempdir = tempfile.tempdir, str(tmp_path)
+    try:
+        post(client, file(), file(None if good else b"text", "b.png"), patient_id="P")
+    finally:
+        tempfile.tempdir = previous
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_live_model_the_form_comes_back_and_says_so(sign_in: SignIn) -> None:
+    response = post(sign_in(role="sonographer"), file(), patient_id="P")
+    page = page_of(response)
+    assert response.status_code == 503
+    assert "No model is live at the moment. Nothing was taken in." in summary(page)
+    assert page.values()["patient_id"] == "P"
