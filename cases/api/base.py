@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils.cache import patch_vary_headers
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
@@ -23,6 +24,9 @@ from cases.api.parsers import BoundedFormParser, BoundedJSONParser
 from cases.api.permissions import Capabilities
 from cases.api.serializers.queries import ListQuerySerializer
 from cases.errors import NotAuthenticated
+
+# OPTIONS would describe forms, which this API has none of; the schema describes it.
+METHODS = ["get", "head", "post", "put", "patch", "delete"]
 
 
 class ByAccept(DefaultContentNegotiation):
@@ -47,8 +51,7 @@ class ApiView(APIView):
     """A view that says in ``required`` which capabilities each of its methods asks for."""
 
     required: ClassVar[dict[str, Capabilities]] = {}
-    # OPTIONS would describe forms, which this API has none of; the schema describes it.
-    metadata_class = None
+    http_method_names = METHODS
     content_negotiation_class: type[BaseContentNegotiation] = ByAccept
     parser_classes: Sequence[type[BaseParser]] = (
         BoundedJSONParser,
@@ -88,8 +91,9 @@ class ApiView(APIView):
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
         final = super().finalize_response(request, response, *args, **kwargs)
-        # Patients' data: in no cache, unless the view says how.
+        # Patients' data: in no cache, unless the view says how; and never for another caller.
         final.headers.setdefault("Cache-Control", "private, no-store")
+        patch_vary_headers(final, ["Authorization", "Cookie"])
         return final
 
 

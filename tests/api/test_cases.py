@@ -263,6 +263,8 @@ def test_an_unchanged_preview_is_304_and_no_view(api: Api, case: Case) -> None:
     etag = api.get(path).headers["ETag"]
     again = api.get(path, If_None_Match=etag)
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
+    # The next user of the same browser must not be shown it.
+    assert again.headers["Vary"] == "Authorization, Cookie"
     assert audited("image.viewed") == 1
 
 

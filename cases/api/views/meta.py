@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from cases.api.base import METHODS
 from cases.api.documentation import operation
 from cases.api.errors import ALL_ERRORS
 from cases.api.permissions import IsSignedIn
@@ -21,14 +22,14 @@ class SchemaApi(SpectacularAPIView):
     """The OpenAPI 3 description of this API, as YAML or JSON (Accept, or `?format=json`)."""
 
     permission_classes = [IsSignedIn]
-    metadata_class = None
+    http_method_names = METHODS
 
 
 class DocsApi(SpectacularSwaggerSplitView):
     """Swagger UI from this server's own files, under the same strict content policy."""
 
     permission_classes = [IsSignedIn]
-    metadata_class = None
+    http_method_names = METHODS
     url_name = "api:schema"
     template_name = "api/docs.html"
 
@@ -38,7 +39,7 @@ class ErrorTypeApi(APIView):
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
-    metadata_class = None
+    http_method_names = METHODS
 
     @operation(
         summary="What an error code means",
@@ -65,7 +66,7 @@ class UnknownApi(APIView):
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
-    metadata_class = None
+    http_method_names = METHODS
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         hint = "" if request.path.endswith("/") else " Addresses of this API end with a slash."

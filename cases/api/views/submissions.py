@@ -14,6 +14,7 @@ from cases.access import Capability
 from cases.api.base import ApiView
 from cases.api.conditional import answer, not_modified, unchanged, weak_etag
 from cases.api.documentation import NOT_MODIFIED, POLL, operation, response_header
+from cases.api.errors import RequestMalformed
 from cases.api.permissions import any_of
 from cases.api.serializers.submissions import SubmissionFormSerializer, SubmissionSerializer
 from cases.api.uploads import uploads_of
@@ -53,6 +54,9 @@ class SubmissionListApi(ApiView):
         errors=(409, 413, 415, 422),
     )
     def post(self, request: Request) -> Response:
+        if "chunked" in request.headers.get("Transfer-Encoding", ""):
+            # WSGI gives Django no body without its length; "no file" would be a riddle.
+            raise RequestMalformed("Send the request with its Content-Length, not in chunks.")
         with uploads_of(request.FILES.getlist("file")) as uploads:
             created = submission_create(
                 actor=self.actor,
