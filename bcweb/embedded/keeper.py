@@ -35,6 +35,7 @@ _FIRST_TRIES_SECONDS = 15.0
 """A server killed a moment ago may still hold its data: "postmaster.pid exists" for 1-2 s."""
 _STOP_SECONDS = 8.0
 _LOOK_SECONDS = 0.1
+_TIDY_TRIES = 10
 
 
 def users_lock(state: Path, kind: str) -> Path:
@@ -154,13 +155,19 @@ def _server(kind: str, state: Path, *, durable: bool) -> Server:
 
 
 def _remove_run_folder(state: Path) -> None:
-    """Remove the empty run folder, unless somebody is just starting a server in it."""
+    """Remove the empty run folder, unless somebody is just starting a server in it.
+
+    The start lock tells; the keeper of the other server may have it for this same purpose, so it
+    is asked for more than once. Waiting for it could wait for ever: its holder may be waiting for
+    this process to end.
+    """
     descriptor = linux.open_lock(state / "locks" / "start")
-    try:
+    for _ in range(_TIDY_TRIES):
         if linux.try_lock(descriptor, shared=False):
-            paths.run_folder(state).rmdir()
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
-            _say(f"{paths.run_folder(state)} could not be removed: {error}")
-    finally:
-        os.close(descriptor)
+            try:
+                paths.run_folder(state).rmdir()
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                    _say(f"{paths.run_folder(state)} could not be removed: {error}")
+            return
+        time.sleep(0.01)

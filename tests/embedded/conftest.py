@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     left = processes_of(folder)
     linux.kill_all(left)
+    # Servers that a test killed leave their sockets behind.
+    shutil.rmtree(paths.run_folder(folder), ignore_errors=True)
     assert not left, "processes were left behind"
 
 

@@ -212,6 +212,7 @@ def test_root_runs_postgres_as_nobody_where_namespaces_are_blocked(
             killed_with_parent(pid)
     with services.use(inner, DATABASE):
         assert count_rows(inner) == 3
+    assert not paths.run_folder(inner).exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused by Postgres")
