@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from django.test import Client
 
+from cases.access import Actor
 from cases.models import Case, Image, Job, Result, Site, Submission, User
 from cases.services.leases import inference_jobs_claim
 from cases.services.people import actor_for_user
@@ -31,6 +32,16 @@ def sign_in() -> SignIn:
         return client
 
     return signed_in
+
+
+@pytest.fixture
+def actor() -> Actor:
+    return actor_for_user(make_user(roles=["sonographer"]))
+
+
+@pytest.fixture
+def radiologist(actor: Actor, sign_in: SignIn) -> Client:
+    return sign_in(site=Site.objects.get(pk=actor.own_site))
 
 
 @dataclass(frozen=True)

@@ -11,50 +11,24 @@ from django.test import Client
 from django.urls import reverse
 
 from cases.access import Actor
-from cases.models import AuditEvent, Case, Job, Site
-from cases.services.fields import submission_fields_parse
+from cases.models import AuditEvent, Case, Job
 from cases.services.jobs import job_cancel
 from cases.services.leases import inference_jobs_claim, job_fail
 from cases.services.people import actor_for_user
-from cases.services.submission import submission_create
 from tests.factories import (
     WORKER,
     answer,
-    live_model,
     make_site,
-    make_user,
     phantom_jpeg,
     stored_result,
     submit,
-    upload,
 )
 from tests.phantoms import bmode_phantom, dicom_bytes
 from tests.portal.conftest import SignIn, World, answer_images
-from tests.portal.markup import Markup, read
+from tests.portal.markup import read
+from tests.portal.pages import cards, poll_url, url_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def actor() -> Actor:
-    return actor_for_user(make_user(roles=["sonographer"]))
-
-
-@pytest.fixture
-def radiologist(actor: Actor, sign_in: SignIn) -> Client:
-    return sign_in(site=Site.objects.get(pk=actor.own_site))
-
-
-def url_of(case: Case) -> str:
-    return reverse("case-detail", args=[case.pk])
-
-
-def cards(page: Markup) -> list[str]:
-    return [tag.text for tag in page.all("article")]
-
-
-def poll_url(page: Markup) -> str | None:
-    return page.one("div", id="case-live").attrs.get("hx-get")
 
 
 def test_the_page_tells_patient_study_place_and_answer(actor: Actor, radiologist: Client) -> None:
@@ -310,69 +284,6 @@ def test_the_highest_frame_leads_and_the_others_stay_within_reach(
     assert "Highest model score for malignant 0.90" in page.text
     looked_at = radiologist.get(url_of(cine), {"image": str(job.image_id), "frame": "3"})
     assert "/preview/?frame=2" in looked_at.content.decode()
-
-
-def test_a_preview_is_a_picture_and_a_view(world: World, sign_in: SignIn) -> None:
-    client = sign_in(world.sonographer)
-    response = client.get(reverse("image-preview", args=[world.image.pk]))
-    assert response.headers["Content-Type"] == "image/png"
-    assert response.content.startswith(b"\x89PNG")
-    assert AuditEvent.objects.filter(action="image.viewed").count() == 1
-    for frame in ("1", "-1", "x"):
-        url = reverse("image-preview", args=[world.image.pk])
-        assert client.get(url, {"frame": frame}).status_code == 404
-
-
-def test_the_original_file_comes_back_as_it_was_sent_under_its_name(
-    actor: Actor, radiologist: Client
-) -> None:
-    live_model()
-    data = phantom_jpeg()
-    sent = upload(data, 'na"me ü.jpg')
-    with sent.received:
-        fields = submission_fields_parse({"patient_id": "P"})
-        submission = submission_create(actor=actor, fields=fields, uploads=[sent])
-    image = submission.images.get()
-    response = radiologist.get(reverse("image-file", args=[image.pk]))
-    assert response.content == data
-    assert response.headers["Content-Disposition"].startswith("attachment;")
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert AuditEvent.objects.filter(action="image.downloaded").count() == 1
-
-
-def test_a_heatmap_is_off_at_first_and_says_what_it_does_not_show(
-    world: World, sign_in: SignIn
-) -> None:
-    client = sign_in(world.sonographer)
-    page = read(client.get(url_of(world.case)).content)
-    toggle = page.one("input", class_="heat-toggle")
-    assert "checked" not in toggle.attrs
-    words = page.one("p", id=toggle.attrs["aria-describedby"]).text
-    assert "neither extent nor cause" in words
-    picture = client.get(page.one("img", class_="heat").attrs["src"])
-    assert picture.content.startswith(b"\x89PNG")
-    url = reverse("result-heatmap", args=[world.result.pk])
-    assert client.get(url, {"class": "benign"}).status_code == 200
-    assert client.get(url, {"class": "<script>"}).status_code == 404
-
-
-def test_a_refused_image_has_no_heatmap(actor: Actor, radiologist: Client) -> None:
-    submission = submit(actor=actor)
-    result = stored_result(submission.jobs.get(), outcome="refused", reason="Not a breast.")
-    page = read(radiologist.get(url_of(submission.case)).content)
-    assert not page.all("img", class_="heat")
-    assert radiologist.get(reverse("result-heatmap", args=[result.pk])).status_code == 404
-
-
-def test_the_same_file_again_is_marked(actor: Actor, radiologist: Client) -> None:
-    data = phantom_jpeg()
-    submit(actor=actor, files=[data], patient_id="P-1", accession_number="A-1")
-    again = submit(actor=actor, files=[data], patient_id="P-1", accession_number="A-1")
-    elsewhere = submit(actor=actor, files=[data], patient_id="P-1", accession_number="A-2")
-    text = read(radiologist.get(url_of(again.case)).content).text
-    assert "Same file as image 1." in text
-    text = read(radiologist.get(url_of(elsewhere.case)).content).text
-    assert "Same file as one sent before for this patient." in text
 
 
 def test_administrators_see_no_patient_and_no_file_names(world: World, sign_in: SignIn) -> None:
