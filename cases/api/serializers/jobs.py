@@ -21,28 +21,41 @@ class JobErrorSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
-class JobBaseSerializer(serializers.Serializer[Any]):
-    """What every view of a job shows."""
+class JobSerializer(serializers.Serializer[Any]):
+    """`GET /jobs/{id}/`. Context: `queue_position`."""
 
     id = serializers.UUIDField(source="pk")
+    url = LinkField("job-detail")
     kind = serializers.ChoiceField(choices(JobKind))
     state = serializers.ChoiceField(choices(JobState))
     attempt = serializers.IntegerField(help_text="0 until a worker takes the job.")
     priority = serializers.SerializerMethodField()
+    queue_position = serializers.SerializerMethodField()
     progress = serializers.DictField(allow_null=True, help_text="Of training runs.")
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
-    error = serializers.SerializerMethodField()
-    url = LinkField("job-detail")
+    submission = serializers.UUIDField(source="submission_id", allow_null=True)
     image = serializers.UUIDField(source="image_id", allow_null=True)
     frame = serializers.IntegerField(allow_null=True)
-    submission = serializers.UUIDField(source="submission_id", allow_null=True)
     rerun_of = serializers.UUIDField(source="rerun_of_id", allow_null=True)
+    error = serializers.SerializerMethodField()
+    result = ResultSerializer(allow_null=True)
 
     @extend_schema_field(serializers.ChoiceField(choices(Priority)))
     def get_priority(self, job: Job) -> str:
         return PriorityRank(job.priority).name.lower()
+
+    @extend_schema_field(
+        serializers.IntegerField(
+            allow_null=True,
+            min_value=0,
+            help_text="How many jobs go first; null beyond 1,000 and once a worker has the job.",
+        )
+    )
+    def get_queue_position(self, job: Job) -> int | None:
+        position: int | None = self.context["queue_position"]
+        return position
 
     @extend_schema_field(JobErrorSerializer(allow_null=True))
     def get_error(self, job: Job) -> dict[str, str] | None:
@@ -52,24 +65,13 @@ class JobBaseSerializer(serializers.Serializer[Any]):
         return {"code": job.error_code, "detail": job.error_detail}
 
 
-class JobSerializer(JobBaseSerializer):
-    """`GET /jobs/{id}/`. Context: `queue_position`."""
-
-    queue_position = serializers.SerializerMethodField()
-    result = ResultSerializer(allow_null=True)
-
-    @extend_schema_field(serializers.IntegerField(allow_null=True, min_value=0))
-    def get_queue_position(self, job: Job) -> int | None:
-        position: int | None = self.context["queue_position"]
-        return position
-
-
 class ResultRefSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="pk")
     url = LinkField("result-detail")
 
 
-class JobListItemSerializer(JobBaseSerializer):
-    """A job in a list: its result by address. Reading a result is one request per result."""
+class JobListItemSerializer(JobSerializer):
+    """A job in a list: its result by address (reading one is a request of its own), no place."""
 
-    result = ResultRefSerializer(allow_null=True)
+    queue_position = None  # type: ignore[assignment]
+    result = ResultRefSerializer(allow_null=True)  # type: ignore[assignment]
