@@ -71,8 +71,7 @@ class EngineProcess:
         """
         if self._loaded == sha256 and self.pid is not None:
             return
-        if self.pid is None:
-            self._start()
+        self.start()
         request = {"do": "load", "sha256": sha256, "path": str(path)}
         reply, _ = self._ask(request, (), limit_s=self.options.start_s, on_wait=on_wait)
         if "fault" in reply:
@@ -102,7 +101,10 @@ class EngineProcess:
             self._child.wait()
         self._sock = self._child = self._loaded = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the child where there is none; it imports torch while others do their part."""
+        if self.pid is not None:
+            return
         self.close()
         ours, theirs = socket.socketpair()
         options = {

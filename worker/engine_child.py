@@ -101,6 +101,9 @@ def main() -> None:
     descriptor, options = int(sys.argv[1]), json.loads(sys.argv[2])
     die_with_parent(options["parent"])
     sock = socket.socket(fileno=descriptor)
+    # Seconds of import, before the first request asks for them.
+    import ml.inference  # noqa: F401
+
     serve(sock, Engine(device=options["device"], threads=options["threads"]))
 
 

@@ -7,7 +7,13 @@ import socket
 from typing import Any
 
 import structlog
-from celery.signals import beat_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    beat_init,
+    celeryd_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from celery.worker import state as worker_state
 
 from cases.errors import Overloaded
@@ -42,6 +48,15 @@ def _start_pulse(kind: str, *, ready: bool) -> Pulse:
     _pulse = Pulse(name=f"{kind}@{socket.gethostname()}:{os.getpid()}", kind=kind, ready=ready)
     _pulse.start()
     return _pulse
+
+
+@celeryd_init.connect
+def start_engine_early(options: dict[str, Any], **_: Any) -> None:
+    """Let the engine import torch while Celery connects."""
+    queues = options.get("queues") or ()
+    names = queues.split(",") if isinstance(queues, str) else queues
+    if "inference" in names:
+        runner().engine.start()
 
 
 @worker_ready.connect

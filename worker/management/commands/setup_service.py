@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
@@ -13,6 +17,32 @@ from cases.access import SYSTEM
 from cases.services.demo import demo_sync
 from cases.services.learning import shipped_model_install
 from cases.services.people import site_ensure
+from cases.services.pulse import pulses_forget
+
+
+def collect_static_if_changed() -> None:
+    """Collect and compress the static files, unless that was done for just these files.
+
+    Compressing them again would be most of the time of a second start.
+    """
+    done = Path(settings.STATIC_ROOT) / "collected.sha256"
+    digest = _static_digest()
+    if done.exists() and done.read_text() == digest:
+        return
+    call_command("collectstatic", interactive=False, verbosity=0, clear=True)
+    done.write_text(digest)
+
+
+def _static_digest() -> str:
+    """Over the names, sizes and times of all static files and the versions of all packages."""
+    digest = hashlib.sha256()
+    for finder in get_finders():
+        for name, storage in sorted(finder.list([]), key=lambda found: found[0]):
+            stat = Path(storage.path(name)).stat()
+            digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for package in sorted(f"{d.name}=={d.version}" for d in distributions()):
+        digest.update(package.encode())
+    return digest.hexdigest()
 
 
 class Command(BaseCommand):
@@ -20,7 +50,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
+        collect_static_if_changed()
+        pulses_forget(host=socket.gethostname())
         site = site_ensure(actor=SYSTEM, name=settings.BCWEB_SITE_NAME)
         self._install_model()
         demo_sync(
