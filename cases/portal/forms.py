@@ -261,12 +261,27 @@ def _form(
         override=bound(OVERRIDE) if wants_override else None,
         file_errors=tuple(refusal.file_errors),
         problems=tuple(refusal.problems),
-        title=error.title if error is not None else "",
+        title=_title(error),
     )
+
+
+_SENT_BEFORE = (
+    "This form was submitted before with other content, and that case is stored. To send what "
+    "stands here as a new submission, press Submit case again."
+)
+
+
+def _title(error: UserFacingError | None) -> str:
+    if isinstance(error, IdempotencyConflict):
+        return "This form was submitted before"
+    return error.title if error is not None else ""
 
 
 def _spread(error: UserFacingError) -> _Refusal:
     refusal = _Refusal()
+    if isinstance(error, IdempotencyConflict):
+        refusal.problems.append(Problem(_SENT_BEFORE, "submit"))
+        return refusal
     about_file = error.file is not None or error.code in FILE_ERROR_CODES
     if about_file:
         name = f"“{error.file}”: " if error.file else ""

@@ -34,6 +34,7 @@ def fill_in(window: Watched, *files: dict[str, Any], **fields: str) -> None:
     window.goto("/submit/")
     page = window.page
     page.get_by_label("Patient id", exact=True).fill(f"B-{uuid.uuid4().hex[:8]}")
+    page.get_by_label("Name", exact=True).fill("Phantom, Petra")
     for label, value in fields.items():
         page.get_by_label(label.replace("_", " "), exact=True).fill(value)
     if files:
@@ -42,6 +43,16 @@ def fill_in(window: Watched, *files: dict[str, Any], **fields: str) -> None:
 
 def press_submit(window: Watched) -> None:
     window.page.get_by_role("button", name="Submit case").click()
+
+
+def submissions_of(service: LiveService, accession: str) -> int:
+    rows = service.sql(
+        "SELECT count(*) FROM cases_submission s JOIN cases_case c ON c.id = s.case_id "
+        "WHERE c.accession_number = %s",
+        accession,
+    )
+    count: int = rows[0][0]
+    return count
 
 
 @contextmanager
@@ -149,12 +160,32 @@ def test_a_double_click_makes_one_submission(open_window: Open, live_service: Li
     fill_in(window, as_file(picture()), Accession_number=accession)
     window.page.get_by_role("button", name="Submit case").dblclick()
     window.page.wait_for_url(CASE_URL)
-    rows = live_service.sql(
-        "SELECT count(*) FROM cases_submission s JOIN cases_case c ON c.id = s.case_id "
-        "WHERE c.accession_number = %s",
-        accession,
-    )
-    assert rows == [(1,)]
+    assert submissions_of(live_service, accession) == 1
+
+
+def test_a_dropped_connection_loses_nothing_and_sends_nothing_twice(
+    open_window: Open, live_service: LiveService
+) -> None:
+    window = open_window("sonographer")
+    page = window.page
+    accession = uuid.uuid4().hex[:12]
+    fill_in(window, as_file(picture()), Accession_number=accession)
+
+    def lose_the_answer(route: Any) -> None:
+        if route.request.method == "POST":
+            route.fetch(max_redirects=0)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/submit/", lose_the_answer)
+    press_submit(window)
+    page.get_by_text("The case could not be sent.").wait_for()
+    window.faults.clear()
+    page.unroute("**/submit/")
+    press_submit(window)
+    page.wait_for_url(CASE_URL)
+    assert submissions_of(live_service, accession) == 1
 
 
 def test_everything_works_without_script(open_window: Open) -> None:

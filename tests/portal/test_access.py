@@ -152,7 +152,9 @@ def test_the_root_leads_to_the_first_place_of_the_role(
 def test_an_account_without_a_role_is_told_whom_to_ask(sign_in: SignIn) -> None:
     response = sign_in(make_user(roles=[])).get("/")
     assert response.status_code == 403
-    assert "Ask an administrator" in response.content.decode()
+    page = read(response.content)
+    assert "Ask an administrator" in page.text
+    assert page.one("form", action=reverse("sign-out"))
 
 
 def test_the_rail_shows_only_the_places_of_the_role(world: World, sign_in: SignIn) -> None:

@@ -171,7 +171,7 @@ def test_a_waiting_image_tells_how_many_go_first_and_when_nobody_reads(
     submission = submit(actor=actor)
     (card,) = cards(read(radiologist.get(url_of(submission.case)).content))
     assert "Waiting (1 ahead)" in card
-    assert "No reader of the model is running at the moment." in card
+    assert "No worker is running at the moment." in card
 
 
 def test_a_failure_tells_its_reason_and_offers_to_run_again(

@@ -321,6 +321,7 @@ def test_the_form_of_before_with_other_content_is_offered_as_a_new_one(client: C
     response = post(client, file(), patient_id="P-2")
     page = page_of(response)
     assert response.status_code == 422
+    assert "press Submit case again" in summary(page)
     key = page.values()["idempotency_key"]
     assert key != "form-key-0001"
     assert post(client, file(), patient_id="P-2", idempotency_key=key).status_code == 302

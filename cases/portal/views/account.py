@@ -5,14 +5,12 @@ from __future__ import annotations
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
 
-from cases.errors import PermissionDenied
-from cases.portal.errors import user_facing
 from cases.portal.places import places_for
 from cases.portal.session import actor_of
 
@@ -55,10 +53,6 @@ class HomeView(View):
             return redirect_to_login(request.get_full_path(), reverse("sign-in"))
         places = places_for(actor)
         if not places:
-            return user_facing(
-                request,
-                PermissionDenied(
-                    "Your account has no role yet. Ask an administrator of your site for one."
-                ),
-            )
+            # With the frame, not the bare error page: they must be able to sign out.
+            return render(request, "account/no_role.html", status=403)
         return redirect(places[0].url_name)
