@@ -87,7 +87,7 @@ def test_a_card_names_model_threshold_sensitivity_and_time(world: World, sign_in
     (card,) = cards(read(sign_in(world.sonographer).get(url_of(world.case)).content))
     assert "test-model" in card
     assert "0.400, set for a sensitivity of 95 % on validation data" in card
-    assert "malignant threshold 0.40" in card
+    assert "threshold 0.40" in card
     assert "What it cannot know" in card
     assert f"{world.result.created_at:%H:%M}" in card
 
