@@ -6,9 +6,52 @@ ids, accession numbers or file names (people put names into file names).
 
 from __future__ import annotations
 
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+
+
+def bare_traceback(
+    logger: object, name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Render exceptions as classes and places, without their messages.
+
+    A database error quotes the values of the row it refused: a message may hold a patient's name.
+    """
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info if isinstance(info, BaseException) else (info[1] if info else None)
+    if error is not None:
+        event["exception"] = _chain(error)
+    return event
+
+
+def _chain(error: BaseException) -> str:
+    parts: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(parts) < 5:
+        places = "".join(traceback.format_tb(link.__traceback__))
+        parts.append(f"{places}{type(link).__module__}.{type(link).__qualname__}")
+        link = link.__cause__ or link.__context__
+    return "\n-- raised from:\n".join(parts)
+
+
+class FixedText(logging.Filter):
+    """For loggers that put the text of an exception into their message."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.text, ()
+        return True
+
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -34,11 +77,12 @@ def logging_config(*, level: str, form: str) -> dict[str, Any]:
                 "foreign_pre_chain": _SHARED,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.format_exc_info,
+                    bare_traceback,
                     renderer,
                 ],
             }
         },
+        "filters": {"task_failed": {"()": FixedText, "text": "a task failed"}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
@@ -46,7 +90,7 @@ def logging_config(*, level: str, form: str) -> dict[str, Any]:
             "django.server": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
             "celery.worker.strategy": {"level": "WARNING"},
-            "celery.app.trace": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING", "filters": ["task_failed"]},
             "celery.beat": {"level": "WARNING"},
         },
     }

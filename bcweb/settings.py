@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import dj_database_url
 import environs
@@ -66,10 +68,11 @@ BCWEB_DEVICE = env.str(
     "BCWEB_DEVICE", default="auto", validate=validate.Regexp(r"^(auto|cpu|cuda(:\d+)?)$")
 )
 BCWEB_THREADS = env.int("BCWEB_THREADS", default=0, validate=validate.Range(0, 256))
-BCWEB_STORAGE = env.str(
-    "BCWEB_STORAGE", default="postgres", validate=validate.OneOf(["postgres", "s3"])
+# Decoder children per web process (read by cases.intake.sandbox, which knows no settings).
+BCWEB_DECODERS = env.int("BCWEB_DECODERS", default=2, validate=validate.Range(1, 64))
+TIME_ZONE = env.str(
+    "TIME_ZONE", default="UTC", validate=validate.OneOf(sorted(available_timezones()))
 )
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 LOG_LEVEL = env.str(
     "LOG_LEVEL", default="INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])
 )
@@ -78,6 +81,7 @@ LOG_FORMAT = env.str("LOG_FORMAT", default="json", validate=validate.OneOf(["jso
 try:
     env.seal()
     _database = dj_database_url.parse(DATABASE_URL)
+    urlsplit(REDIS_URL).port  # noqa: B018 - raises ValueError for a port that is no number
 except (environs.EnvError, dj_database_url.ParseError, ValueError) as error:
     raise ImproperlyConfigured(f"settings from the environment: {error}") from error
 if not _database["ENGINE"].endswith("postgresql"):
@@ -171,7 +175,12 @@ DATABASES = {
         # One connection per server thread, checked before reuse: Postgres may restart under us.
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {**_database.get("OPTIONS", {}), "connect_timeout": 5},
+        # Nobody waits for ever on a lock: the request fails as "busy" and can be repeated.
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "options": "-c lock_timeout=15000",
+            **_database.get("OPTIONS", {}),
+        },
     }
 }
 
@@ -183,14 +192,9 @@ CACHES = {
     }
 }
 
-_UPLOADS = {
-    "postgres": {"BACKEND": "cases.storage.PostgresStorage"},
-    # Options come from AWS_* settings of django-storages (docs/operations.md).
-    "s3": {"BACKEND": "storages.backends.s3.S3Storage"},
-}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
-    "uploads": _UPLOADS[BCWEB_STORAGE],
+    "uploads": {"BACKEND": "cases.storage.PostgresStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"
@@ -307,9 +311,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "priority_steps": [0, 1, 2],
     "queue_order_strategy": "priority",
     "visibility_timeout": 3600,
-    "socket_connect_timeout": 3,
-    "socket_timeout": 30,
-    "retry_on_timeout": True,
+    # A request that has stored its job must not hang on the doorbell.
+    "socket_connect_timeout": 2,
+    "socket_timeout": 4,
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,

@@ -27,6 +27,7 @@ SWEEP_TASK = "worker.tasks.sweep"
 
 # One ring wakes one worker, which then takes all that waits; more rings only wake more workers.
 MAX_RINGS = 8
+RING_LIFE_S = 60
 
 
 def ring_on_commit(
@@ -48,6 +49,8 @@ def ring(*, kind: JobKind, job_ids: Sequence[UUID], priority: int = PriorityRank
                 args=[str(job_id)],
                 queue=QUEUE_OF_KIND[kind],
                 priority=int(priority),
+                # A stale ring says nothing: the sweeper rings for whatever waits.
+                expires=RING_LIFE_S,
             )
     except (OperationalError, RedisError, OSError) as error:
         log.warning("ring_failed", kind=kind.value, jobs=len(job_ids), error=type(error).__name__)

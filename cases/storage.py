@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 from django.core.files.base import File
@@ -102,6 +103,18 @@ class PostgresStorage(Storage):
         if size is None:
             raise FileNotFoundError(name)
         return size
+
+
+def store_once(name: str, content: File[Any]) -> None:
+    """Store ``content`` under a name made from its hash, unless it is there already.
+
+    Two writers of the same bytes at once both succeed: the second waits for the first to commit
+    and finds the name taken. Writers of several names take them in sorted order (deadlocks).
+    """
+    if uploads().exists(name):
+        return
+    with suppress(FileExistsError):
+        uploads().save(name, content)
 
 
 def read_bytes(name: str) -> bytes:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from django.db import connection
 
 from cases import intake
 from cases.access import SYSTEM, Actor, Role, Scope
@@ -171,3 +174,24 @@ def stored_result(job: Job, malignant: float = 0.8, **kwargs: Any) -> Result:
             )
             assert result is not None
             return result
+
+
+def at_once(n: int, work: Any) -> list[Any]:
+    """Run `work` in n threads, started together; results or exceptions."""
+    barrier, results = threading.Barrier(n), []
+
+    def run() -> None:
+        try:
+            barrier.wait(10)
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results

@@ -89,8 +89,12 @@ class EngineProcess:
             limit_s=self.options.batch_s,
             on_wait=on_wait,
         )
+        answers = reply.get("answers")
+        if not isinstance(answers, list) or len(answers) != len(pictures):
+            self.close()
+            raise EngineFaultError("engine_crashed", "The engine broke the protocol.")
         rest = iter(heatmaps)
-        return [(answer, None if "error" in answer else next(rest)) for answer in reply["answers"]]
+        return [(answer, None if "error" in answer else next(rest, None)) for answer in answers]
 
     def close(self) -> None:
         """Kill the child; the next `load` starts another."""

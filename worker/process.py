@@ -70,6 +70,17 @@ def announce_worker(sender: Any, **_: Any) -> None:
     ensure_ready()
 
 
+def work() -> int:
+    """Take what waits. A worker whose model does not load takes nothing and is not ready."""
+    try:
+        return runner().drain()
+    except (Overloaded, EngineFaultError) as error:
+        log.error("engine_not_ready", error=str(error))
+        if _pulse is not None:
+            _pulse.mark(ready=False)
+        return 0
+
+
 def ensure_ready() -> None:
     """Load the live model where this is an inference worker that could not do so before."""
     pulse = _pulse

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -12,6 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
 from cases.selectors.learning import model_of
+from cases.services.jobs import live_model
 from cases.services.leases import (
     Claim,
     inference_jobs_claim,
@@ -19,9 +22,9 @@ from cases.services.leases import (
     jobs_heartbeat,
     jobs_release,
 )
-from cases.services.results import Answer, result_store
+from cases.services.results import result_store
 from cases.storage import read_bytes
-from cases.vocabulary import Outcome
+from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
 from worker.model_store import forget, local_model
 
@@ -29,6 +32,18 @@ if TYPE_CHECKING:
     from cases.models import ModelVersion
 
 log = structlog.get_logger(__name__)
+
+# A model that cannot be loaded is tried again after this.
+LOAD_PAUSE = timedelta(seconds=10)
+# What people are told. The particulars (paths, sizes) are in the worker's log only.
+DETAILS = {
+    "engine_crashed": "The model's process ended while it read this image.",
+    "engine_timeout": "The model took too long over this image and was ended.",
+    "engine_memory": "The model used too much memory on this image and was ended.",
+    "engine_answer_invalid": "The model gave no usable answer for this image.",
+    "image_unreadable": "The stored image could not be decoded.",
+    "storage_damaged": "The stored image is missing or damaged.",
+}
 
 
 def engine_options() -> EngineOptions:
@@ -48,16 +63,23 @@ class Runner:
         self.actor = Actor(kind=ActorKind.WORKER, label=name)
         self.engine = EngineProcess(engine_options())
         self.should_stop = should_stop
+        # All this process has claimed and not finished: their leases are kept together.
+        self._held: dict[UUID, Claim] = {}
         self._next_heartbeat = 0.0
 
     def warm_up(self, model: ModelVersion) -> str:
         """Load ``model`` before the first job; the engine's name. ``EngineFaultError`` if not."""
-        self._load(model, [])
+        self._load(model)
         return self.engine.engine
 
     def drain(self) -> int:
-        """Work until nothing waits or the worker must stop. Returns how many jobs were taken."""
+        """Work until nothing waits or the worker must stop. Returns how many jobs were taken.
+
+        Takes nothing before the live model is loaded: a worker that cannot work must not hold
+        jobs that another one could answer. ``EngineFaultError`` where it does not load.
+        """
         taken = 0
+        self.warm_up(live_model())
         while not self.should_stop():
             claims = inference_jobs_claim(actor=self.actor, limit=settings.BCWEB_BATCH)
             if not claims:
@@ -68,58 +90,61 @@ class Runner:
 
     def process(self, claims: Sequence[Claim]) -> None:
         """Answer one batch. A batch that kills the engine is repeated one by one."""
+        self._held = {claim.job_id: claim for claim in claims}
         self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
+        try:
+            self._process(claims)
+        finally:
+            self._held = {}
+
+    def _process(self, claims: Sequence[Claim]) -> None:
         ready = [(claim, data) for claim in claims if (data := self._bytes(claim)) is not None]
         if not ready:
             return
         model = model_of(model_id=claims[0].model_version_id)
         try:
-            self._load(model, claims)
+            self._load(model)
         except EngineFaultError as fault:
-            # Not the pictures' fault: each job keeps its remaining attempts.
-            for claim, _ in ready:
-                self._fail(claim, fault.code, fault.detail, transient=True)
+            # Not the pictures' fault: they wait for a worker that can load the model.
+            log.error("model_not_loaded", model=model.version, code=fault.code, error=str(fault))
+            waiting = [claim for claim, _ in ready]
+            jobs_release(actor=self.actor, claims=waiting, reason=fault.code, pause=LOAD_PAUSE)
             return
         try:
             self._answer(model, ready)
         except EngineFaultError as fault:
-            log.warning("batch_fault", code=fault.code, jobs=len(ready))
+            log.warning("batch_fault", code=fault.code, error=str(fault), jobs=len(ready))
             if len(ready) == 1:
-                self._fail(ready[0][0], fault.code, fault.detail, transient=True)
+                self._fail(ready[0][0], fault.code, transient=True)
             else:
                 self._one_by_one([claim for claim, _ in ready])
 
     def _one_by_one(self, claims: Sequence[Claim]) -> None:
         """Find the culprit: its batch-mates get their answers."""
         for index, claim in enumerate(claims):
-            rest = claims[index:]
             if self.should_stop():
+                rest = claims[index:]
                 jobs_release(actor=self.actor, claims=rest, reason="the worker is stopping")
                 return
-            held = jobs_heartbeat(claims=rest)
-            if claim.job_id in held:
-                self.process([claim])
+            self._held = {mate.job_id: mate for mate in claims[index:]}
+            if claim.job_id in jobs_heartbeat(claims=claims[index:]):
+                self._process([claim])
 
     def _bytes(self, claim: Claim) -> bytes | None:
         try:
             return read_bytes(claim.storage_name)
         except OSError as error:
             log.error("stored_bytes_damaged", job_id=str(claim.job_id), error=str(error))
-            self._fail(
-                claim,
-                "storage_damaged",
-                "The stored image is missing or damaged.",
-                transient=False,
-            )
+            self._fail(claim, "storage_damaged", transient=False)
             return None
 
-    def _load(self, model: ModelVersion, claims: Sequence[Claim]) -> None:
+    def _load(self, model: ModelVersion) -> None:
         try:
             path = local_model(model)
         except OSError as error:
             raise EngineFaultError("model_unavailable", str(error)) from error
         try:
-            self.engine.load(model.sha256, path, lambda: self._keep(claims))
+            self.engine.load(model.sha256, path, self._keep)
         except EngineFaultError as fault:
             if fault.code == "model_unavailable":
                 # Perhaps only the local copy is bad: fetch it again next time.
@@ -127,34 +152,40 @@ class Runner:
             raise
 
     def _answer(self, model: ModelVersion, ready: Sequence[tuple[Claim, bytes]]) -> None:
-        claims = [claim for claim, _ in ready]
         pictures = [data for _, data in ready]
-        answers = self.engine.predict(model.sha256, pictures, lambda: self._keep(claims))
-        for claim, (answer, heatmap) in zip(claims, answers, strict=True):
+        answers = self.engine.predict(model.sha256, pictures, self._keep)
+        for (claim, _), (answer, heatmap) in zip(ready, answers, strict=True):
             with bound_contextvars(request_id=claim.request_id, job_id=str(claim.job_id)):
-                if "error" in answer:
-                    self._fail(claim, answer["error"], answer["detail"], transient=False)
-                    continue
-                stored = result_store(
-                    actor=self.actor,
-                    job_id=claim.job_id,
-                    attempt=claim.attempt,
-                    answer=_to_answer(answer, heatmap),
-                )
-                log.info(
-                    "job_answered" if stored else "job_fenced_out",
-                    attempt=claim.attempt,
-                    outcome=answer["outcome"],
-                    duration_ms=round(answer["duration_ms"], 1),
-                )
+                self._finish(claim, answer, heatmap)
 
-    def _fail(self, claim: Claim, code: str, detail: str, *, transient: bool) -> None:
+    def _finish(self, claim: Claim, raw: dict[str, Any], heatmap: bytes | None) -> None:
+        """Store one answer. One that makes no sense fails its own job, not its batch-mates'."""
+        if raw.get("error") == "image_unreadable":
+            self._fail(claim, "image_unreadable", transient=False)
+            return
+        try:
+            answer = answer_from(raw, heatmap)
+        except AnswerInvalidError as error:
+            log.error("engine_answer_invalid", error=str(error))
+            self._fail(claim, "engine_answer_invalid", transient=False)
+            return
+        stored = result_store(
+            actor=self.actor, job_id=claim.job_id, attempt=claim.attempt, answer=answer
+        )
+        log.info(
+            "job_answered" if stored else "job_fenced_out",
+            attempt=claim.attempt,
+            outcome=answer.outcome.value,
+            duration_ms=round(answer.duration_ms, 1),
+        )
+
+    def _fail(self, claim: Claim, code: str, *, transient: bool) -> None:
         state = job_fail(
             actor=self.actor,
             job_id=claim.job_id,
             attempt=claim.attempt,
             code=code,
-            detail=detail,
+            detail=DETAILS[code],
             transient=transient,
         )
         log.warning(
@@ -166,28 +197,8 @@ class Runner:
             state=state,
         )
 
-    def _keep(self, claims: Sequence[Claim]) -> None:
+    def _keep(self) -> None:
         """Extend the leases now and then while the engine works."""
-        if claims and time.monotonic() >= self._next_heartbeat:
+        if self._held and time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
-            jobs_heartbeat(claims=claims)
-
-
-def _to_answer(answer: dict[str, Any], heatmap: bytes | None) -> Answer:
-    shape = answer["heatmap_shape"]
-    return Answer(
-        outcome=Outcome(answer["outcome"]),
-        reason=answer["reason"],
-        label=answer["label"],
-        scores=answer["scores"],
-        threshold=answer["operating_point"]["threshold"],
-        sensitivity=answer["operating_point"]["sensitivity"],
-        heatmap=heatmap,
-        heatmap_rows=shape[1],
-        heatmap_columns=shape[2],
-        heatmap_box=answer["heatmap_box"],
-        phash=answer["phash"],
-        engine=answer["engine"],
-        preprocessing=answer["preprocessing"],
-        duration_ms=answer["duration_ms"],
-    )
+            jobs_heartbeat(claims=list(self._held.values()))

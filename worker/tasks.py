@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 @shared_task(name="worker.tasks.run_inference")
 def run_inference(job_id: str) -> None:
     """Take whatever waits for inference, this job first or not; done when nothing waits."""
-    taken = process.runner().drain()
+    taken = process.work()
     log.debug("doorbell", job_id=job_id, taken=taken)
 
 

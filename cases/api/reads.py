@@ -11,7 +11,7 @@ from cases.services.results import result_read_note
 
 
 def note_reads(actor: Actor, answers: Iterable[ImageAnswer]) -> None:
-    """Audit the first reads among ``answers``; nothing for people and for later reads."""
+    """Audit the first reads among ``answers``; later reads leave nothing."""
     case_of = {result.pk: answer.image.case_id for answer in answers for result in answer.results}
     shown = [result for answer in answers for result in answer.results]
     for result in results_unread(actor=actor, results=shown):

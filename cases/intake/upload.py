@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.core.files.uploadhandler import FileUploadHandler
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import QueryDict
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.datastructures import MultiValueDict
@@ -105,6 +105,9 @@ class HashingUploadHandler(FileUploadHandler):
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
+        if not _may_upload(self.request):
+            # Read past, not stored: strangers must not fill the disk.
+            raise SkipFile
         self._spool = Spool(settings.BCWEB_MAX_UPLOAD_BYTES, settings.FILE_UPLOAD_TEMP_DIR)
         self._spools.append(self._spool)
 
@@ -149,6 +152,17 @@ class _Counted:
         while self.read(_CHUNK):
             pass
         return self._count
+
+
+def _may_upload(request: Any) -> bool:
+    """Whether the sender is known. Django parses a form before any view asks who sent it.
+
+    The API asks first and parses then, so what gets here under its address is let in.
+    """
+    if request is None or request.path.startswith("/api/"):
+        return True
+    user = getattr(request, "user", None)
+    return user is not None and user.is_authenticated
 
 
 class _KeepingParser(MultiPartParser):

@@ -21,11 +21,15 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table}
   FOR EACH ROW EXECUTE FUNCTION bcweb_append_only();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON {table}
   FOR EACH STATEMENT EXECUTE FUNCTION bcweb_append_only();
+-- Also where session_replication_role = replica switches ordinary triggers off.
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only_truncate;
 """
     for table in TABLES
 ) + """
 CREATE TRIGGER unchangeable BEFORE UPDATE ON cases_result
   FOR EACH ROW EXECUTE FUNCTION bcweb_append_only();
+ALTER TABLE cases_result ENABLE ALWAYS TRIGGER unchangeable;
 """
 
 BACKWARD = "DROP TRIGGER unchangeable ON cases_result;" + "".join(

@@ -2,13 +2,14 @@
 
 from cases.models.audit import AuditEvent
 from cases.models.blobs import Blob, BlobChunk
-from cases.models.imaging import Case, Finding, Frame, Image, Patient, Submission
+from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, Patient, Submission
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
 from cases.models.results import Result, ResultRead
 
 __all__ = [
+    "IDEMPOTENCY_LIFE",
     "ApiToken",
     "AuditEvent",
     "Blob",

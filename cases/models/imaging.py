@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.db import models
 from django.db.models.functions import Now
@@ -11,11 +12,19 @@ from cases.models.checks import choice_check
 from cases.models.people import ApiToken, Site, User
 from cases.vocabulary import Indication, Laterality, Quadrant, Sex
 
+# How long an Idempotency-Key is remembered.
+IDEMPOTENCY_LIFE = timedelta(hours=24)
+
 
 class Patient(models.Model):
-    """Identity = Patient ID (0010,0020) + Issuer of Patient ID (0010,0021); never the name."""
+    """Identity = Patient ID (0010,0020) + Issuer of Patient ID (0010,0021); never the name.
+
+    Each site keeps its own record of a patient: what one site wrote is not another's to read or
+    to complete.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="patients")
     patient_id = models.CharField(max_length=64)
     issuer = models.CharField(max_length=64)
     # PN as sent, components separated by `^` (PS3.5 6.2.1).
@@ -26,7 +35,9 @@ class Patient(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["issuer", "patient_id"], name="patient_identity"),
+            models.UniqueConstraint(
+                fields=["site", "issuer", "patient_id"], name="patient_identity"
+            ),
             models.CheckConstraint(
                 condition=~models.Q(patient_id="") & ~models.Q(issuer=""),
                 name="patient_identity_given",

@@ -12,7 +12,6 @@ from cases.models.checks import choice_check
 from cases.models.imaging import Image
 from cases.models.jobs import Job
 from cases.models.learning import ModelVersion
-from cases.models.people import ApiToken
 from cases.vocabulary import Label, Outcome
 
 
@@ -77,11 +76,14 @@ class Result(models.Model):
 
 
 class ResultRead(models.Model):
-    """A token's first read of a result: made once, so that polling leaves no trail."""
+    """A reader's first read of a result: made once, so that polling leaves no trail."""
 
     result = models.ForeignKey(Result, on_delete=models.CASCADE, related_name="reads")
-    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+")
+    # The token, or the person where no token was used.
+    reader_id = models.UUIDField()
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["result", "token"], name="resultread_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["result", "reader_id"], name="resultread_once")
+        ]

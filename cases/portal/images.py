@@ -11,7 +11,7 @@ from uuid import UUID
 from cases.access import Actor, Capability
 from cases.models import Image, Job, Result
 from cases.portal.wording import STATES, StateWords, frame_words
-from cases.reports.answers import CaseSummary, ImageAnswer, headline
+from cases.reports.answers import CaseSummary, ImageAnswer, above_threshold, headline
 from cases.selectors.health import services_alive
 from cases.selectors.portal import queue_positions
 from cases.states import JobState
@@ -69,14 +69,13 @@ class ImagePanel:
 
     @property
     def answers(self) -> list[FrameAnswer]:
-        """Highest malignant score first; frames without an answer last."""
+        """In the order in which they decide the state of the image: above the threshold, without
+        an answer, below; the highest score first."""
 
-        def rank(result: Result) -> tuple[bool, float, int]:
-            return (
-                result.outcome != Outcome.ANSWERED,
-                -(result.score_malignant or 0.0),
-                result.frame,
-            )
+        def rank(result: Result) -> tuple[int, float, int]:
+            answered = result.outcome == Outcome.ANSWERED
+            group = 1 if not answered else 0 if above_threshold(result) else 2
+            return (group, -(result.score_malignant or 0.0), result.frame)
 
         return [
             FrameAnswer(result, headline(result), frame_words(self.image, result.frame))

@@ -93,10 +93,14 @@ class ImageAnswer:
     def key(self) -> str:
         if self.job is not None and JobState(self.job.state) in JOB.active:
             return "waiting" if self.job.state == JobState.PENDING else "reading"
+        if self.above is not None:
+            return "above"
+        # A frame without an answer keeps the image from reading as negative.
+        unanswered = [r.outcome for r in self.results if r.outcome != Outcome.ANSWERED]
+        if unanswered:
+            return unanswered[0]
         if self.top is not None:
-            return "above" if above_threshold(self.top) else _below(self.top)
-        if self.results:
-            return self.results[0].outcome
+            return _below(self.top)
         return "cancelled" if self.job and self.job.state == JobState.CANCELLED else "failed"
 
     @property
@@ -104,10 +108,19 @@ class ImageAnswer:
         return _WORDS[self.key]
 
     @property
+    def answered(self) -> tuple[Result, ...]:
+        return tuple(r for r in self.results if r.outcome == Outcome.ANSWERED)
+
+    @property
     def top(self) -> Result | None:
         """The answered result with the highest malignant score among the frames."""
-        answered = [r for r in self.results if r.outcome == Outcome.ANSWERED]
-        return max(answered, key=lambda r: r.score_malignant or 0.0, default=None)
+        return max(self.answered, key=lambda r: r.score_malignant or 0.0, default=None)
+
+    @property
+    def above(self) -> Result | None:
+        """The highest answer that reaches its own threshold (frames may have other models)."""
+        reaching = [r for r in self.answered if above_threshold(r)]
+        return max(reaching, key=lambda r: r.score_malignant or 0.0, default=None)
 
     @property
     def is_final(self) -> bool:
@@ -131,6 +144,18 @@ def image_answer(image: Image, jobs: Iterable[Job] | None = None) -> ImageAnswer
         job=newest_first[0] if newest_first else None,
         results=tuple(by_frame.values()),
     )
+
+
+_CASE_ORDER = (
+    "reading",
+    "waiting",
+    "failed",
+    "refused",
+    "abstained",
+    "cancelled",
+    "below",
+    "no_lesion",
+)
 
 
 @dataclass(frozen=True)
@@ -160,16 +185,15 @@ class CaseSummary:
 
     @property
     def key(self) -> str:
-        """Waiting work first, then the highest answer, then what went without an answer."""
+        """What the worklist says of the case: an answer above its threshold outranks all else.
+
+        Then unfinished work, then images without an answer: one of them keeps the case from
+        reading as negative.
+        """
+        if any(answer.above is not None for answer in self.answers):
+            return "above"
         keys = [answer.key for answer in self.answers]
-        for key in ("reading", "waiting", "above"):
-            if key in keys:
-                return key
-        # One image without an answer keeps the case from reading as negative.
-        for key in ("failed", "refused", "abstained", "below", "no_lesion", "cancelled"):
-            if key in keys:
-                return key
-        return "waiting"
+        return next((key for key in _CASE_ORDER if key in keys), "waiting")
 
     @property
     def words(self) -> str:

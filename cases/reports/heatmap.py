@@ -7,9 +7,27 @@ import io
 import numpy as np
 from PIL import Image as Raster
 
+from cases.models import Result
+
 CLASSES = ("benign", "malignant", "normal")
 # Largest side of the picture: the map is 7 x 7, more pixels would only look more exact.
 MAX_SIDE = 512
+
+
+def result_heatmap_png(result: Result, label: str) -> bytes | None:
+    """The heatmap of a stored result for ``label``; None where it has none (refused)."""
+    if not result.heatmap or not result.heatmap_box:
+        return None
+    x0, y0, x1, y1 = result.heatmap_box
+    return heatmap_png(
+        bytes(result.heatmap),
+        rows=result.heatmap_rows,
+        columns=result.heatmap_columns,
+        box=(x0, y0, x1, y1),
+        width=result.image.width,
+        height=result.image.height,
+        label=label,
+    )
 
 
 def heatmap_png(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from django.db.models.functions import Now
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import AuditEvent, Case, Job, Submission
+from cases.models import IDEMPOTENCY_LIFE, AuditEvent, Case, Job, Submission
 from cases.selectors.audit import audit_list, case_audit
 from cases.selectors.cases import case_list, with_answers
 from cases.selectors.jobs import MAX_POSITION
@@ -24,8 +23,6 @@ T = TypeVar("T")
 
 # More arrivals than this are "more than": counting them all says nothing.
 MAX_NEWER = 99
-# A person's key for a form is looked up as long as the service compares it.
-KEY_LIFE = timedelta(hours=24)
 # What somebody looked at is in the history, not among the steps of a case.
 VIEWS = ("case.viewed", "image.viewed", "image.downloaded", "result.read")
 
@@ -117,7 +114,7 @@ def submission_of_key(*, actor: Actor, key: str) -> Submission | None:
         Submission.objects.filter(
             idempotency_owner=actor.user_id,
             idempotency_key=key,
-            created_at__gt=Now() - KEY_LIFE,
+            created_at__gt=Now() - IDEMPOTENCY_LIFE,
         )
         .order_by("-created_at")
         .first()

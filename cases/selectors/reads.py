@@ -1,4 +1,4 @@
-"""Which results a token has read."""
+"""Which results somebody has read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from cases.models import Result, ResultRead
 
 
 def results_unread(*, actor: Actor, results: Iterable[Result]) -> list[Result]:
-    """Those of ``results`` that the actor's token has not read yet; none for a person.
+    """Those of ``results`` that the actor (the token, or the person) has not read yet.
 
     One query for any number, so that a page full of results costs as much as one.
     """
     found = list(results)
-    if actor.token_id is None or not found:
+    reader = actor.token_id or actor.user_id
+    if reader is None or not found:
         return []
     read = set(
-        ResultRead.objects.filter(token_id=actor.token_id, result__in=found).values_list(
+        ResultRead.objects.filter(reader_id=reader, result__in=found).values_list(
             "result_id", flat=True
         )
     )

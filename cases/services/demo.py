@@ -12,7 +12,12 @@ from django.db import transaction
 
 from cases.access import SYSTEM, Role, Scope
 from cases.models import Site, User
-from cases.services.people import token_create, user_create, user_deactivate
+from cases.services.people import (
+    token_create,
+    user_create,
+    user_deactivate,
+    user_reactivate,
+)
 
 PEOPLE: dict[str, Role] = {
     "radiologist": Role.RADIOLOGIST,
@@ -91,26 +96,24 @@ def _create_all(site: Site, url: str) -> dict[str, Any]:
 
 
 def _user(site: Site, name: str, role: Role, password: str | None) -> User:
-    """The demo user, revived with a new password where it was closed before."""
-    user = User.objects.filter(username=name, is_demo=True).first()
-    if user is None:
-        taken = User.objects.filter(username=name).exists()
-        username = f"demo-{name}" if taken else name
-        return user_create(
-            actor=SYSTEM,
-            username=username,
-            site=site,
-            roles=[role],
-            password=password,
-            is_demo=True,
-        )
-    user.is_active = True
-    if password is None:
-        user.set_unusable_password()
-    else:
-        user.set_password(password)
-    user.save(update_fields=["is_active", "password"])
-    return user
+    """The demo user of this name, revived with a new password where it was closed before.
+
+    Where a real user has the name, the demo user is called `demo-NAME`.
+    """
+    names = (name, f"demo-{name}")
+    known = User.objects.filter(username__in=names, is_demo=True).first()
+    if known is not None:
+        user_reactivate(actor=SYSTEM, user=known, password=password)
+        return known
+    taken = User.objects.filter(username=name).exists()
+    return user_create(
+        actor=SYSTEM,
+        username=names[1] if taken else name,
+        site=site,
+        roles=[role],
+        password=password,
+        is_demo=True,
+    )
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -27,7 +27,10 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
 # PS3.5 6.2: backslash separates values and control characters are not text.
-_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_FORBIDDEN = re.compile(
+    r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 FIELD_NAMES = (
     "patient_id",
@@ -75,9 +78,24 @@ class SubmissionFields:
             or self.nipple_distance_mm is not None
         )
 
+    def given(self) -> list[str]:
+        """Names of the fields that say more than nothing said."""
+        nothing = SubmissionFields()
+        return sorted(
+            name for name, value in asdict(self).items() if value != getattr(nothing, name)
+        )
+
     def canonical(self) -> dict[str, str]:
         """The fields as text, for comparing two requests under one Idempotency-Key."""
         return {name: "" if v is None else str(v) for name, v in sorted(asdict(self).items())}
+
+
+def reason_check(reason: str) -> str:
+    """A free-text reason, trimmed. Raises ``FieldInvalid`` over 500 characters or for controls."""
+    text = reason.strip()
+    if len(text) > 500 or _CONTROL.search(text):
+        raise FieldInvalid(errors={"override_reason": ["At most 500 characters of plain text."]})
+    return text
 
 
 def submission_fields_parse(raw: Mapping[str, Any]) -> SubmissionFields:

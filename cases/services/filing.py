@@ -5,11 +5,12 @@ Called inside the transaction of `submission_create`, which holds the locks on t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from django.core.files import File
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from cases import intake
 from cases.access import Actor
@@ -18,14 +19,9 @@ from cases.models import Case, Finding, Image, Patient, Site, Submission
 from cases.services.audit import audit_record
 from cases.services.frames import frame_store
 from cases.services.identity import Identity
-from cases.storage import blob_name, uploads
+from cases.services.uploads import Checked
+from cases.storage import blob_name, store_once
 from cases.vocabulary import Indication, Laterality
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    received: intake.ReceivedFile
-    checked: intake.CheckedImage
 
 
 def patient_for(*, actor: Actor, site: Site, identity: Identity) -> Patient:
@@ -35,6 +31,7 @@ def patient_for(*, actor: Actor, site: Site, identity: Identity) -> Patient:
     the wrong patient, and a program must not choose.
     """
     patient, created = Patient.objects.get_or_create(
+        site=site,
         issuer=identity.patient_issuer,
         patient_id=identity.patient_id,
         defaults={
@@ -96,12 +93,9 @@ def case_for(
     Raises ``AccessionConflict`` where it belongs to another patient, or where the study is
     already filed under another accession number.
     """
-    known = _known_case(site, identity)
+    known = _known_case(site, patient, identity)
     if known is not None:
-        if known.patient_id != patient.pk:
-            raise AccessionConflict()
-        _complete_case(actor, known, identity, indication)
-        return known
+        return _complete_case(actor, known, identity, indication)
     try:
         with transaction.atomic():
             case = Case.objects.create(
@@ -114,10 +108,10 @@ def case_for(
             )
     except IntegrityError:
         # Another delivery made the same case a moment ago: it is the known one now.
-        known = _known_case(site, identity)
-        if known is None or known.patient_id != patient.pk:
+        known = _known_case(site, patient, identity)
+        if known is None:
             raise AccessionConflict() from None
-        return known
+        return _complete_case(actor, known, identity, indication)
     audit_record(
         actor=actor,
         action="case.created",
@@ -129,29 +123,47 @@ def case_for(
     return case
 
 
-def _known_case(site: Site, identity: Identity) -> Case | None:
+def _known_case(site: Site, patient: Patient, identity: Identity) -> Case | None:
+    """The case of this site that has this accession number, or holds this study.
+
+    An accession number without an issuer means the one the site uses: it matches any issuer.
+    """
     cases = Case.objects.select_for_update(of=("self",)).filter(site=site)
-    by_study = None
-    if identity.study_instance_uid:
-        by_study = cases.filter(study_instance_uid=identity.study_instance_uid).first()
-    if not identity.accession_number:
-        return by_study
-    by_accession = cases.filter(
-        accession_issuer=identity.accession_issuer, accession_number=identity.accession_number
-    ).first()
-    if by_study is not None and by_study != by_accession:
-        if by_accession is not None or by_study.accession_number:
-            raise AccessionConflict(
-                "This study is already filed under another accession number. "
-                "Check the accession number."
-            )
-        return by_study
-    return by_accession
+    by_accession = None
+    if identity.accession_number:
+        same = cases.filter(accession_number=identity.accession_number)
+        if identity.accession_issuer:
+            same = same.filter(accession_issuer__in=["", identity.accession_issuer])
+        found = list(same.order_by("created_at", "id"))
+        if any(case.patient_id != patient.pk for case in found):
+            raise AccessionConflict()
+        by_accession = found[0] if found else None
+    by_study = _case_of_study(cases, identity.study_instance_uid)
+    if by_study is not None and by_study.patient_id != patient.pk:
+        raise AccessionConflict("This study is already filed under another patient.")
+    if not identity.accession_number or by_study is None or by_study == by_accession:
+        return by_accession or by_study
+    if by_accession is not None or by_study.accession_number:
+        raise AccessionConflict(
+            "This study is already filed under another accession number. "
+            "Check the accession number."
+        )
+    return by_study
+
+
+def _case_of_study(cases: QuerySet[Case], study_instance_uid: str) -> Case | None:
+    """The case whose own study this is, or that took images of this study in."""
+    if not study_instance_uid:
+        return None
+    own = cases.filter(study_instance_uid=study_instance_uid).first()
+    held = Image.objects.filter(study_instance_uid=study_instance_uid).values("case_id")
+    return own or cases.filter(pk__in=held).order_by("created_at", "id").first()
 
 
 def _complete_case(
     actor: Actor, case: Case, identity: Identity, indication: Indication | None
-) -> None:
+) -> Case:
+    """Fill the blanks of ``case``; what it says stays."""
     told = {
         "accession_number": identity.accession_number,
         "accession_issuer": identity.accession_issuer if identity.accession_number else "",
@@ -165,7 +177,12 @@ def _complete_case(
     for name in changed:
         setattr(case, name, told[name])
     if changed:
-        case.save(update_fields=changed)
+        try:
+            with transaction.atomic():
+                case.save(update_fields=changed)
+        except IntegrityError as error:
+            # Another delivery gave the same number to another case a moment ago.
+            raise AccessionConflict() from error
         audit_record(
             actor=actor,
             action="case.completed",
@@ -175,6 +192,7 @@ def _complete_case(
             case_id=case.pk,
             changed_fields=changed,
         )
+    return case
 
 
 def image_store(
@@ -183,26 +201,21 @@ def image_store(
     submission: Submission,
     finding: Finding | None,
     position: int,
-    laterality: Laterality,
-    stored: StoredFile,
+    side: Laterality,
+    file: Checked,
 ) -> Image:
     """An image row with its bytes (shared where the same bytes are stored already).
 
-    Raises ``DuplicateOfOtherPatient`` where the same bytes are another patient's.
+    Raises ``DuplicateOfOtherPatient`` where the site has the same bytes for another patient.
+    Other sites are not looked at: what they have is not told, not even by a refusal.
     """
-    received, checked = stored.received, stored.checked
-    twin = (
-        Image.objects.filter(sha256=received.sha256)
-        .select_related("case")
-        .order_by("created_at", "id")
-        .first()
-    )
-    if twin is not None and twin.case.patient_id != case.patient_id:
+    received, checked = file.upload.received, file.image
+    here = Image.objects.filter(sha256=received.sha256, case__site_id=case.site_id)
+    if here.exclude(case__patient_id=case.patient_id).exists():
         raise DuplicateOfOtherPatient(file=received.name)
     name = blob_name(received.sha256)
-    if twin is None and not uploads().exists(name):
-        with open(received.path, "rb") as file:
-            uploads().save(name, File(file))
+    with open(received.path, "rb") as data:
+        store_once(name, File(data))
     image = Image.objects.create(
         case=case,
         submission=submission,
@@ -218,32 +231,23 @@ def image_store(
         height=checked.height,
         frames=checked.frames,
         frame=checked.frame,
-        duplicate_of=_first_here(case, received.sha256) if twin else None,
-        **_header_columns(checked, laterality),
+        laterality=side.value,
+        duplicate_of=here.order_by("created_at", "id").first(),
+        **_header_columns(checked),
     )
     if checked.frame_png is not None:
         frame_store(image=image, index=checked.frame, png=checked.frame_png)
     return image
 
 
-def _first_here(case: Case, sha256: str) -> Image | None:
-    """The first image with these bytes at the case's own site: another site's is not told."""
-    here = Image.objects.filter(sha256=sha256, case__site_id=case.site_id)
-    return here.order_by("created_at", "id").first()
-
-
-def _header_columns(checked: intake.CheckedImage, laterality: Laterality) -> dict[str, Any]:
+def _header_columns(checked: intake.CheckedImage) -> dict[str, Any]:
     dicom = checked.dicom
     if dicom is None:
-        return {"laterality": laterality.value, "facts": checked.facts}
+        return {"facts": checked.facts}
     spacing = dicom.spacing_mm
     technical = asdict(dicom)
     technical.pop("identity")
-    side = laterality.value
-    if laterality is Laterality.UNKNOWN and dicom.laterality:
-        side = dicom.laterality
     return {
-        "laterality": side,
         "study_instance_uid": dicom.study_instance_uid,
         "series_instance_uid": dicom.series_instance_uid,
         "sop_instance_uid": dicom.sop_instance_uid,

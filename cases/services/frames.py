@@ -10,15 +10,14 @@ from cases import intake
 from cases.models import Frame, Image
 from cases.services.limits import limits
 from cases.services.previews import check_frame, local_copy
-from cases.storage import blob_name, uploads
+from cases.storage import blob_name, store_once
 
 
 def frame_store(*, image: Image, index: int, png: bytes) -> Frame:
     """The lossless PNG of one frame; equal frames share their bytes."""
     sha256 = hashlib.sha256(png).hexdigest()
     name = blob_name(sha256)
-    if not uploads().exists(name):
-        uploads().save(name, ContentFile(png))
+    store_once(name, ContentFile(png))
     frame, _ = Frame.objects.get_or_create(
         image=image, index=index, defaults={"storage_name": name, "sha256": sha256}
     )

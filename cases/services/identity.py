@@ -42,6 +42,7 @@ _MUST_AGREE = {
     "patient_issuer": "issuer of the patient id",
     "birth_date": "date of birth",
     "accession_number": "accession number",
+    "accession_issuer": "issuer of the accession number",
 }
 _FILLED_IN = (
     "patient_id",
@@ -54,13 +55,19 @@ _FILLED_IN = (
 )
 
 
-def identity_merge(
-    identity: Identity, dicom: DicomFacts, *, file: str, keep_form: bool
-) -> Identity:
-    """``identity`` with what the header adds.
+def told_fields(identity: Identity) -> frozenset[str]:
+    """The identifying fields that ``identity`` tells."""
+    return frozenset(name for name in _MUST_AGREE if getattr(identity, name))
 
-    Raises ``IdentityMismatch`` (naming the fields, never their values) where the two disagree,
-    or where two files disagree with each other; with ``keep_form`` what was told first stands.
+
+def identity_merge(
+    identity: Identity, dicom: DicomFacts, *, file: str, form_fields: frozenset[str]
+) -> tuple[Identity, list[str]]:
+    """``identity`` with what the header adds, and the fields in which the form overrode it.
+
+    ``form_fields``: fields a person keeps although a header differs (empty: none). Raises
+    ``IdentityMismatch`` (naming the fields, never their values) where form and header disagree
+    otherwise, and always where two headers disagree: no reason makes two patients one.
     """
     header = dicom.identity
     differing = [
@@ -70,7 +77,7 @@ def identity_merge(
         and getattr(header, name)
         and getattr(identity, name) != getattr(header, name)
     ]
-    if differing and not keep_form:
+    if not form_fields.issuperset(differing):
         named = ", ".join(_MUST_AGREE[name] for name in differing)
         raise IdentityMismatch(
             f"The DICOM header disagrees with what was entered: {named}. "
@@ -80,7 +87,7 @@ def identity_merge(
         )
     if differing:
         # A header about someone else fills in nothing: its study is not this patient's either.
-        return identity
+        return identity, differing
     added = {
         name: getattr(header, name)
         for name in _FILLED_IN
@@ -88,4 +95,4 @@ def identity_merge(
     }
     if not identity.study_instance_uid and dicom.study_instance_uid:
         added["study_instance_uid"] = dicom.study_instance_uid
-    return replace(identity, **added)
+    return replace(identity, **added), []

@@ -12,7 +12,7 @@ from django.db.models import Value
 from django.db.models.functions import Now
 
 from cases import queue
-from cases.access import Actor, Capability
+from cases.access import Actor, ActorKind, Capability
 from cases.errors import NotFound, Overloaded, StateConflict
 from cases.models import Image, Job, ModelVersion, Submission
 from cases.services.audit import audit_record
@@ -92,8 +92,8 @@ def inference_jobs_create(
 
 def _job_for(actor: Actor, job_id: UUID) -> Job:
     jobs = Job.objects.select_related("image__case")
-    if actor.site_id is not None:
-        jobs = jobs.filter(site_id=actor.site_id)
+    if actor.kind in (ActorKind.USER, ActorKind.TOKEN):
+        jobs = jobs.filter(site_id=actor.own_site)
     job = jobs.filter(pk=job_id).first()
     if job is None:
         raise NotFound()

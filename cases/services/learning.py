@@ -14,7 +14,7 @@ from cases.errors import PermissionDenied, StateConflict
 from cases.models import ModelEvent, ModelVersion
 from cases.services.audit import audit_record
 from cases.states import MODEL, ModelState
-from cases.storage import uploads
+from cases.storage import store_once
 
 
 def _model_move(
@@ -74,8 +74,7 @@ def shipped_model_install(
     if known is not None:
         return known, False
     storage_name = f"models/{digest}.safetensors"
-    if not uploads().exists(storage_name):
-        uploads().save(storage_name, ContentFile(weights))
+    store_once(storage_name, ContentFile(weights))
     active = ModelVersion.objects.select_for_update().filter(state=ModelState.ACTIVE).first()
     replaces = active is None or active.card.get("origin") == "shipped"
     if active is not None and replaces:

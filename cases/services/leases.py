@@ -163,8 +163,14 @@ def job_fail(
 
 
 @transaction.atomic
-def jobs_release(*, actor: Actor, claims: Sequence[Claim], reason: str) -> None:
-    """Give back jobs that were taken but not begun (shutdown): the attempt does not count."""
+def jobs_release(
+    *, actor: Actor, claims: Sequence[Claim], reason: str, pause: timedelta = timedelta(0)
+) -> None:
+    """RUNNING -> PENDING for jobs that were taken but not begun; claimable after ``pause``.
+
+    The attempt stays used (its number must never come twice, or the fence would not hold) and
+    the job gets another one instead.
+    """
     for claim in claims:
         jobs_move(
             [claim.job_id],
@@ -174,7 +180,8 @@ def jobs_release(*, actor: Actor, claims: Sequence[Claim], reason: str) -> None:
             reason=reason,
             fence=claim.attempt,
             worker="",
-            attempt=F("attempt") - 1,
+            max_attempts=F("max_attempts") + 1,
+            available_at=Now() + Value(pause),
         )
     queue.ring_on_commit(kind=JobKind.INFERENCE, job_ids=[claim.job_id for claim in claims])
 

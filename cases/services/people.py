@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from cases.access import Actor, ActorKind, Capability, Role, Scope, capabilities_of
-from cases.errors import FieldInvalid, PermissionDenied, StateConflict
+from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import ApiToken, Site, User, UserRole
 from cases.services.audit import audit_record
 
@@ -87,8 +87,7 @@ def user_create(
     ``StateConflict`` (name taken).
     """
     actor.require(Capability.MANAGE_USERS)
-    if actor.kind in (ActorKind.USER, ActorKind.TOKEN) and actor.site_id != site.pk:
-        raise PermissionDenied()
+    _same_site(actor, site.pk)
     user = User(username=username, site=site, is_demo=is_demo)
     try:
         user.clean_fields(exclude=["password"])
@@ -125,8 +124,7 @@ def role_grant(*, actor: Actor, user: User, role: Role) -> None:
     actor.require(Capability.MANAGE_USERS)
     if actor.user_id == user.pk:
         raise PermissionDenied("Nobody grants themselves a role; ask another administrator.")
-    if actor.kind in (ActorKind.USER, ActorKind.TOKEN) and actor.site_id != user.site_id:
-        raise PermissionDenied()
+    _same_site(actor, user.site_id)
     _, created = UserRole.objects.get_or_create(
         user=user, role=role.value, defaults={"granted_by_id": actor.user_id}
     )
@@ -146,6 +144,7 @@ def role_grant(*, actor: Actor, user: User, role: Role) -> None:
 def user_deactivate(*, actor: Actor, user: User) -> None:
     """Close an account: no sign-in, tokens revoked, sessions invalid. Its history stays."""
     actor.require(Capability.MANAGE_USERS)
+    _same_site(actor, user.site_id)
     user.is_active = False
     user.set_unusable_password()
     user.save(update_fields=["is_active", "password"])
@@ -158,6 +157,33 @@ def user_deactivate(*, actor: Actor, user: User) -> None:
         site_id=user.site_id,
         changed_fields=["is_active", "password"],
     )
+
+
+@transaction.atomic
+def user_reactivate(*, actor: Actor, user: User, password: str | None) -> None:
+    """Open a closed account again, with a new password (None: works by tokens only)."""
+    actor.require(Capability.MANAGE_USERS)
+    _same_site(actor, user.site_id)
+    user.is_active = True
+    if password is None:
+        user.set_unusable_password()
+    else:
+        user.set_password(password)
+    user.save(update_fields=["is_active", "password"])
+    audit_record(
+        actor=actor,
+        action="user.reactivated",
+        object_type="user",
+        object_id=user.pk,
+        site_id=user.site_id,
+        changed_fields=["is_active", "password"],
+    )
+
+
+def _same_site(actor: Actor, site_id: UUID | None) -> None:
+    """People and tokens manage their own site only; the machine's own hands manage all."""
+    if actor.kind in (ActorKind.USER, ActorKind.TOKEN) and actor.own_site != site_id:
+        raise PermissionDenied()
 
 
 def token_hash(token: str) -> str:
@@ -174,6 +200,7 @@ def token_create(
     ``PermissionDenied``.
     """
     actor.require(Capability.MANAGE_USERS)
+    _same_site(actor, user.site_id)
     wanted = sorted({scope.value for scope in scopes})
     errors: dict[str, list[str]] = {}
     if not wanted:
@@ -209,6 +236,10 @@ def token_create(
 def token_revoke(*, actor: Actor, token_id: UUID) -> None:
     """Make a token useless from now on. Twice is once."""
     actor.require(Capability.MANAGE_USERS)
+    token = ApiToken.objects.select_related("user").filter(pk=token_id).first()
+    if token is None:
+        raise NotFound()
+    _same_site(actor, token.user.site_id)
     changed = ApiToken.objects.filter(pk=token_id, revoked_at__isnull=True).update(revoked_at=Now())
     if changed:
         audit_record(
@@ -216,6 +247,7 @@ def token_revoke(*, actor: Actor, token_id: UUID) -> None:
             action="token.revoked",
             object_type="token",
             object_id=token_id,
+            site_id=token.user.site_id,
             changed_fields=["revoked_at"],
         )
 

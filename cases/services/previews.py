@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from django.core.files import File
 from django.core.files.base import ContentFile
 
 from cases import intake
@@ -16,7 +18,7 @@ from cases.intake.files import PREFIX
 from cases.models import Image
 from cases.services.audit import audit_record
 from cases.services.limits import limits
-from cases.storage import read_bytes, uploads
+from cases.storage import read_bytes, store_once, uploads
 
 
 @contextmanager
@@ -44,18 +46,16 @@ def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> by
     else:
         with local_copy(image) as path:
             png = intake.render_preview(path, index, limits())
-        # Another first view may be a moment faster: it stores the same picture.
-        with suppress(FileExistsError):
-            uploads().save(name, ContentFile(png))
+        store_once(name, ContentFile(png))
     note_view(actor=actor, image=image, action="image.viewed", frame=index)
     return png
 
 
-def image_bytes(*, actor: Actor, image: Image) -> bytes:
-    """The file as it was sent; audited as a view."""
-    data = read_bytes(image.storage_name)
+def image_file(*, actor: Actor, image: Image) -> File[Any]:
+    """The file as it was sent, open for reading; audited as a view. The caller closes it."""
+    file = uploads().open(image.storage_name, "rb")
     note_view(actor=actor, image=image, action="image.downloaded", frame=None)
-    return data
+    return file
 
 
 def note_view(*, actor: Actor, image: Image, action: str, frame: int | None) -> None:

@@ -95,10 +95,11 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
 
 @transaction.atomic
 def result_read_note(*, actor: Actor, result: Result, case_id: UUID) -> None:
-    """Audit a token's first read of a result; later reads, and people's polls, leave nothing."""
-    if actor.token_id is None:
+    """Audit the first read of a result by a token, or by a person; later reads leave nothing."""
+    reader = actor.token_id or actor.user_id
+    if reader is None:
         return
-    _, first = ResultRead.objects.get_or_create(result=result, token_id=actor.token_id)
+    _, first = ResultRead.objects.get_or_create(result=result, reader_id=reader)
     if first:
         audit_record(
             actor=actor,

@@ -40,14 +40,21 @@ def test_the_database_refuses_to_change_or_remove_what_was_written(statement: st
     assert (AuditEvent.objects.count(), JobEvent.objects.count()) == count
 
 
-def test_pgtrigger_style_switches_do_not_help() -> None:
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "SELECT set_config('pgtrigger.ignore', '{cases_auditevent}', true)",
+        "SET LOCAL session_replication_role = replica",
+    ],
+)
+def test_no_session_variable_switches_the_trigger_off(switch: str) -> None:
     submit()
     with (
         pytest.raises(DatabaseError, match="append-only"),
         transaction.atomic(),
         connection.cursor() as cursor,
     ):
-        cursor.execute("SELECT set_config('pgtrigger.ignore', '{cases_auditevent}', true)")
+        cursor.execute(switch)
         cursor.execute("DELETE FROM cases_auditevent")
 
 

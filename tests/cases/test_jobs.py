@@ -26,7 +26,7 @@ from cases.services.results import result_store
 from cases.states import JOB, JobState
 from cases.vocabulary import PriorityRank
 from tests import factories
-from tests.factories import WORKER, answer, make_actor, submit
+from tests.factories import WORKER, answer, at_once, make_actor, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -140,7 +140,6 @@ def test_a_job_has_one_result_and_ends() -> None:
     assert result is not None
     assert (job.state, job.result.label) == (JobState.SUCCEEDED, "malignant")
     assert job.finished_at is not None
-    assert job.image.phash is None or job.image.phash  # stored on the row, not the old instance
     again = result_store(actor=WORKER, job_id=job.pk, attempt=held.attempt, answer=answer())
     assert again is None
     assert Result.objects.filter(job=job).count() == 1
@@ -217,12 +216,25 @@ def test_a_lasting_fault_fails_at_once() -> None:
     assert (state, job.error_code, job.error_detail) == (JobState.FAILED, "c", "d")
 
 
-def test_a_released_job_keeps_its_attempts() -> None:
+def test_a_released_job_gets_its_attempt_back_under_a_new_number() -> None:
     job = waiting_job()
-    jobs_release(actor=WORKER, claims=claim(), reason="the worker is stopping")
+    allowed = job.max_attempts
+    first = claim()[0]
+    jobs_release(actor=WORKER, claims=[first], reason="the worker is stopping")
     job.refresh_from_db()
-    assert (job.state, job.attempt) == (JobState.PENDING, 0)
-    assert claim()[0].attempt == 1
+    assert (job.state, job.max_attempts) == (JobState.PENDING, allowed + 1)
+    # The number is never used again, so the one who gave the job back stays fenced out.
+    assert claim()[0].attempt == first.attempt + 1
+    assert result_store(actor=WORKER, job_id=job.pk, attempt=1, answer=answer()) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_claiming_at_once_share_the_jobs_and_take_none_twice() -> None:
+    jobs = {waiting_job().pk for _ in range(12)}
+    taken = at_once(4, lambda: [c.job_id for c in claim(limit=3)])
+    flat = [job_id for one in taken for job_id in one]
+    assert len(flat) == len(set(flat)) == 12
+    assert set(flat) == jobs
 
 
 def test_cancel_ends_a_waiting_or_running_job_and_fences_its_worker_out() -> None:

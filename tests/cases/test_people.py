@@ -57,8 +57,15 @@ def test_an_admin_grants_a_colleague_a_role_and_a_radiologist_does_not() -> None
 
 
 def test_an_admin_reaches_only_their_own_site() -> None:
+    admin, stranger = make_actor(roles=["admin"]), make_user(roles=["integration"])
+    token, secret = make_token(user=stranger)
     with pytest.raises(PermissionDenied):
-        role_grant(actor=make_actor(roles=["admin"]), user=make_user(roles=[]), role=Role.ADMIN)
+        role_grant(actor=admin, user=stranger, role=Role.ADMIN)
+    with pytest.raises(PermissionDenied):
+        user_deactivate(actor=admin, user=stranger)
+    with pytest.raises(PermissionDenied):
+        token_revoke(actor=admin, token_id=token.pk)
+    assert token_authenticate(secret) is not None
 
 
 def test_a_weak_password_and_a_taken_name_are_refused() -> None:
@@ -115,6 +122,17 @@ def test_a_senseless_token_is_refused(change: dict[str, object]) -> None:
     wanted = {"name": "x", "scopes": [Scope.READ], "days": 30, **change}
     with pytest.raises(FieldInvalid):
         token_create(actor=SYSTEM, user=make_user(roles=["integration"]), **wanted)
+
+
+def test_demo_logins_step_aside_for_a_real_user_every_time(tmp_path: Path) -> None:
+    path, site = tmp_path / "demo.json", make_site()
+    real = make_user(roles=["admin"], site=site, username="admin")
+    for _ in range(2):
+        logins = demo_sync(path=path, url="http://a", wanted=True, site=site)
+        assert logins is not None
+        assert logins["admin"]["username"] == "demo-admin"
+        path.unlink()
+    assert authenticate(username=real.username, password=PASSWORD) is not None
 
 
 def test_demo_logins_come_stay_and_go(tmp_path: Path) -> None:

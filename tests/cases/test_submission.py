@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from typing import Any
 
 import pytest
@@ -26,7 +25,15 @@ from cases.models import (
 from cases.services.people import actor_for_token
 from cases.storage import read_bytes
 from tests import factories
-from tests.factories import live_model, make_actor, make_site, make_token, phantom_jpeg, submit
+from tests.factories import (
+    at_once,
+    live_model,
+    make_actor,
+    make_site,
+    make_token,
+    phantom_jpeg,
+    submit,
+)
 from tests.phantoms import dicom_bytes
 
 pytestmark = pytest.mark.django_db
@@ -91,7 +98,7 @@ def test_the_same_accession_at_another_site_is_another_case() -> None:
     one = submit(patient_id="P1", accession_number="A1")
     other = submit(patient_id="P1", accession_number="A1")
     assert one.case_id != other.case_id
-    assert one.case.patient_id != other.case.patient_id  # each site issues its own ids
+    assert one.case.patient_id != other.case.patient_id  # each site keeps its own record
 
 
 def test_a_case_without_accession_or_study_stands_alone() -> None:
@@ -115,9 +122,9 @@ def test_the_same_bytes_again_share_storage_and_get_their_own_job() -> None:
 
 
 def test_the_same_bytes_for_another_patient_are_a_conflict_that_tells_nothing() -> None:
-    data = phantom_jpeg()
-    submit(files=[data], patient_id="P-OTHER")
-    error = refused(errors.DuplicateOfOtherPatient, files=[data], patient_id="P2")
+    actor, data = make_actor(), phantom_jpeg()
+    submit(actor=actor, files=[data], patient_id="P-OTHER")
+    error = refused(errors.DuplicateOfOtherPatient, actor=actor, files=[data], patient_id="P2")
     assert "P-OTHER" not in error.detail
     assert error.file == "image0.jpg"
 
@@ -318,25 +325,111 @@ def test_deliveries_for_one_accession_at_once_make_one_case() -> None:
     assert Image.objects.count() == 4
 
 
-def at_once(n: int, work: Any) -> list[Any]:
-    """Run `work` in n threads, started together; results or exceptions."""
-    barrier, results = threading.Barrier(n), []
+def test_what_one_site_knows_of_a_patient_is_not_told_to_another() -> None:
+    known = {"patient_id": "P1", "patient_issuer": "SHARED"}
+    ours = submit(patient_name="Doe^Jane", birth_date="1968-04-30", sex="F", **known).case
+    # Neither filled in from our record, nor refused by it, nor written into it.
+    theirs = submit(patient_name="Guess^Who", birth_date="1970-01-01", **known).case
+    assert (theirs.patient.name, str(theirs.patient.birth_date)) == ("Guess^Who", "1970-01-01")
+    ours.patient.refresh_from_db()
+    assert (ours.patient.name, ours.patient.sex) == ("Doe^Jane", "F")
 
-    def run() -> None:
-        try:
-            barrier.wait(10)
-            results.append(work())
-        except Exception as error:
-            results.append(error)
-        finally:
-            connection.close()
 
-    threads = [threading.Thread(target=run) for _ in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return results
+def test_the_bytes_of_another_site_are_neither_a_conflict_nor_told() -> None:
+    data = phantom_jpeg()
+    submit(files=[data], patient_id="P1")
+    image = submit(files=[data], patient_id="P2").images.get()
+    assert image.duplicate_of_id is None
+    assert Blob.objects.filter(name=image.storage_name).count() == 1
+
+
+def test_a_reason_does_not_make_two_headers_one_patient() -> None:
+    files = [dicom_bytes(patient_id="A", seed=1), dicom_bytes(patient_id="B", seed=2)]
+    refused(errors.IdentityMismatch, files=files, patient_id="", override_reason="left over")
+
+
+def test_only_what_was_overridden_is_told_and_a_needless_reason_is_dropped() -> None:
+    kept = submit(
+        files=[dicom_bytes(patient_id="HDR", seed=3)],
+        patient_id="FORM",
+        override_reason="typing error at the device",
+    )
+    event = AuditEvent.objects.get(action="submission.created", case_id=kept.case_id)
+    assert event.detail["overridden"] == ["patient_id"]
+    needless = submit(patient_id="P1", override_reason="just in case")
+    event = AuditEvent.objects.get(action="submission.created", case_id=needless.case_id)
+    assert "overridden" not in event.detail
+    assert needless.override_reason == ""
+
+
+def test_opposite_breasts_in_form_and_header_are_refused_unless_a_reason_is_given() -> None:
+    data = dicom_bytes(patient_id="P1", laterality="L")
+    error = refused(errors.FieldInvalid, files=[data], patient_id="P1", laterality="R")
+    assert list(error.errors or {}) == ["laterality"]
+    kept = submit(files=[data], patient_id="P1", laterality="R", override_reason="header wrong")
+    assert kept.images.get().laterality == "R"
+
+
+def test_each_breast_has_its_own_finding_and_the_clock_is_checked_on_it() -> None:
+    left = dicom_bytes(patient_id="P1", laterality="L", seed=1)
+    right = dicom_bytes(patient_id="P1", laterality="R", seed=2)
+    study = submit(files=[left, right], patient_id="P1", clock_position="2")
+    assert [f.laterality for f in study.case.findings.all()] == ["L", "R"]
+    refused(
+        errors.FieldInvalid,
+        files=[dicom_bytes(patient_id="P1", laterality="R", seed=4)],
+        patient_id="P1",
+        clock_position="2",
+        quadrant="upper_outer",
+    )
+
+
+def test_every_study_a_case_took_in_leads_back_to_it() -> None:
+    actor = make_actor()
+    first = dicom_bytes(patient_id="P1", study_uid="1.2.3.1", seed=1)
+    second = dicom_bytes(patient_id="P1", study_uid="1.2.3.2", seed=2)
+    case = submit(actor=actor, files=[first, second], patient_id="P1").case
+    again = dicom_bytes(patient_id="P1", study_uid="1.2.3.2", seed=3)
+    assert submit(actor=actor, files=[again], patient_id="P1").case == case
+    refused(
+        errors.AccessionConflict,
+        actor=actor,
+        files=[dicom_bytes(patient_id="P2", study_uid="1.2.3.2", seed=4)],
+        patient_id="P2",
+    )
+
+
+def test_an_accession_number_without_issuer_is_the_one_the_site_uses() -> None:
+    actor = make_actor()
+    submit(actor=actor, patient_id="P1", accession_number="A1")
+    with_issuer = {"accession_number": "A1", "accession_issuer": "RIS"}
+    refused(errors.AccessionConflict, actor=actor, patient_id="P2", **with_issuer)
+    submit(actor=actor, patient_id="P1", **with_issuer)
+    assert Case.objects.filter(accession_number="A1").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_equal_frames_under_different_headers_at_once_are_both_taken() -> None:
+    actor = make_actor()
+    live_model()
+    numbers = iter(range(9))
+    outcomes = at_once(
+        3,
+        lambda: (
+            submit(
+                actor=actor,
+                files=[dicom_bytes(patient_id="P1", seed=5, study_uid=f"1.2.3.{next(numbers)}")],
+                patient_id="P1",
+            ).pk
+        ),
+    )
+    assert not [o for o in outcomes if isinstance(o, Exception)]
+    assert Frame.objects.values("storage_name").distinct().count() == 1
+
+
+def test_a_reason_with_control_characters_is_refused() -> None:
+    error = refused(errors.FieldInvalid, override_reason="a\x00b")
+    assert list(error.errors or {}) == ["override_reason"]
 
 
 def test_nothing_submits_for_the_system_itself() -> None:

@@ -10,12 +10,14 @@ import pytest
 from django.db.models import Value
 from django.db.models.functions import Now
 
+from cases.access import SYSTEM
 from cases.models import Job, Result
 from cases.services.jobs import job_cancel
+from cases.services.leases import jobs_sweep
 from cases.states import JobState
 from cases.storage import uploads
-from tests.factories import make_actor, submit
-from worker import engine
+from tests.factories import live_model, make_actor, submit
+from worker import engine, process
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
 from worker.runner import Runner
 
@@ -56,8 +58,8 @@ def test_what_waits_is_answered_in_one_go(runner: Runner) -> None:
 
 
 def test_nothing_waiting_is_no_work(runner: Runner) -> None:
+    live_model()
     assert runner.drain() == 0
-    assert runner.engine.pid is None
 
 
 @pytest.mark.parametrize(
@@ -145,20 +147,6 @@ def test_the_engine_is_started_again_after_it_was_killed(runner: Runner) -> None
     assert runner.engine.pid != first
 
 
-def test_a_model_that_cannot_be_fetched_leaves_the_jobs_their_reason(
-    runner: Runner, settings, tmp_path
-) -> None:
-    settings.STATE_DIR = tmp_path
-    job = submit().jobs.get()
-    uploads().delete(job.model_version.storage_name)
-    runner.drain()
-    job.refresh_from_db()
-    assert (job.state, job.error_code) == (JobState.PENDING, "model_unavailable")
-    drain_to_the_end(runner)
-    job.refresh_from_db()
-    assert job.state == JobState.FAILED
-
-
 def test_leases_are_kept_while_the_engine_works(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, settings
 ) -> None:
@@ -183,3 +171,95 @@ def test_the_real_engine_refuses_a_model_file_that_was_changed(tmp_path) -> None
         assert fault.value.code == "model_unavailable"
     finally:
         process.close()
+
+
+def test_a_worker_that_cannot_load_the_model_takes_no_job(
+    runner: Runner, settings, tmp_path
+) -> None:
+    settings.STATE_DIR = tmp_path
+    jobs = [submit().jobs.get() for _ in range(12)]
+    uploads().delete(jobs[0].model_version.storage_name)
+    for _ in range(4):
+        with pytest.raises(EngineFaultError):
+            runner.drain()
+    assert {(j.state, j.attempt) for j in Job.objects.all()} == {(JobState.PENDING, 0)}
+
+
+def test_a_worker_whose_model_does_not_load_is_not_ready_and_comes_back(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit()
+    pulse = process.Pulse(name="inference@test", kind="inference", ready=True)
+    monkeypatch.setattr(process, "_runner", runner)
+    monkeypatch.setattr(process, "_pulse", pulse)
+
+    def broken(*_: object) -> None:
+        raise EngineFaultError("model_unavailable", "gone")
+
+    with monkeypatch.context() as fault:
+        fault.setattr(runner, "_load", broken)
+        assert process.work() == 0
+        assert not pulse.ready
+    process.ensure_ready()
+    assert pulse.ready
+    assert process.work() == 1
+
+
+def test_the_mates_of_a_hanging_image_keep_their_leases(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, settings
+) -> None:
+    settings.BCWEB_LEASE_SECONDS = 3
+    runner.engine.options = EngineOptions(batch_s=5, start_s=20)
+    bad = submit(priority="stat").jobs.get()
+    mates = [submit().jobs.get() for _ in range(2)]
+    poison(monkeypatch, bad, "hang")
+    swept: list[int] = []
+    real = runner.engine._watch
+
+    def watch_and_sweep(*args: object) -> None:
+        # Another worker's sweeper, all the time.
+        def wait() -> None:
+            runner._keep()
+            swept.append(jobs_sweep(actor=SYSTEM)["requeued"])
+
+        real(args[0], args[1], wait)
+
+    monkeypatch.setattr(runner.engine, "_watch", watch_and_sweep)
+    runner.drain()
+    assert sum(swept) == 0
+    for mate in mates:
+        mate.refresh_from_db()
+        assert (mate.state, mate.attempt) == (JobState.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": {"benign": 2.0, "malignant": -1.0, "normal": 0.0}},
+        {"scores": {"benign": 0.5}},
+        {"label": "perhaps"},
+        {"outcome": "sure"},
+        {"duration_ms": float("nan")},
+        {"phash": -1},
+        {"heatmap_shape": [3, 9, 9]},
+        {"reason": "a\0b"},
+    ],
+)
+def test_a_senseless_answer_fails_its_own_job_and_not_its_mates(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    jobs = [submit().jobs.get() for _ in range(3)]
+    real = runner.engine.predict
+
+    def one_bad(*args, **kwargs):
+        answers = real(*args, **kwargs)
+        first, heatmap = answers[0]
+        return [({**first, **change}, heatmap), *answers[1:]]
+
+    monkeypatch.setattr(runner.engine, "predict", one_bad)
+    runner.drain()
+    for job in jobs:
+        job.refresh_from_db()
+    assert sorted(job.state for job in jobs) == ["FAILED", "SUCCEEDED", "SUCCEEDED"]
+    failed = next(job for job in jobs if job.state == "FAILED")
+    assert (failed.error_code, failed.attempt) == ("engine_answer_invalid", 1)

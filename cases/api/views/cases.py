@@ -36,7 +36,15 @@ class CaseListApi(ListApi):
         return with_answers(cases)
 
     def items(self, page: Sequence[Case]) -> list[CaseSummary]:
-        return case_summaries(page)
+        summaries = case_summaries(page)
+        note_reads(self.actor, [answer for summary in summaries for answer in summary.answers])
+        audit_record(
+            actor=self.actor,
+            action="case.listed",
+            object_type="case",
+            detail={"cases": len(summaries)},
+        )
+        return summaries
 
     @operation(
         summary="The cases of the site, newest first",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import FileResponse, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework.request import Request
@@ -26,7 +26,7 @@ from cases.api.serializers.cases import AnsweredImageSerializer
 from cases.api.serializers.queries import PreviewQuerySerializer
 from cases.reports.answers import image_answer
 from cases.selectors.cases import image_get
-from cases.services.previews import check_frame, image_bytes, image_preview
+from cases.services.previews import check_frame, image_file, image_preview
 
 # A picture never changes, but access may end: a browser keeps it for minutes, not days.
 PICTURE_CACHE = "private, max-age=300"
@@ -72,13 +72,13 @@ class ImageFileApi(ApiView):
         },
         errors=(404,),
     )
-    def get(self, request: Request, image_id: UUID) -> HttpResponse:
+    def get(self, request: Request, image_id: UUID) -> FileResponse:
         image = image_get(actor=self.actor, image_id=image_id)
-        data = image_bytes(actor=self.actor, image=image)
+        file = image_file(actor=self.actor, image=image)
         # Never the sender's name for the file: it may hold a patient's, or worse.
         name = f"{image.pk}.{_EXTENSIONS.get(image.format, 'bin')}"
-        return HttpResponse(
-            data,
+        return FileResponse(
+            file,
             content_type=image.media_type,
             headers={
                 "Content-Disposition": f'attachment; filename="{name}"',

@@ -39,12 +39,18 @@ class JobApi(ApiView):
     """A view that answers with one job."""
 
     def job_answer(self, job: Job, *, status: int = 200, **headers: str) -> Response:
-        """``job`` as JSON; its result counts as read by this token."""
+        """``job`` as JSON; its result counts as read by this reader.
+
+        Who runs the queue without seeing cases sees the job without its result.
+        """
+        data = self.shown(JobSerializer, job, queue_position=queue_position(job))
         result = getattr(job, "result", None)
-        if result is not None and job.image is not None:
+        if not (self.actor.can(Capability.VIEW_CASES) or self.actor.can(Capability.SUBMIT)):
+            data["result"] = None
+        elif result is not None and job.image is not None:
             result_read_note(actor=self.actor, result=result, case_id=job.image.case_id)
         return answer(
-            self.shown(JobSerializer, job, queue_position=queue_position(job)),
+            data,
             etag=job_etag(job),
             status=status,
             headers={**self.pace(job), **headers},

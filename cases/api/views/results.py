@@ -17,8 +17,7 @@ from cases.api.serializers.queries import HeatmapQuerySerializer
 from cases.api.serializers.results import ResultDetailSerializer
 from cases.api.views.images import PICTURE_CACHE
 from cases.errors import NotFound
-from cases.models import Result
-from cases.reports.heatmap import heatmap_png
+from cases.reports.heatmap import result_heatmap_png
 from cases.selectors.cases import result_get
 from cases.services.results import result_read_note
 
@@ -28,7 +27,7 @@ class ResultDetailApi(ApiView):
 
     @operation(
         summary="A result",
-        description="Results never change. A token's first read of one is audited.",
+        description="Results never change. A reader's first read of one is audited.",
         parameters=CONDITIONAL,
         success={200: ResultDetailSerializer, **NOT_MODIFIED},
         errors=(404,),
@@ -59,25 +58,11 @@ class ResultHeatmapApi(ApiView):
     def get(self, request: Request, result_id: UUID) -> HttpResponse:
         label: str = self.checked(HeatmapQuerySerializer, request.query_params)["label"]
         result = result_get(actor=self.actor, result_id=result_id)
-        if not result.heatmap:
+        png = result_heatmap_png(result, label)
+        if png is None:
             raise NotFound("This result has no heatmap: the model did not read the image.")
         headers = {"ETag": f'"{result.pk}-{label}"', "Cache-Control": PICTURE_CACHE}
         if not_modified(request, headers["ETag"]):
             return HttpResponse(status=304, headers=headers)
         result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
-        return HttpResponse(_png(result, label), content_type="image/png", headers=headers)
-
-
-def _png(result: Result, label: str) -> bytes:
-    width, height = result.image.width, result.image.height
-    x0, y0, x1, y1 = result.heatmap_box or (0.0, 0.0, float(width), float(height))
-    assert result.heatmap is not None
-    return heatmap_png(
-        bytes(result.heatmap),
-        rows=result.heatmap_rows,
-        columns=result.heatmap_columns,
-        box=(x0, y0, x1, y1),
-        width=width,
-        height=height,
-        label=label,
-    )
+        return HttpResponse(png, content_type="image/png", headers=headers)

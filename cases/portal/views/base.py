@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import structlog
 from django.contrib.auth.views import redirect_to_login
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.views import View
 
 from cases.access import Actor, Capability
-from cases.errors import PermissionDenied, UserFacingError
+from cases.errors import Overloaded, PermissionDenied, UserFacingError
 from cases.portal.errors import user_facing
 from cases.portal.session import actor_of
+
+log = structlog.get_logger(__name__)
 
 
 class PortalView(View):
@@ -40,6 +44,9 @@ class PortalView(View):
             response = user_facing(request, error)
             if error.retry_after is not None:
                 response.headers["Retry-After"] = str(error.retry_after)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("page_database", error=type(error.__cause__ or error).__name__)
+            response = user_facing(request, Overloaded())
         # Patient data: a shared workstation must not show it after sign-out.
         response.headers.setdefault("Cache-Control", "no-store, private")
         return response

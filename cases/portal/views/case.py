@@ -36,7 +36,7 @@ HISTORY_PAGE = 100
 def given_number(request: HttpRequest, name: str) -> int | None:
     """A whole number from one in the query or form; None where there is none."""
     value = request.POST.get(name, "") or request.GET.get(name, "")
-    if value.isascii() and value.isdigit() and 0 < len(value) < 7:
+    if value.isascii() and value.isdigit() and 0 < len(value) < 19:
         return int(value)
     return None
 

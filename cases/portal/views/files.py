@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.utils.http import content_disposition_header
 
 from cases.access import Capability
 from cases.errors import NotFound
 from cases.portal.views.base import PortalView
-from cases.reports.heatmap import CLASSES, heatmap_png
+from cases.reports.heatmap import CLASSES, result_heatmap_png
 from cases.selectors.cases import image_get, result_get
-from cases.services.previews import image_bytes, image_preview
+from cases.services.previews import image_file, image_preview
+from cases.services.results import result_read_note
 
 
 class ImagePreviewView(PortalView):
@@ -39,10 +40,10 @@ class ImageFileView(PortalView):
     any_of = (Capability.VIEW_IDENTITY,)
     http_method_names = ["get", "head", "options"]
 
-    def get(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
+    def get(self, request: HttpRequest, image_id: UUID) -> FileResponse:
         image = image_get(actor=self.actor, image_id=image_id)
-        data = image_bytes(actor=self.actor, image=image)
-        response = HttpResponse(data, content_type=image.media_type)
+        file = image_file(actor=self.actor, image=image)
+        response = FileResponse(file, content_type=image.media_type)
         disposition = content_disposition_header(True, image.file_name)
         if disposition:
             response.headers["Content-Disposition"] = disposition
@@ -58,16 +59,8 @@ class ResultHeatmapView(PortalView):
     def get(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
         result = result_get(actor=self.actor, result_id=result_id)
         label = request.GET.get("class", "malignant")
-        if not result.heatmap or not result.heatmap_box or label not in CLASSES:
+        png = result_heatmap_png(result, label) if label in CLASSES else None
+        if png is None:
             raise NotFound("There is no heatmap for this answer.")
-        x0, y0, x1, y1 = result.heatmap_box
-        png = heatmap_png(
-            bytes(result.heatmap),
-            rows=result.heatmap_rows,
-            columns=result.heatmap_columns,
-            box=(x0, y0, x1, y1),
-            width=result.image.width,
-            height=result.image.height,
-            label=label,
-        )
+        result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
         return HttpResponse(png, content_type="image/png")

@@ -61,7 +61,7 @@ class SubmitView(PortalView):
                 fields=submission_fields_parse(raw),
                 uploads=[upload_of(file) for file in files],
                 idempotency_key=key,
-                override_reason=raw.get("override_reason", "").strip()[:500],
+                override_reason=raw.get("override_reason", ""),
             )
         finally:
             for file in files:
