@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from cases.access import Actor
-from cases.models import AuditEvent
+from cases.models import AuditEvent, Job
 from cases.services.fields import submission_fields_parse
 from cases.services.submission import submission_create
 from tests.factories import live_model, phantom_jpeg, stored_result, submit, upload
+from tests.phantoms import bmode_phantom, dicom_bytes
 from tests.portal.conftest import SignIn, World
 from tests.portal.markup import read
-from tests.portal.pages import url_of
+from tests.portal.pages import cards, url_of
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +42,7 @@ def test_the_original_file_comes_back_as_it_was_sent_under_its_name(
         submission = submission_create(actor=actor, fields=fields, uploads=[sent])
     image = submission.images.get()
     response = radiologist.get(reverse("image-file", args=[image.pk]))
-    assert response.content == data
+    assert response.getvalue() == data
     assert response.headers["Content-Disposition"].startswith("attachment;")
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert AuditEvent.objects.filter(action="image.downloaded").count() == 1
@@ -79,3 +81,18 @@ def test_the_same_file_again_is_marked(actor: Actor, radiologist: Client) -> Non
     assert "Same file as image 1." in text
     text = read(radiologist.get(url_of(elsewhere.case)).content).text
     assert "Same file as one sent before for this patient." in text
+
+
+def test_a_frame_without_an_answer_leads_before_one_below_the_threshold(
+    actor: Actor, radiologist: Client
+) -> None:
+    frames = np.stack([bmode_phantom(seed=n, size=(120, 140)) for n in range(3)])
+    submission = submit(actor=actor, files=[dicom_bytes(frames)], patient_id="")
+    job = submission.jobs.get()
+    stored_result(job, 0.05)
+    radiologist.post(reverse("job-rerun", args=[job.pk]), {"frame": "1"})
+    again = Job.objects.get(rerun_of=job)
+    stored_result(again, 0.05, outcome="abstained", reason="The scores lie too close together")
+    (card,) = cards(read(radiologist.get(url_of(submission.case)).content))
+    assert "No answer: the scores lie too close together." in card
+    assert card.index("This is not a negative answer.") < card.index("below the threshold")

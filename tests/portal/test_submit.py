@@ -15,8 +15,8 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from cases import intake
 from cases.models import Blob, Case, Image, Job, Patient, Submission
-from cases.services import submission as submission_service
 from tests.factories import live_model, make_site, make_user, phantom_jpeg
 from tests.phantoms import bmode_phantom, dicom_bytes, png_bytes
 from tests.portal.conftest import SignIn
@@ -338,16 +338,16 @@ def test_a_double_click_waits_for_the_first_press_and_finds_its_case(
     second.force_login(user)
     data = phantom_jpeg()
     meanwhile: list[Any] = []
-    inspect_all = submission_service._inspect_all
+    inspect = intake.inspect
 
     def pressed_again_meanwhile(*args: Any, **kwargs: Any) -> Any:
         if not meanwhile:
             meanwhile.append(
                 _in_another_connection(lambda: post(second, file(data), patient_id="P"))
             )
-        return inspect_all(*args, **kwargs)
+        return inspect(*args, **kwargs)
 
-    monkeypatch.setattr(submission_service, "_inspect_all", pressed_again_meanwhile)
+    monkeypatch.setattr(intake, "inspect", pressed_again_meanwhile)
     taken_in = post(first, file(data), patient_id="P")
     waiting = meanwhile[0].headers["Location"]
     assert waiting == reverse("submission-pending", args=["form-key-0001"])
