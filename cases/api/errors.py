@@ -147,9 +147,8 @@ def user_facing(exc: Exception) -> errors.UserFacingError:
     if isinstance(exc, MultiPartParserError | UnreadablePostError):
         return RequestMalformed()
     if isinstance(exc, OperationalError | InterfaceError):
-        return errors.Overloaded(
-            "The database does not answer at the moment. Try again in a moment."
-        )
+        # Away, out of connections, or a lock held too long: all pass.
+        return errors.Overloaded()
     return InternalError()
 
 

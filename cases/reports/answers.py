@@ -123,6 +123,12 @@ class ImageAnswer:
         return max(reaching, key=lambda r: r.score_malignant or 0.0, default=None)
 
     @property
+    def deciding(self) -> Result | None:
+        """The result the state follows: above its threshold, else without answer, else the top."""
+        unanswered = (r for r in self.results if r.outcome != Outcome.ANSWERED)
+        return self.above or next(unanswered, None) or self.top
+
+    @property
     def is_final(self) -> bool:
         return self.job is None or JobState(self.job.state) in JOB.final
 

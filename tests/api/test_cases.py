@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -131,7 +132,7 @@ def test_who_sees_no_identity_sees_the_case_without_it(site: Site, case: Case) -
     assert admin.get(f"/images/{image.pk}/preview/").status_code == 200
 
 
-def test_viewing_a_case_is_audited_but_a_304_and_the_list_are_not(api: Api, case: Case) -> None:
+def test_viewing_a_case_is_audited_but_a_304_and_the_list_are_no_view(api: Api, case: Case) -> None:
     response = api.get(f"/cases/{case.pk}/")
     event = AuditEvent.objects.get(action="case.viewed")
     assert (event.case_id, event.object_id) == (case.pk, str(case.pk))
@@ -140,6 +141,7 @@ def test_viewing_a_case_is_audited_but_a_304_and_the_list_are_not(api: Api, case
     assert again.status_code == 304
     api.get("/cases/")
     assert audited("case.viewed") == 1
+    assert AuditEvent.objects.get(action="case.listed").detail == {"cases": 1}
 
 
 def test_a_new_answer_changes_the_etag_of_its_case_and_image(api: Api, case: Case) -> None:
@@ -158,6 +160,27 @@ def test_results_read_with_a_case_are_read_by_that_token(api: Api, case: Case) -
         api.get(f"/cases/{case.pk}/")
     api.get(f"/images/{case.images.all()[0].pk}/")
     assert audited("result.read") == ResultRead.objects.count() == 3
+
+
+def test_results_read_with_a_list_are_read_by_that_token(api: Api, case: Case) -> None:
+    answer_waiting()
+    for _ in range(2):
+        api.get("/cases/")
+    assert audited("result.read") == ResultRead.objects.count() == 3
+
+
+def test_the_headline_of_an_image_says_what_its_state_says(api: Api) -> None:
+    job = api.submit([("cine.dcm", dicom_bytes(frames=3, patient_id="D1"))]).json()["jobs"][0]
+    answer_waiting(outcome="refused", reason="no ultrasound")
+    api.post(f"/jobs/{job['id']}/rerun/", {"frame": 2})
+    answer_waiting({UUID(job["image"]): 0.1})
+    answer = api.get(f"/images/{job['image']}/").json()["answer"]
+    assert (answer["state"], answer["headline"]) == ("refused", "No answer: no ultrasound.")
+    api.post(f"/jobs/{job['id']}/rerun/", {"frame": 0})
+    answer_waiting({UUID(job["image"]): 0.9})
+    answer = api.get(f"/images/{job['image']}/").json()["answer"]
+    assert answer["state"] == "above"
+    assert answer["headline"].startswith("The model scores this image above")
 
 
 def test_the_list_finds_a_case_by_its_accession(api: Api, case: Case, site: Site) -> None:
@@ -236,7 +259,7 @@ def test_a_file_comes_back_as_sent_and_never_as_a_page(
     hostile = '"><script>.html'
     image = api.submit([(hostile, sent)], patient_id="P1").json()["images"][0]
     response = api.get(f"/images/{image['id']}/file/")
-    assert response.content == sent
+    assert response.getvalue() == sent
     headers = response.headers
     assert headers["Content-Type"] == media_type
     assert headers["Content-Disposition"] == f'attachment; filename="{image["id"]}.{extension}"'

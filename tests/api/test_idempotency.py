@@ -9,8 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from cases.models import Site, Submission
-from cases.services.submission import IDEMPOTENCY_LIFE
+from cases.models import IDEMPOTENCY_LIFE, Site, Submission
 from tests.api.contract import Api, problem
 from tests.factories import live_model, make_site, make_token, make_user, phantom_jpeg
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from cases.models import AuditEvent, Job, ResultRead, Site
@@ -13,7 +14,7 @@ from cases.selectors import jobs as selectors
 from cases.services.leases import inference_jobs_claim, job_fail
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem
-from tests.factories import WORKER, make_actor, make_token, phantom_jpeg, submit
+from tests.factories import WORKER, make_actor, make_token, make_user, phantom_jpeg, submit
 from tests.phantoms import dicom_bytes
 
 pytestmark = pytest.mark.django_db
@@ -199,6 +200,25 @@ def test_a_tokens_first_read_of_a_result_is_audited_once(api: Api, site: Site) -
     Api(make_token(site=site)[1]).get(f"/results/{result.pk}/")
     assert AuditEvent.objects.filter(action="result.read").count() == 2
     assert ResultRead.objects.count() == 2
+
+
+def test_a_persons_first_read_of_a_result_is_audited_once(site: Site) -> None:
+    job = one_job(site)
+    answer_waiting()
+    client = Client()
+    client.force_login(make_user(roles=["radiologist"], site=site))
+    for _ in range(2):
+        Api(client=client).get(f"/jobs/{job.pk}/")
+    assert AuditEvent.objects.get(action="result.read").token_id is None
+
+
+def test_who_runs_the_queue_without_seeing_cases_sees_no_result(site: Site) -> None:
+    job = one_job(site)
+    answer_waiting()
+    operator = Api(make_token(site=site, roles=["admin"], scopes=["admin"])[1])
+    body = operator.get(f"/jobs/{job.pk}/").json()
+    assert (body["state"], body["result"]) == ("SUCCEEDED", None)
+    assert not ResultRead.objects.exists()
 
 
 # The list

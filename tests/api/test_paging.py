@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 def make_cases(site: Site, moments: list[Any]) -> list[str]:
     """Cases of these times; their ids as the list shows them: newest first."""
-    patient = Patient.objects.create(patient_id=str(uuid.uuid4()), issuer="X")
+    patient = Patient.objects.create(site=site, patient_id=str(uuid.uuid4()), issuer="X")
     cases = [Case.objects.create(site=site, patient=patient, created_at=at) for at in moments]
     ordered = sorted(cases, key=lambda case: (case.created_at, case.pk), reverse=True)
     return [str(case.pk) for case in ordered]

@@ -85,8 +85,7 @@ class AnswerSerializer(serializers.Serializer[Any]):
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_headline(self, answer: ImageAnswer) -> str | None:
-        result = answer.top or next(iter(answer.results), None)
-        return None if result is None else headline(result)
+        return None if answer.deciding is None else headline(answer.deciding)
 
 
 class ImageSerializer(serializers.Serializer[Any]):

@@ -79,9 +79,10 @@ class ImageFileApi(ApiView):
         name = f"{image.pk}.{_EXTENSIONS.get(image.format, 'bin')}"
         return FileResponse(
             file,
+            as_attachment=True,
+            filename=name,
             content_type=image.media_type,
             headers={
-                "Content-Disposition": f'attachment; filename="{name}"',
                 "X-Content-Type-Options": "nosniff",
                 "Cache-Control": "private, no-store",
             },

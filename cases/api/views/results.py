@@ -58,11 +58,11 @@ class ResultHeatmapApi(ApiView):
     def get(self, request: Request, result_id: UUID) -> HttpResponse:
         label: str = self.checked(HeatmapQuerySerializer, request.query_params)["label"]
         result = result_get(actor=self.actor, result_id=result_id)
-        png = result_heatmap_png(result, label)
-        if png is None:
-            raise NotFound("This result has no heatmap: the model did not read the image.")
         headers = {"ETag": f'"{result.pk}-{label}"', "Cache-Control": PICTURE_CACHE}
         if not_modified(request, headers["ETag"]):
             return HttpResponse(status=304, headers=headers)
+        png = result_heatmap_png(result, label)
+        if png is None:
+            raise NotFound("This result has no heatmap: the model did not read the image.")
         result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
         return HttpResponse(png, content_type="image/png", headers=headers)
