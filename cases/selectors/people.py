@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from uuid import UUID
+
 from cases.errors import NotFound
-from cases.models import Site, User
+from cases.models import ApiToken, Site, User
 
 
 def user_by_name(*, username: str) -> User:
@@ -11,6 +14,17 @@ def user_by_name(*, username: str) -> User:
     if user is None:
         raise NotFound(f"There is no user named {username}.")
     return user
+
+
+def token_by_prefix(*, prefix: str) -> ApiToken:
+    """The one token whose secret begins so, or that has this id. ``NotFound`` otherwise."""
+    found = ApiToken.objects.select_related("user")
+    matching = list(found.filter(prefix__startswith=prefix)[:2]) if len(prefix) >= 8 else []
+    with contextlib.suppress(ValueError):
+        matching = matching or list(found.filter(pk=UUID(prefix)))
+    if len(matching) != 1:
+        raise NotFound("There is no such token, or more than one begins so; give its id.")
+    return matching[0]
 
 
 def site_by_code(*, code: str) -> Site:

@@ -91,15 +91,9 @@ def user_create(
     user = User(username=username, site=site, is_demo=is_demo)
     try:
         user.clean_fields(exclude=["password"])
-        if password is not None:
-            validate_password(password, user)
     except ValidationError as error:
-        named = error.message_dict if hasattr(error, "error_dict") else {"password": error.messages}
-        raise FieldInvalid(errors=named) from error
-    if password is None:
-        user.set_unusable_password()
-    else:
-        user.set_password(password)
+        raise FieldInvalid(errors=error.message_dict) from error
+    _set_password(user, password)
     try:
         with transaction.atomic():
             user.save(force_insert=True)
@@ -164,11 +158,8 @@ def user_reactivate(*, actor: Actor, user: User, password: str | None) -> None:
     """Open a closed account again, with a new password (None: works by tokens only)."""
     actor.require(Capability.MANAGE_USERS)
     _same_site(actor, user.site_id)
+    _set_password(user, password)
     user.is_active = True
-    if password is None:
-        user.set_unusable_password()
-    else:
-        user.set_password(password)
     user.save(update_fields=["is_active", "password"])
     audit_record(
         actor=actor,
@@ -178,6 +169,18 @@ def user_reactivate(*, actor: Actor, user: User, password: str | None) -> None:
         site_id=user.site_id,
         changed_fields=["is_active", "password"],
     )
+
+
+def _set_password(user: User, password: str | None) -> None:
+    """Set a password that is good enough (``FieldInvalid``); None: no sign-in."""
+    if password is None:
+        user.set_unusable_password()
+        return
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise FieldInvalid(errors={"password": error.messages}) from error
+    user.set_password(password)
 
 
 def _same_site(actor: Actor, site_id: UUID | None) -> None:

@@ -158,8 +158,10 @@ def test_an_engine_killed_in_the_middle_of_a_batch_costs_no_answer(
 
 
 def test_jobs_that_wait_while_valkey_is_flushed_all_finish(live_service: LiveService) -> None:
-    with FrozenEngine(live_service):
+    """The worker dies and every message is gone: only the sweeper can ring for these jobs."""
+    with FrozenEngine(live_service) as frozen:
         submissions = [submit(live_service) for _ in range(12)]
+        os.kill(frozen.worker, signal.SIGKILL)
         live_service.redis().flushall()
     for submission in submissions:
         ended = finished(live_service, submission, 90)[0]

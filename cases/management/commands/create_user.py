@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cases.access import Actor, ActorKind, Role
 from cases.errors import UserFacingError
+from cases.management.commands.change_user import read_password
 from cases.management.sentences import sentence
 from cases.selectors.people import site_by_code
 from cases.services.people import user_create
@@ -36,7 +35,7 @@ class Command(BaseCommand):
         except ValueError as error:
             known = ", ".join(role.value for role in Role)
             raise CommandError(f"{error}; roles are {known}", returncode=2) from error
-        password = None if options["no_password"] else self._password()
+        password = None if options["no_password"] else read_password()
         try:
             user = user_create(
                 actor=Actor(kind=ActorKind.COMMAND, label="manage.py create_user"),
@@ -48,8 +47,3 @@ class Command(BaseCommand):
         except UserFacingError as error:
             raise CommandError(sentence(error), returncode=2) from error
         self.stdout.write(f"created {user.get_username()}")
-
-    def _password(self) -> str:
-        if sys.stdin.isatty():
-            return getpass.getpass("Password: ")
-        return sys.stdin.readline().rstrip("\n")
