@@ -21,6 +21,8 @@ def _start() -> None:
     folder = Path(tempfile.mkdtemp(prefix="bcweb-test-"))
     _stack.callback(shutil.rmtree, folder, ignore_errors=True)
     os.environ["BCWEB_STATE"] = str(folder / "state")
+    # Where static files would be collected; WhiteNoise looks for it.
+    (folder / "state" / "static").mkdir(parents=True)
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
     os.environ["BCWEB_DEMO"] = "0"
     if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
