@@ -47,6 +47,7 @@ class Watched:
         folder = os.environ.get("BCWEB_SCREENSHOTS")
         if folder:
             self.page.mouse.move(0, 0)
+            self.page.wait_for_load_state("networkidle")
             whole = Raster.open(io.BytesIO(self.page.screenshot(animations="disabled")))
             # 256 colours are enough for a page, at a third of the size.
             whole.convert("RGB").quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
