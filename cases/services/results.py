@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from cases.access import Actor
 from cases.models import Image, Result, ResultRead
-from cases.services.audit import audit_record
+from cases.services.audit import audit_record, audit_record_all
 from cases.services.leases import job_fence_to_succeeded
 from cases.vocabulary import Outcome
 
@@ -108,3 +109,29 @@ def result_read_note(*, actor: Actor, result: Result, case_id: UUID) -> None:
             object_id=result.pk,
             case_id=case_id,
         )
+
+
+@transaction.atomic
+def results_read_note(*, actor: Actor, case_of: Mapping[UUID, UUID]) -> None:
+    """``result_read_note`` for many results (id to its case) at the cost of one.
+
+    Of two readers at once with the same token only one notes each first read.
+    """
+    reader = actor.token_id or actor.user_id
+    if reader is None or not case_of:
+        return
+    with connection.cursor() as cursor:
+        # The ORM cannot tell which rows a conflict left out; in one order, so that none waits
+        # for the other.
+        cursor.execute(
+            "INSERT INTO cases_resultread (result_id, reader_id) "
+            "SELECT unnest(%s::uuid[]), %s ON CONFLICT DO NOTHING RETURNING result_id",
+            [sorted(case_of), reader],
+        )
+        first = [row[0] for row in cursor.fetchall()]
+    audit_record_all(
+        actor=actor,
+        action="result.read",
+        object_type="result",
+        case_of={result_id: case_of[result_id] for result_id in first},
+    )
