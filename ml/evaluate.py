@@ -134,8 +134,11 @@ def summary(result: dict[str, Any]) -> str:
         if result[key] is not None:
             low, high = result["ci95"].get(key, [float("nan")] * 2)
             lines.append(f"{key:30s} {result[key]:.3f}  [{low:.3f}, {high:.3f}]")
-    lines.append("confusion (rows truth, columns answer; " + ", ".join(CLASSES) + "):")
-    lines.extend("  " + " ".join(f"{v:5d}" for v in row) for row in result["confusion"])
+    at_point = result["at_operating_point"]
+    lines.append(f"{'accuracy at operating point':30s} {at_point['accuracy']:.3f}")
+    for name, part in (("largest score", result), ("operating point", at_point)):
+        lines.append(f"confusion by the {name} (rows truth, columns answer; {', '.join(CLASSES)}):")
+        lines.extend("  " + " ".join(f"{v:5d}" for v in row) for row in part["confusion"])
     return "\n".join(lines)
 
 

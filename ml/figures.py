@@ -39,6 +39,7 @@ def write_figures(
     ``history`` is the per-epoch table, ``scored`` the held-out pictures of the card's model.
     """
     targets, scores = scored.targets, scored.scores
+    held_out = card["metrics"]["held_out"]
     threshold = float(card["operating_point"]["threshold"])
     with mpl.rc_context(_STYLE):
         figures = {
@@ -47,7 +48,10 @@ def write_figures(
             "precision-recall-f1": _curves(
                 history, ("val_precision", "val_recall", "val_f1"), "Macro average, validation"
             ),
-            "confusion": _confusion(card["metrics"]["held_out"]["confusion"]),
+            "confusion": _confusion(held_out["confusion"], "Class with the largest score"),
+            "confusion-operating-point": _confusion(
+                held_out["at_operating_point"]["confusion"], "Answer at the operating point"
+            ),
             "roc": _roc(targets, scores),
             "reliability": _reliability(targets, scores),
             "operating-point": _operating_point(targets, scores, threshold),
@@ -83,8 +87,8 @@ def _curves(history: Sequence[dict[str, float]], keys: Sequence[str], title: str
     return figure
 
 
-def _confusion(counts: Sequence[Sequence[int]]) -> Figure:
-    figure, axes = _axes("Answer at the operating point", "Truth")
+def _confusion(counts: Sequence[Sequence[int]], columns: str) -> Figure:
+    figure, axes = _axes(columns, "Truth")
     table = np.array(counts)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -64,29 +65,21 @@ def measure(targets: Indices, scores: Floats, threshold: float | Floats) -> Metr
     """All figures of the contract's evaluation JSON that come from scores alone.
 
     ``targets`` int64 N, ``scores`` calibrated float64 N x 3, ``threshold`` one for all or N (each
-    picture's model has its own in cross-validation). ``accuracy``, ``macro_f1``,
-    ``precision``, ``recall``, ``f1``, ``sensitivity``, ``specificity`` and ``confusion`` are of
-    the answers at the operating point; macro figures are over the classes present in the truth.
-    A figure without cases (no malignant picture) is None.
+    picture's model has its own in cross-validation). ``accuracy``, ``macro_f1``, ``precision``,
+    ``recall``, ``f1`` and ``confusion`` take the class with the largest score, as published
+    figures do; ``sensitivity``, ``specificity`` and all of ``at_operating_point`` are of the
+    labels that users see. Macro figures are over the classes present in the truth. A figure
+    without cases (no malignant picture) is None.
     """
     answered = answers(scores, threshold)
-    confusion = confusion_matrix(targets, answered)
-    truth, given, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-    precision = right / np.maximum(given, 1)
-    recall = right / np.maximum(truth, 1)
-    f1 = 2 * right / np.maximum(truth + given, 1)
-    present = truth > 0
+    present = np.bincount(targets, minlength=len(CLASSES)) > 0
     positive, score = targets == MALIGNANT, scores[:, MALIGNANT]
     called = answered == MALIGNANT
     one_hot = np.eye(len(CLASSES))[targets]
     areas = [auc(targets == k, scores[:, k]) for k in range(len(CLASSES)) if present[k]]
     known = [a for a in areas if a is not None]
     return {
-        "accuracy": float(right.sum() / len(targets)),
-        "macro_f1": float(f1[present].mean()),
-        "precision": _by_class(precision, present),
-        "recall": _by_class(recall, present),
-        "f1": _by_class(f1, present),
+        **class_figures(targets, scores.argmax(axis=1)),
         "auc_malignant": auc(positive, score),
         "auc_macro": float(np.mean(known)) if known else None,
         "sensitivity": float(called[positive].mean()) if positive.any() else None,
@@ -95,6 +88,22 @@ def measure(targets: Indices, scores: Floats, threshold: float | Floats) -> Metr
         "brier": float(((scores - one_hot) ** 2).sum(axis=1).mean()),
         "ece": expected_calibration_error(positive, score),
         "malignant_called_normal": int((positive & (answered == CLASSES.index("normal"))).sum()),
+        "at_operating_point": class_figures(targets, answered),
+    }
+
+
+def class_figures(targets: Indices, answered: Indices) -> Metrics:
+    """Accuracy, precision, recall, F1 and confusion of answered classes, int64 N each."""
+    confusion = confusion_matrix(targets, answered)
+    truth, given, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
+    f1 = 2 * right / np.maximum(truth + given, 1)
+    present = truth > 0
+    return {
+        "accuracy": float(right.sum() / len(targets)),
+        "macro_f1": float(f1[present].mean()),
+        "precision": _by_class(right / np.maximum(given, 1), present),
+        "recall": _by_class(right / np.maximum(truth, 1), present),
+        "f1": _by_class(f1, present),
         "confusion": confusion.tolist(),
     }
 
@@ -138,11 +147,10 @@ def bootstrap(
     return result
 
 
-def _flat(metrics: Metrics) -> list[tuple[tuple[str, ...], float]]:
-    flat: list[tuple[tuple[str, ...], float]] = []
+def _flat(metrics: Metrics, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The numbers among nested figures, each with its path; counts and matrices have none."""
     for key, value in metrics.items():
         if isinstance(value, dict):
-            flat.extend(((key, name), v) for name, v in value.items() if v is not None)
+            yield from _flat(value, (*above, key))
         elif isinstance(value, float):
-            flat.append(((key,), value))
-    return flat
+            yield (*above, key), value

@@ -60,6 +60,9 @@ def test_evaluate_writes_json_and_predictions(data_dir, model_file, tmp_path, ca
     assert len(rows) == 24
     assert sum(float(rows[0][f"p_{c}"]) for c in result["classes"]) == pytest.approx(1, abs=1e-5)
     right = sum(row["file"].split("/")[0] == row["label"] for row in rows)
+    assert right / 24 == pytest.approx(result["at_operating_point"]["accuracy"])
+    largest = [max(result["classes"], key=lambda c: float(row[f"p_{c}"])) for row in rows]
+    right = sum(row["file"].split("/")[0] == c for row, c in zip(rows, largest, strict=True))
     assert right / 24 == pytest.approx(result["accuracy"])
     assert "auc_malignant" in capsys.readouterr().out
 

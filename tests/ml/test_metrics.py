@@ -18,13 +18,7 @@ def made(seed=0, count=300, ties=False):
     return targets, scores
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("ties", [False, True])
-def test_figures_agree_with_scikit_learn(seed, ties):
-    targets, scores = made(seed, ties=ties)
-    found = measure(targets, scores, 0.4)
-    answered = answers(scores, 0.4)
-    positive = targets == MALIGNANT
+def agree_by_class(found, targets, answered):
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(targets, answered))
     assert found["confusion"] == reference.confusion_matrix(targets, answered).tolist()
     for key, function in (
@@ -34,9 +28,20 @@ def test_figures_agree_with_scikit_learn(seed, ties):
     ):
         expected = function(targets, answered, average=None, zero_division=0)
         assert list(found[key].values()) == pytest.approx(list(expected))
-    assert found["macro_f1"] == pytest.approx(
-        reference.f1_score(targets, answered, average="macro")
-    )
+    macro = reference.f1_score(targets, answered, average="macro")
+    assert found["macro_f1"] == pytest.approx(macro)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ties", [False, True])
+def test_figures_agree_with_scikit_learn(seed, ties):
+    targets, scores = made(seed, ties=ties)
+    found = measure(targets, scores, 0.4)
+    answered = answers(scores, 0.4)
+    assert (answered != scores.argmax(axis=1)).any()
+    for part, given in ((found, scores.argmax(axis=1)), (found["at_operating_point"], answered)):
+        agree_by_class(part, targets, given)
+    positive = targets == MALIGNANT
     area = reference.roc_auc_score(positive, scores[:, MALIGNANT])
     assert found["auc_malignant"] == pytest.approx(area)
     each = reference.roc_auc_score(np.eye(3)[targets], scores, average="macro")
@@ -62,9 +67,12 @@ def test_figures_by_hand():
     scores = np.array(
         [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]
     )
-    found = measure(targets, scores, 0.5)
+    found = measure(targets, scores, 0.25)
     assert found["confusion"] == [[1, 1, 0], [0, 1, 1], [0, 0, 1]]
     assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["at_operating_point"]["confusion"] == [[1, 1, 0], [0, 2, 0], [0, 0, 1]]
+    found = measure(targets, scores, 0.5)
+    assert found["at_operating_point"]["confusion"] == found["confusion"]
     assert found["sensitivity"] == pytest.approx(1 / 2)
     assert found["specificity"] == pytest.approx(2 / 3)
     assert found["malignant_called_normal"] == 1
