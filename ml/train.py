@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -82,7 +83,9 @@ def initial_network(init: str, layout: Layout | None, seed: int) -> tuple[Any, L
 
         chosen = layout or "v1.5"
         try:
-            weights = dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False))
+            # torch announces the download on stderr, which is kept for errors here.
+            with contextlib.redirect_stderr(sys.stdout):
+                weights = dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False))
         except OSError as error:
             raise ModelFileError(
                 f"the ImageNet weights could not be downloaded ({error}); use --init FILE or none"

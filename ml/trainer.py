@@ -242,7 +242,7 @@ class Trainer:
                     f"the loss became {loss.item()} in epoch {self.epoch + 1}, step {self.step}"
                 )
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):

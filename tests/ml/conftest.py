@@ -28,7 +28,7 @@ from tests.ml.helpers import phantom
 
 
 @pytest.fixture(autouse=True)
-def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_override_of_the_shipped_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BCWEB_MODEL", raising=False)
 
 
