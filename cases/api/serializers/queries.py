@@ -26,10 +26,6 @@ class ListQuerySerializer(serializers.Serializer[Any]):
     )
 
 
-class CaseQuerySerializer(ListQuerySerializer):
-    accession_number = serializers.CharField(required=False, max_length=16)
-
-
 class JobQuerySerializer(ListQuerySerializer):
     state = serializers.ChoiceField(choices(JobState), required=False)
     kind = serializers.ChoiceField(choices(JobKind), required=False)
