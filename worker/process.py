@@ -73,12 +73,15 @@ def announce_worker(sender: Any, **_: Any) -> None:
 def work() -> int:
     """Take what waits. A worker whose model does not load takes nothing and is not ready."""
     try:
-        return runner().drain()
+        taken = runner().drain()
     except (Overloaded, EngineFaultError) as error:
         log.error("engine_not_ready", error=str(error))
         if _pulse is not None:
             _pulse.mark(ready=False)
         return 0
+    if _pulse is not None and not _pulse.ready:
+        _pulse.mark(ready=True)
+    return taken
 
 
 def ensure_ready() -> None:

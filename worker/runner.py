@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 # A model that cannot be loaded is tried again after this.
 LOAD_PAUSE = timedelta(seconds=10)
+# Only jobs of another model than the live one get here: that one is loaded before any claim.
+MAX_PUT_OFF = 30
 # What people are told. The particulars (paths, sizes) are in the worker's log only.
 DETAILS = {
     "engine_crashed": "The model's process ended while it read this image.",
@@ -42,6 +44,7 @@ DETAILS = {
     "engine_memory": "The model used too much memory on this image and was ended.",
     "engine_answer_invalid": "The model gave no usable answer for this image.",
     "image_unreadable": "The stored image could not be decoded.",
+    "model_unavailable": "The model this job was made for cannot be loaded. Run it again.",
     "storage_damaged": "The stored image is missing or damaged.",
 }
 
@@ -107,8 +110,7 @@ class Runner:
         except EngineFaultError as fault:
             # Not the pictures' fault: they wait for a worker that can load the model.
             log.error("model_not_loaded", model=model.version, code=fault.code, error=str(fault))
-            waiting = [claim for claim, _ in ready]
-            jobs_release(actor=self.actor, claims=waiting, reason=fault.code, pause=LOAD_PAUSE)
+            self._put_off([claim for claim, _ in ready], fault.code)
             return
         try:
             self._answer(model, ready)
@@ -118,6 +120,14 @@ class Runner:
                 self._fail(ready[0][0], fault.code, transient=True)
             else:
                 self._one_by_one([claim for claim, _ in ready])
+
+    def _put_off(self, claims: Sequence[Claim], reason: str) -> None:
+        """Give the jobs back for a while; those put off too often fail with their reason."""
+        late = [claim for claim in claims if claim.attempt >= MAX_PUT_OFF]
+        for claim in late:
+            self._fail(claim, "model_unavailable", transient=False)
+        rest = [claim for claim in claims if claim not in late]
+        jobs_release(actor=self.actor, claims=rest, reason=reason, pause=LOAD_PAUSE)
 
     def _one_by_one(self, claims: Sequence[Claim]) -> None:
         """Find the culprit: its batch-mates get their answers."""
@@ -131,6 +141,7 @@ class Runner:
                 self._process([claim])
 
     def _bytes(self, claim: Claim) -> bytes | None:
+        self._keep()
         try:
             return read_bytes(claim.storage_name)
         except OSError as error:

@@ -171,6 +171,8 @@ class Image(models.Model):
     # Calibrated spacing between pixel centres, row then column, in mm; null where not calibrated.
     spacing_row_mm = models.FloatField(null=True)
     spacing_col_mm = models.FloatField(null=True)
+    # A person kept the form over this file's header: its study is not this case's.
+    header_overruled = models.BooleanField(default=False)
     # Technical facts of the header that intake lets through (no identity): intake.DicomFacts.
     facts = models.JSONField(default=dict)
     # 64-bit perceptual hash as a signed bigint, stored by the worker with the first result.

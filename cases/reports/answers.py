@@ -88,6 +88,8 @@ class ImageAnswer:
     image: Image
     job: Job | None
     results: tuple[Result, ...]
+    # The newest job of each frame that ended without any answer for it.
+    lost: tuple[Job, ...] = ()
 
     @property
     def key(self) -> str:
@@ -99,9 +101,10 @@ class ImageAnswer:
         unanswered = [r.outcome for r in self.results if r.outcome != Outcome.ANSWERED]
         if unanswered:
             return unanswered[0]
-        if self.top is not None:
-            return _below(self.top)
-        return "cancelled" if self.job and self.job.state == JobState.CANCELLED else "failed"
+        if self.lost:
+            states = {job.state for job in self.lost}
+            return "failed" if JobState.FAILED in states else "cancelled"
+        return "failed" if self.top is None else _below(self.top)
 
     @property
     def words(self) -> str:
@@ -141,7 +144,10 @@ def image_answer(image: Image, jobs: Iterable[Job] | None = None) -> ImageAnswer
     """``image`` with its jobs, newest first (as the selectors load them)."""
     newest_first = list(image.jobs.all() if jobs is None else jobs)
     by_frame: dict[int, Result] = {}
+    ended: dict[int | None, Job] = {}
     for job in newest_first:
+        if JobState(job.state) in JOB.final:
+            ended.setdefault(job.frame, job)
         result = getattr(job, "result", None) if job.state == JobState.SUCCEEDED else None
         if result is not None:
             by_frame.setdefault(result.frame, result)
@@ -149,6 +155,7 @@ def image_answer(image: Image, jobs: Iterable[Job] | None = None) -> ImageAnswer
         image=image,
         job=newest_first[0] if newest_first else None,
         results=tuple(by_frame.values()),
+        lost=tuple(job for frame, job in ended.items() if frame not in by_frame),
     )
 
 

@@ -5,12 +5,13 @@ Called inside the transaction of `submission_create`, which holds the locks on t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from django.core.files import File
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from cases import intake
 from cases.access import Actor
@@ -22,6 +23,24 @@ from cases.services.identity import Identity
 from cases.services.uploads import Checked
 from cases.storage import blob_name, store_once
 from cases.vocabulary import Indication, Laterality
+
+
+def issuer_for(*, site: Site, identity: Identity) -> str:
+    """The issuer of the patient id: as told, else of this accession's case, else the site's own.
+
+    A picture without header that joins a case by its accession number means that case's patient.
+    """
+    if identity.patient_issuer:
+        return identity.patient_issuer
+    known = None
+    if identity.accession_number:
+        known = Case.objects.filter(
+            site=site,
+            accession_number=identity.accession_number,
+            patient__patient_id=identity.patient_id,
+        ).select_related("patient")
+    case = known.order_by("created_at", "id").first() if known is not None else None
+    return case.patient.issuer if case else site.patient_issuer
 
 
 def patient_for(*, actor: Actor, site: Site, identity: Identity) -> Patient:
@@ -86,16 +105,17 @@ def case_for(
     site: Site,
     patient: Patient,
     identity: Identity,
+    studies: Sequence[str],
     indication: Indication | None,
 ) -> Case:
-    """The case of this accession or study, or a new one.
+    """The case of this accession or of these studies, or a new one.
 
     Raises ``AccessionConflict`` where it belongs to another patient, or where the study is
     already filed under another accession number.
     """
-    known = _known_case(site, patient, identity)
+    known = _known_case(site, patient, identity, studies)
     if known is not None:
-        return _complete_case(actor, known, identity, indication)
+        return _complete_case(actor, known, identity, studies, indication)
     try:
         with transaction.atomic():
             case = Case.objects.create(
@@ -103,15 +123,15 @@ def case_for(
                 patient=patient,
                 accession_number=identity.accession_number,
                 accession_issuer=identity.accession_issuer if identity.accession_number else "",
-                study_instance_uid=identity.study_instance_uid,
+                study_instance_uid=studies[0] if studies else "",
                 indication=indication.value if indication else "",
             )
     except IntegrityError:
         # Another delivery made the same case a moment ago: it is the known one now.
-        known = _known_case(site, patient, identity)
+        known = _known_case(site, patient, identity, studies)
         if known is None:
             raise AccessionConflict() from None
-        return _complete_case(actor, known, identity, indication)
+        return _complete_case(actor, known, identity, studies, indication)
     audit_record(
         actor=actor,
         action="case.created",
@@ -123,8 +143,10 @@ def case_for(
     return case
 
 
-def _known_case(site: Site, patient: Patient, identity: Identity) -> Case | None:
-    """The case of this site that has this accession number, or holds this study.
+def _known_case(
+    site: Site, patient: Patient, identity: Identity, studies: Sequence[str]
+) -> Case | None:
+    """The case of this site that has this accession number, or holds one of these studies.
 
     An accession number without an issuer means the one the site uses: it matches any issuer.
     """
@@ -138,9 +160,12 @@ def _known_case(site: Site, patient: Patient, identity: Identity) -> Case | None
         if any(case.patient_id != patient.pk for case in found):
             raise AccessionConflict()
         by_accession = found[0] if found else None
-    by_study = _case_of_study(cases, identity.study_instance_uid)
-    if by_study is not None and by_study.patient_id != patient.pk:
+    holding = _cases_of_studies(cases, studies)
+    if any(case.patient_id != patient.pk for case in holding):
         raise AccessionConflict("This study is already filed under another patient.")
+    if len(holding) > 1:
+        raise AccessionConflict("These studies are already filed under several cases.")
+    by_study = holding[0] if holding else None
     if not identity.accession_number or by_study is None or by_study == by_accession:
         return by_accession or by_study
     if by_accession is not None or by_study.accession_number:
@@ -151,23 +176,30 @@ def _known_case(site: Site, patient: Patient, identity: Identity) -> Case | None
     return by_study
 
 
-def _case_of_study(cases: QuerySet[Case], study_instance_uid: str) -> Case | None:
-    """The case whose own study this is, or that took images of this study in."""
-    if not study_instance_uid:
-        return None
-    own = cases.filter(study_instance_uid=study_instance_uid).first()
-    held = Image.objects.filter(study_instance_uid=study_instance_uid).values("case_id")
-    return own or cases.filter(pk__in=held).order_by("created_at", "id").first()
+def _cases_of_studies(cases: QuerySet[Case], studies: Sequence[str]) -> list[Case]:
+    """The cases whose own study is among these, or that took images of them in.
+
+    An image that a person filed against its header says nothing of where its study belongs.
+    """
+    if not studies:
+        return []
+    held = Image.objects.filter(study_instance_uid__in=studies, header_overruled=False)
+    mine = Q(study_instance_uid__in=studies) | Q(pk__in=held.values("case_id"))
+    return list(cases.filter(mine).order_by("created_at", "id"))
 
 
 def _complete_case(
-    actor: Actor, case: Case, identity: Identity, indication: Indication | None
+    actor: Actor,
+    case: Case,
+    identity: Identity,
+    studies: Sequence[str],
+    indication: Indication | None,
 ) -> Case:
     """Fill the blanks of ``case``; what it says stays."""
     told = {
         "accession_number": identity.accession_number,
         "accession_issuer": identity.accession_issuer if identity.accession_number else "",
-        "study_instance_uid": identity.study_instance_uid,
+        "study_instance_uid": studies[0] if studies else "",
         "indication": indication.value if indication else "",
     }
     changed = [name for name, value in told.items() if value and not getattr(case, name)]
@@ -203,6 +235,7 @@ def image_store(
     position: int,
     side: Laterality,
     file: Checked,
+    overruled: bool,
 ) -> Image:
     """An image row with its bytes (shared where the same bytes are stored already).
 
@@ -232,6 +265,7 @@ def image_store(
         frames=checked.frames,
         frame=checked.frame,
         laterality=side.value,
+        header_overruled=overruled,
         duplicate_of=here.order_by("created_at", "id").first(),
         **_header_columns(checked),
     )

@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models.functions import Now
 
+from cases.access import Actor
 from cases.errors import IdempotencyConflict, StateConflict
 from cases.models import IDEMPOTENCY_LIFE, Submission
 from cases.services.fields import SubmissionFields
@@ -27,6 +29,13 @@ def request_fingerprint(fields: SubmissionFields, uploads: Sequence[Upload], rea
     ]
     content = {"fields": fields.canonical(), "files": files, "override": reason}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@transaction.atomic
+def submission_in_progress(*, actor: Actor, key: str) -> bool:
+    """Whether a request with this key of the actor is being taken in at this moment."""
+    owner = actor.token_id or actor.user_id
+    return not advisory_lock("idempotency", str(owner), key, wait=False)
 
 
 def submission_earlier(owner: UUID | None, key: str, fingerprint: str) -> Submission | None:

@@ -14,9 +14,9 @@ from cases.errors import FieldInvalid, PermissionDenied
 from cases.models import Site, Submission
 from cases.services.audit import audit_record
 from cases.services.fields import SubmissionFields, reason_check
-from cases.services.filing import case_for, image_store, patient_for
+from cases.services.filing import case_for, image_store, issuer_for, patient_for
 from cases.services.idempotency import request_fingerprint, submission_earlier
-from cases.services.identity import Identity, identity_merge, told_fields
+from cases.services.identity import Header, Identity, Told, identity_told
 from cases.services.jobs import inference_jobs_create, live_model
 from cases.services.locks import advisory_lock
 from cases.services.places import finding_for, side_of
@@ -31,7 +31,7 @@ class _Delivery:
     """A checked delivery, ready to be stored."""
 
     fields: SubmissionFields
-    identity: Identity
+    told: Told
     files: SortedFiles
     sides: tuple[Laterality, ...]
     # Fields in which a person kept the form over a DICOM header, and why.
@@ -81,30 +81,41 @@ def submission_create(
 
 def _check(site: Site, fields: SubmissionFields, files: SortedFiles, reason: str) -> _Delivery:
     """Form and headers brought together. Disagreement is refused unless a person gave a reason."""
-    identity = Identity.from_fields(fields)
-    kept = told_fields(identity) if reason else frozenset()
-    overridden: set[str] = set()
-    for checked in files.good:
-        if checked.image.dicom is not None:
-            identity, differing = identity_merge(
-                identity, checked.image.dicom, file=checked.name, form_fields=kept
-            )
-            overridden.update(differing)
-    if not identity.patient_id:
-        raise FieldInvalid(
-            errors={"patient_id": ["Enter the patient id; the file does not carry one."]}
-        )
+    headers = [
+        Header(position, checked.name, checked.image.dicom)
+        for position, checked in enumerate(files.good)
+        if checked.image.dicom is not None
+    ]
+    told = identity_told(Identity.from_fields(fields), headers, keep_form=bool(reason))
+    if not fields.patient_id:
+        _each_names_its_patient(files.good)
+    if len(told.studies) > 1 and not told.identity.accession_number:
+        sentence = "The files belong to several studies: enter the accession number of the case."
+        raise FieldInvalid(sentence, errors={"accession_number": [sentence]})
     sides = tuple(side_of(fields, checked, keep_form=bool(reason)) for checked in files.good)
+    overridden = set(told.overridden)
     if any(_overrules(fields, checked) for checked in files.good):
         overridden.add("laterality")
     return _Delivery(
         fields=fields,
-        identity=replace(identity, patient_issuer=identity.patient_issuer or site.patient_issuer),
+        told=told,
         files=files,
         sides=sides,
         overridden=tuple(sorted(overridden)),
         override_reason=reason if overridden else "",
     )
+
+
+def _each_names_its_patient(good: Sequence[Checked]) -> None:
+    """Without a patient id in the form no file may be filed under another file's patient."""
+    for checked in good:
+        dicom = checked.image.dicom
+        if dicom is None or not dicom.identity.patient_id:
+            raise FieldInvalid(
+                "Enter the patient id; this file does not carry one.",
+                file=checked.name,
+                errors={"patient_id": ["Enter the patient id; a file does not carry one."]},
+            )
 
 
 def _overrules(fields: SubmissionFields, checked: Checked) -> bool:
@@ -119,12 +130,15 @@ def _store(
     for name in sorted({name for checked in files.good for name in _byte_names(checked)}):
         # In one order for everybody: deliveries of the same bytes at once must see each other.
         advisory_lock("bytes", name, wait=True)
-    patient = patient_for(actor=actor, site=site, identity=delivery.identity)
+    identity = delivery.told.identity
+    identity = replace(identity, patient_issuer=issuer_for(site=site, identity=identity))
+    patient = patient_for(actor=actor, site=site, identity=identity)
     case = case_for(
         actor=actor,
         site=site,
         patient=patient,
-        identity=delivery.identity,
+        identity=identity,
+        studies=delivery.told.studies,
         indication=fields.indication,
     )
     submission = Submission.objects.create(
@@ -146,6 +160,7 @@ def _store(
             position=position,
             side=side,
             file=checked,
+            overruled=position in delivery.told.overruled,
         )
         for position, (checked, side) in enumerate(zip(files.good, delivery.sides, strict=True))
     ]

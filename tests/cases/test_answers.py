@@ -9,6 +9,7 @@ from cases.models import Case, Job
 from cases.reports.answers import case_summary, headline
 from cases.selectors.cases import with_answers
 from cases.services.jobs import job_cancel, job_rerun
+from cases.services.leases import inference_jobs_claim, job_fail
 from tests.factories import make_actor, phantom_jpeg, stored_result, submit
 from tests.phantoms import dicom_bytes
 
@@ -66,6 +67,23 @@ def test_an_answer_above_its_threshold_is_told_while_other_images_wait() -> None
     stored_result(submission.jobs.order_by("due_at", "id")[0], 0.95)
     told = summary(submission.case)
     assert (told.key, told.is_final) == ("above", False)
+
+
+def test_a_frame_that_failed_keeps_the_image_from_reading_as_negative() -> None:
+    actor = make_actor()
+    cine = dicom_bytes(patient_id="P1", frames=9)
+    submission = submit(actor=actor, files=[cine], patient_id="P1")
+    job = Job.objects.get(submission=submission)
+    stored_result(job, 0.05)
+    assert summary(submission.case).key == "below"
+    again = job_rerun(actor=actor, job_id=job.pk, frame=6)
+    held = inference_jobs_claim(actor=SYSTEM, limit=1)[0]
+    job_fail(
+        actor=SYSTEM, job_id=again.pk, attempt=held.attempt, code="x", detail="y", transient=False
+    )
+    assert summary(submission.case).key == "failed"
+    stored_result(job_rerun(actor=actor, job_id=again.pk), 0.05)
+    assert summary(submission.case).key == "below"
 
 
 def cine_with(*frames: tuple[int, float, float]) -> Case:

@@ -135,6 +135,16 @@ def test_demo_logins_step_aside_for_a_real_user_every_time(tmp_path: Path) -> No
     assert authenticate(username=real.username, password=PASSWORD) is not None
 
 
+def test_a_demo_account_that_was_closed_stays_closed(tmp_path: Path) -> None:
+    path, site = tmp_path / "demo.json", make_site()
+    logins = demo_sync(path=path, url="http://a", wanted=True, site=site)
+    assert logins is not None
+    user_deactivate(actor=SYSTEM, user=User.objects.get(username="approver"))
+    demo_sync(path=path, url="http://a", wanted=True, site=site)
+    assert authenticate(**logins["approver"]) is None
+    assert authenticate(**logins["radiologist"]) is not None
+
+
 def test_demo_logins_come_stay_and_go(tmp_path: Path) -> None:
     path, site = tmp_path / "demo.json", make_site()
     logins = demo_sync(path=path, url="http://a", wanted=True, site=site)

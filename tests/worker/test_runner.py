@@ -263,3 +263,16 @@ def test_a_senseless_answer_fails_its_own_job_and_not_its_mates(
     assert sorted(job.state for job in jobs) == ["FAILED", "SUCCEEDED", "SUCCEEDED"]
     failed = next(job for job in jobs if job.state == "FAILED")
     assert (failed.error_code, failed.attempt) == ("engine_answer_invalid", 1)
+
+
+def test_a_job_whose_own_model_never_loads_is_put_off_and_then_fails(
+    runner: Runner, settings, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.runner.MAX_PUT_OFF", 3)
+    settings.STATE_DIR = tmp_path
+    job = submit().jobs.get()
+    monkeypatch.setattr(runner, "warm_up", lambda model: "")  # the live model is another one
+    uploads().delete(job.model_version.storage_name)
+    drain_to_the_end(runner)
+    job.refresh_from_db()
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "model_unavailable", 3)
