@@ -49,5 +49,5 @@ FROM app AS worker
 COPY --from=worker-packages /venv /venv
 HEALTHCHECK --interval=30s --timeout=10s --start-period=180s --retries=3 \
     CMD ["python", "bcweb/embedded/launch.py", "healthcheck", "inference"]
-CMD ["celery", "-A", "bcweb", "worker", "--pool", "solo", "--queues", "inference,maintenance", \
+CMD ["celery", "--quiet", "-A", "bcweb", "worker", "--pool", "solo", "--queues", "inference,maintenance", \
      "--hostname", "inference@%h", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]

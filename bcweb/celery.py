@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import celeryd_init, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcweb.settings")
 
@@ -23,3 +23,13 @@ def use_django_logging(**_: Any) -> None:
     from django.conf import settings
 
     logging.config.dictConfig(settings.LOGGING)
+
+
+@celeryd_init.connect
+def speak_json_when_stopping(**_: Any) -> None:
+    """Celery's signal handlers write plain text past all logging."""
+    import celery.apps.worker
+
+    from bcweb.logging import say_in_signal_handler
+
+    celery.apps.worker.safe_say = say_in_signal_handler  # type: ignore[attr-defined]

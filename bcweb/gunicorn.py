@@ -1,16 +1,23 @@
-"""Hooks of the web server (`gunicorn -c python:bcweb.gunicorn …`)."""
+"""Settings and hooks of the web server (`gunicorn -c python:bcweb.gunicorn …`)."""
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 import structlog
 
+from bcweb.logging import logging_config
 from cases.intake import remove_stale_files
 from cases.intake.sandbox import warm
 
 log = structlog.get_logger(__name__)
+
+# The same as Django's (bcweb.settings names what is wrong with a value), from the first line on.
+logconfig_dict = logging_config(
+    level=os.environ.get("LOG_LEVEL", "INFO"), form=os.environ.get("LOG_FORMAT", "json")
+)
 
 
 def on_starting(server: Any) -> None:

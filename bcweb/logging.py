@@ -6,10 +6,13 @@ ids, accession numbers or file names (people put names into file names).
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -53,6 +56,31 @@ class FixedText(logging.Filter):
         return True
 
 
+class RequestLeftOut(logging.Filter):
+    """For gunicorn's lines: they quote request lines (with the query) and texts of exceptions."""
+
+    _QUOTING = ("Error handling request", "Invalid request")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, BaseException):
+            record.msg, record.args = type(record.msg).__qualname__, ()
+        for opening in self._QUOTING:
+            if str(record.msg).startswith(opening):
+                record.msg, record.args = opening, ()
+        return True
+
+
+def say_in_signal_handler(text: str, *_: Any) -> None:
+    """Write one JSON line to standard output without any lock: for Celery's signal handlers."""
+    line = {
+        "event": text,
+        "logger": "celery",
+        "level": "info",
+        "timestamp": datetime.now(UTC).isoformat(),
+    }
+    os.write(1, f"{json.dumps(line)}\n".encode())
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -82,7 +110,10 @@ def logging_config(*, level: str, form: str) -> dict[str, Any]:
                 ],
             }
         },
-        "filters": {"task_failed": {"()": FixedText, "text": "a task failed"}},
+        "filters": {
+            "task_failed": {"()": FixedText, "text": "a task failed"},
+            "request_left_out": {"()": RequestLeftOut},
+        },
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
@@ -92,11 +123,21 @@ def logging_config(*, level: str, form: str) -> dict[str, Any]:
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING", "filters": ["task_failed"]},
             "celery.beat": {"level": "WARNING"},
+            # No handlers of gunicorn's own, and no access log: django_structlog tells of requests.
+            "gunicorn.error": {
+                "level": "INFO" if level == "DEBUG" else level,
+                "handlers": [],
+                "propagate": True,
+                "filters": ["request_left_out"],
+            },
+            "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": True},
         },
     }
 
 
 def configure_structlog() -> None:
+    """Configure structlog, and let Python's warnings become log lines like any other."""
+    logging.captureWarnings(True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

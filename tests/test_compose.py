@@ -94,6 +94,40 @@ def test_services_other_than_setup_do_not_own_the_tables(services: dict[str, Any
     assert "//bcweb_owner:" in services["setup"]["environment"]["DATABASE_URL"]
 
 
+def test_every_documented_setting_reaches_every_application_service(
+    services: dict[str, Any],
+) -> None:
+    document = (ROOT / "docs" / "operations.md").read_text()
+    table = document.split("## Settings")[1].split("Only for the supervisor")[0]
+    rows = re.findall(r"^\| (`[^|]*`) \|", table, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
+    assert {"TIME_ZONE", "BCWEB_LEASE_SECONDS", "LOG_FORMAT"} <= documented
+    fixed_in_the_image = {"BCWEB_STATE"}
+    for name in APPLICATION:
+        missing = documented - fixed_in_the_image - set(services[name]["environment"])
+        assert not missing, name
+
+
+def test_settings_without_a_value_are_passed_on_only_where_they_are_set(
+    services: dict[str, Any],
+) -> None:
+    """An empty value would be refused by the strict settings: null leaves it out."""
+    environment = services["web"]["environment"]
+    assert "" not in environment.values()
+    assert environment["TIME_ZONE"] is None
+    assert environment["BCWEB_DEMO"] == "0"
+
+
+def test_application_services_do_not_get_the_passwords_of_administrator_and_owner(
+    services: dict[str, Any],
+) -> None:
+    for name in APPLICATION:
+        assert "env_file" not in services[name], name
+        told = json.dumps(services[name]["environment"])
+        assert "POSTGRES_PASSWORD" not in told, name
+        assert ("OWNER_PASSWORD" in told) == (name == "setup"), name
+
+
 def test_web_image_has_no_torch_and_no_embedded_servers() -> None:
     web = packages("web.txt")
     assert {"django", "gunicorn", "celery"} <= web

@@ -31,7 +31,8 @@ class Plan:
 def plan(*, host: str, port: int) -> Plan:
     """Return bcweb's own plan. Raises StartupError for a bad number in the environment."""
     python = sys.executable
-    celery = (python, "-m", "celery", "-A", "bcweb")
+    # Quiet: no banner among the JSON lines.
+    celery = (python, "-m", "celery", "--quiet", "-A", "bcweb")
     services = (
         _worker("inference", "the inference worker", celery),
         Service("web", "the web server", _gunicorn(python, host, port)),
@@ -60,7 +61,8 @@ def environment(state: Path, url: str) -> dict[str, str]:
         "DATABASE_URL": paths.database_url(state),
         "REDIS_URL": paths.redis_url(state),
         "BCWEB_URL": url,
-        "BCWEB_DEMO": "1",
+        # For whoever tries it with make; an installation must ask for logins that are printed.
+        "BCWEB_DEMO": "1" if "BCWEB_UNDER_MAKE" in os.environ else "0",
         "PYTHONUNBUFFERED": "1",
     }
     for name, value in defaults.items():
@@ -71,6 +73,11 @@ def environment(state: Path, url: str) -> dict[str, str]:
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
         filled.pop(name, None)
     return filled
+
+
+def is_on(text: str) -> bool:
+    """Tell whether a switch of the environment is on, as bcweb.settings reads it."""
+    return text.lower() in ("1", "t", "true", "on", "y", "yes")
 
 
 def number(name: str, default: int) -> int:

@@ -9,11 +9,11 @@ import socket
 import time
 from pathlib import Path
 
-from . import command, linux, paths, services, terminal
+from . import command, linux, paths, roster, services, terminal
 from .errors import StartupError
 from .events import Signals
 from .process import Process
-from .roster import Plan, environment
+from .roster import Plan
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY_SECONDS = 180.0
@@ -51,7 +51,7 @@ class Supervisor:
                 service,
                 logs=state / "log",
                 folder=folder,
-                environment=environment(state, self._url),
+                environment=roster.environment(state, self._url),
             )
             for service in (*plan.services, *([plan.setup] if plan.setup else []))
         }
@@ -232,8 +232,11 @@ class Supervisor:
             time.sleep(0.01)
 
     def _announce(self, seconds: float) -> None:
-        for line in demo_lines(self._state / "demo.json"):
-            print(line, flush=True)
+        if roster.is_on(roster.environment(self._state, self._url)["BCWEB_DEMO"]):
+            for line in demo_lines(self._state / "demo.json"):
+                print(line, flush=True)
+        elif (self._state / "demo.json").exists():
+            say(f"demo users are still there: delete {self._state / 'demo.json'} to close them")
         print(f"started in {seconds:.1f} s; Ctrl-C stops it", flush=True)
         print(f"bcweb is ready at {self._url}", flush=True)
 

@@ -395,6 +395,25 @@ def test_demo_logins_are_shown_without_the_token(tmp_path: Path) -> None:
     assert not demo_lines(tmp_path / "absent.json")
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "0"),
+        ({"BCWEB_UNDER_MAKE": "1"}, "1"),
+        ({"BCWEB_UNDER_MAKE": "1", "BCWEB_DEMO": "0"}, "0"),
+        ({"BCWEB_DEMO": "1"}, "1"),
+    ],
+)
+def test_demo_users_are_on_by_default_under_make_only(
+    given: dict[str, str], wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BCWEB_UNDER_MAKE", "BCWEB_DEMO"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert roster.environment(tmp_path, "http://127.0.0.1:1")["BCWEB_DEMO"] == wanted
+
+
 def test_plan_stops_web_first_and_workers_last() -> None:
     plan = roster.plan(host="127.0.0.1", port=8000)
     assert plan.stop_groups == (("web",), ("beat",), ("inference", "training"))
