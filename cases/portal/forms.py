@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from cases.errors import FILE_ERROR_CODES, IdempotencyConflict, IdentityMismatch, UserFacingError
+from cases.errors import (
+    FILE_ERROR_CODES,
+    FieldInvalid,
+    IdempotencyConflict,
+    IdentityMismatch,
+    UserFacingError,
+)
 from cases.portal.wording import INDICATION, LATERALITY, QUADRANT, SEX
 from cases.vocabulary import Priority
 
@@ -251,9 +257,7 @@ def _form(
         value = typed.get(spec.name, spec.default)
         return BoundField(spec, value, tuple(refusal.by_field.get(spec.name, ())))
 
-    # A header can be overruled only about a file; a record on file cannot.
-    disagrees = isinstance(error, IdentityMismatch) and error.file is not None
-    wants_override = disagrees or bool(typed.get(OVERRIDE.name))
+    wants_override = _can_overrule(error) or bool(typed.get(OVERRIDE.name))
     return SubmissionForm(
         key=key,
         groups=tuple((group, tuple(bound(spec) for spec in group.fields)) for group in GROUPS),
@@ -263,6 +267,17 @@ def _form(
         problems=tuple(refusal.problems),
         title=_title(error),
     )
+
+
+def _can_overrule(error: UserFacingError | None) -> bool:
+    """Whether a person may keep the form: a header differs in something the form itself tells.
+
+    A patient's record cannot be overruled (no file), nor two headers that differ (no field).
+    """
+    if error is None or error.file is None or not error.errors:
+        return False
+    other_side = isinstance(error, FieldInvalid) and "laterality" in error.errors
+    return other_side or isinstance(error, IdentityMismatch)
 
 
 _SENT_BEFORE = (
@@ -309,7 +324,7 @@ def _problems(name: str, sentences: Sequence[str]) -> list[Problem]:
 
 
 def _file_step(error: UserFacingError) -> str:
-    if isinstance(error, IdentityMismatch):
+    if _can_overrule(error):
         return "If the form is right, say why below the files; else correct the form."
     if error.code in FILE_ERROR_CODES:
         return "Remove or replace this file, or let unreadable files be skipped."

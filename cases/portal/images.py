@@ -44,6 +44,8 @@ class ImagePanel:
     nobody_reads: bool
     same_as: int | None
     can_act: bool
+    # Why the form was kept over the header of this image's delivery; "" where hidden.
+    override_reason: str = ""
 
     @property
     def image(self) -> Image:
@@ -122,9 +124,16 @@ class ImagePanel:
 
 
 def panels_of(
-    summary: CaseSummary, *, actor: Actor, shown: Mapping[UUID, int] | None = None
+    summary: CaseSummary,
+    *,
+    actor: Actor,
+    shown: Mapping[UUID, int] | None = None,
+    reasons: Mapping[UUID, str] | None = None,
 ) -> list[ImagePanel]:
-    """All images of a case. ``shown`` names frames to look at, by image; else the best one."""
+    """All images of a case. ``shown`` names frames to look at, by image; else the best one.
+
+    ``reasons``: why the form was kept over a DICOM header, by submission.
+    """
     answers = summary.answers
     jobs = [answer.job for answer in answers if answer.job is not None]
     waiting = [job for job in jobs if job.state == JobState.PENDING]
@@ -147,6 +156,10 @@ def panels_of(
             if answer.image.duplicate_of_id
             else None,
             can_act=can_act,
+            # Free text that somebody wrote about a patient.
+            override_reason=(reasons or {}).get(answer.image.submission_id, "")
+            if with_identity
+            else "",
         )
         for number, answer in enumerate(answers, start=1)
     ]

@@ -154,6 +154,7 @@ ACTIONS: dict[str, str] = {
     "audit.viewed": "looked at the audit trail",
     "case.completed": "completed the case's fields",
     "case.created": "created the case",
+    "case.listed": "looked at a list of cases",
     "case.viewed": "looked at the case",
     "image.downloaded": "downloaded {object}",
     "image.viewed": "looked at {object}",
@@ -187,6 +188,16 @@ _OUTCOMES = {
     "refused": "no answer, not readable for the model",
 }
 
+# Fields in which a form was kept although a DICOM header differed.
+_OVERRIDDEN = {
+    "patient_id": "patient id",
+    "patient_issuer": "issuer of the patient id",
+    "birth_date": "date of birth",
+    "accession_number": "accession number",
+    "accession_issuer": "issuer of the accession number",
+    "laterality": "side",
+}
+
 
 def action_words(action: str, *, thing: str, detail: dict[str, Any]) -> str:
     """One event as the end of a sentence that begins with who: "looked at image 2"."""
@@ -208,8 +219,11 @@ def _more(detail: dict[str, Any]) -> str:
         more.append(_OUTCOMES[detail["outcome"]])
     if detail.get("skipped"):
         more.append(f"{count_of(len(detail['skipped']), 'file')} skipped")
-    if detail.get("identity_override"):
-        more.append("kept the form over the DICOM header, with a reason")
+    if detail.get("overridden"):
+        kept = ", ".join(_OVERRIDDEN.get(name, name) for name in detail["overridden"])
+        more.append(f"kept the form over the DICOM header: {kept}")
+    if isinstance(detail.get("cases"), int):
+        more.append(count_of(detail["cases"], "case"))
     if detail.get("role"):
         more.append(str(detail["role"]))
     if detail.get("code"):

@@ -121,9 +121,13 @@ def submission_of_key(*, actor: Actor, key: str) -> Submission | None:
     )
 
 
-def newest_submission(*, case: Case) -> Submission | None:
-    """The last delivery to a case the actor may see: its skipped files are reported there."""
-    return Submission.objects.filter(case=case).order_by("-created_at").first()
+def submissions_of_note(*, case: Case) -> list[Submission]:
+    """Deliveries to a case the actor may see that skipped files or overruled a header.
+
+    Newest first; one query.
+    """
+    deliveries = Submission.objects.filter(case=case).exclude(override_reason="", skipped=[])
+    return list(deliveries.order_by("-created_at", "-id"))
 
 
 def case_steps(*, case_id: UUID, limit: int) -> list[AuditEvent]:

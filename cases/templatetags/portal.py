@@ -56,17 +56,43 @@ def icon(name: str) -> SafeString:
     )
 
 
+# Beyond these scores and thresholds are the same to any reader.
+_MOST_DIGITS = 9
+
+
+@register.filter
+def threshold_text(threshold: float) -> str:
+    """An operating point with two to four digits, the same wherever it stands.
+
+    More digits only where four would say zero or one.
+    """
+    exact = next((d for d in (2, 3, 4) if abs(round(threshold, d) - threshold) < 1e-9), 4)
+    for digits in range(exact, _MOST_DIGITS):
+        text = f"{threshold:.{digits}f}"
+        if 0 < float(text) < 1:
+            return text
+    return f"{threshold:.{exact}f}"
+
+
 def score_texts(value: float, threshold: float) -> tuple[str, str]:
-    """A malignant score and its threshold with two digits, or as many as show which is larger.
+    """A malignant score and its threshold, each with the digits that show which is larger.
 
     Never 0.00 or 1.00 for the score: no score says never or surely.
     """
-    for digits in (2, 3, 4, 5, 6):
-        shown, limit = f"{value:.{digits}f}", f"{threshold:.{digits}f}"
-        same_side = (float(shown) >= float(limit)) == (value >= threshold)
-        if same_side and float(limit) > 0:
-            break
-    return _not_certain(shown, value), limit
+    limit = threshold_text(threshold)
+    if value == threshold:
+        return limit, limit
+    # "< 0.01" and "> 0.99" say which is larger only where the threshold lies between.
+    bounds_tell = 0.01 <= threshold <= 0.99
+    exact = f"{threshold:.{_MOST_DIGITS}f}"
+    for mark in (limit, exact):
+        for digits in range(2, _MOST_DIGITS + 1):
+            shown = f"{value:.{digits}f}"
+            number = float(shown)
+            tells = number > float(mark) if value > threshold else number < float(mark)
+            if tells and (bounds_tell or 0 < number < 1):
+                return _not_certain(shown, value), mark
+    return _not_certain(f"{value:.{_MOST_DIGITS}f}", value), exact
 
 
 def score_text(value: float) -> str:
@@ -84,6 +110,14 @@ def score(value: float | None, threshold: float | None = None) -> str:
     if value is None:
         return ""
     return score_text(value) if threshold is None else score_texts(value, threshold)[0]
+
+
+@register.filter
+def threshold_of(result: Result) -> str:
+    """The operating point of an answer, as it stands beside its score."""
+    if result.score_malignant is None:
+        return threshold_text(result.threshold)
+    return score_texts(result.score_malignant, result.threshold)[1]
 
 
 @dataclass(frozen=True)

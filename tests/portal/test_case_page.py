@@ -86,7 +86,7 @@ def test_each_image_has_its_own_card_and_its_own_sentence(
 def test_a_card_names_model_threshold_sensitivity_and_time(world: World, sign_in: SignIn) -> None:
     (card,) = cards(read(sign_in(world.sonographer).get(url_of(world.case)).content))
     assert "test-model" in card
-    assert "0.400, set for a sensitivity of 95 % on validation data" in card
+    assert "0.40, set for a sensitivity of 95 % on validation data" in card
     assert "threshold 0.40" in card
     assert "What it cannot know" in card
     assert f"{world.result.created_at:%H:%M}" in card
@@ -99,6 +99,30 @@ def test_looking_at_a_case_is_audited_once_and_polls_are_not(world: World, sign_
         client.get(reverse("case-answers", args=[world.case.pk]))
     events = AuditEvent.objects.filter(action="case.viewed")
     assert [(e.user_id, e.case_id) for e in events] == [(world.sonographer.pk, world.case.pk)]
+
+
+def test_the_first_read_of_an_answer_is_noted_for_each_person(
+    world: World, sign_in: SignIn
+) -> None:
+    client = sign_in(world.sonographer)
+    client.get(reverse("case-answers", args=[world.case.pk]))
+    reads = AuditEvent.objects.filter(action="result.read")
+    assert not reads.exists()
+    for _ in range(2):
+        client.get(url_of(world.case))
+    assert [(e.user_id, e.object_id) for e in reads] == [
+        (world.sonographer.pk, str(world.result.pk))
+    ]
+
+
+def test_times_are_shown_with_their_zone(world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.sonographer)
+    page = read(client.get(url_of(world.case)).content)
+    assert f"{world.case.created_at:%H:%M} UTC" in page.text
+    assert "Times in UTC." in page.text
+    assert "Received (UTC)" in read(client.get(reverse("worklist")).content).text
+    history = read(client.get(reverse("case-audit", args=[world.case.pk])).content)
+    assert "When (UTC)" in history.text
 
 
 def test_a_refused_look_at_a_case_is_no_view(world: World, sign_in: SignIn) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
 from cases import intake
+from cases.errors import IdentityMismatch
 from cases.models import Blob, Case, Image, Job, Patient, Submission
+from cases.portal.forms import refused_form
+from cases.services.locks import advisory_lock
 from tests.factories import live_model, make_site, make_user, phantom_jpeg
 from tests.phantoms import bmode_phantom, dicom_bytes, png_bytes
 from tests.portal.conftest import SignIn
@@ -179,7 +182,7 @@ def test_a_form_without_a_file_says_so_at_the_file_field(client: Client) -> None
 
 def test_a_raster_without_a_patient_id_asks_for_one(client: Client) -> None:
     page = page_of(post(client, file()))
-    assert "Patient id: Enter the patient id; the file does not carry one." in summary(page)
+    assert "Patient id: Enter the patient id;" in summary(page)
     assert nothing_stored()
 
 
@@ -221,8 +224,25 @@ def test_skipped_files_are_reported_on_the_case_page(client: Client) -> None:
     )
     text = page_of(response).text
     assert "1 image submitted. 1 file skipped; see below." in text
-    assert "1 file of the last submission was skipped" in text
+    assert "1 file sent for this case was skipped" in text
     assert "notes.png" in text
+
+
+def test_a_later_delivery_hides_neither_skipped_files_nor_a_reason(client: Client) -> None:
+    data = dicom_bytes(bmode_phantom(seed=8))
+    told = {"patient_id": "OTHER", "accession_number": "A-9", "on_bad_file": "skip"}
+    post(
+        client,
+        file(data, "US1"),
+        file(b"text", "notes.png"),
+        override_reason="Wristband checked.",
+        **told,
+    )
+    response = post(client, file(), idempotency_key="form-key-0002", follow=True, **told)
+    text = page_of(response).text
+    assert Case.objects.get().submissions.count() == 2
+    assert "notes.png" in text
+    assert text.count("Form kept over the DICOM header: Wristband checked.") == 1
 
 
 def test_a_file_over_the_limit_is_refused_in_words(client: Client, settings: Any) -> None:
@@ -262,6 +282,24 @@ def test_a_header_that_disagrees_asks_for_a_reason_and_takes_it(client: Client) 
     assert "Wristband checked" in page_of(response).text
     assert Patient.objects.get().patient_id == "OTHER"
     assert Submission.objects.get().override_reason.startswith("Wristband")
+
+
+def test_a_header_of_the_other_breast_asks_for_a_reason_and_takes_it(client: Client) -> None:
+    data = dicom_bytes(bmode_phantom(seed=7), laterality="R")
+    response = post(client, file(data, "US0003"), laterality="L")
+    page = page_of(response)
+    assert response.status_code == 422
+    assert "If the form is right, say why below the files" in summary(page)
+    assert page.one("input", id="override_reason")
+    post(client, file(data, "US0003"), laterality="L", override_reason="The mark was wrong.")
+    assert Image.objects.get().laterality == "L"
+
+
+def test_two_headers_that_differ_cannot_be_overruled() -> None:
+    error = IdentityMismatch("The files name different patients.", file="US0004")
+    form = refused_form({"patient_id": "P"}, key="form-key-0001", error=error)
+    assert form.override is None
+    assert "say why" not in form.problems[0].text
 
 
 def test_a_birth_date_against_the_record_cannot_be_overruled_here(client: Client) -> None:
@@ -378,6 +416,33 @@ def test_the_waiting_page_looks_again_and_at_last_says_that_nothing_came(client:
     page = page_of(client.get(url, {"looks": "1000"}))
     assert "Nothing was stored" in page.text
     assert not page.all("meta", http_equiv="refresh")
+
+
+def test_the_waiting_page_goes_on_while_the_first_press_is_still_taken_in(
+    client: Client,
+) -> None:
+    url = reverse("submission-pending", args=["form-key-0001"])
+    user_id = client.session["_auth_user_id"]
+
+    locked, looked = Event(), Event()
+
+    def taken_in() -> None:
+        try:
+            with transaction.atomic():
+                assert advisory_lock("idempotency", user_id, "form-key-0001", wait=False)
+                locked.set()
+                assert looked.wait(60)
+        finally:
+            connection.close()
+
+    first = Thread(target=taken_in)
+    first.start()
+    assert locked.wait(60)
+    page = page_of(client.get(url, {"looks": "45"}))
+    looked.set()
+    first.join(60)
+    assert "Taking in your case" in page.text
+    assert "Nothing was stored" in page_of(client.get(url, {"looks": "45"})).text
 
 
 def test_nobody_finds_the_case_of_another_persons_key(client: Client, sign_in: SignIn) -> None:

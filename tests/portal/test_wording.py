@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from cases.portal.wording import action_words
 from cases.services.people import actor_for_user
 from cases.templatetags.portal import score, score_texts
 from tests.factories import answer, make_site, make_user, submit
@@ -84,10 +85,39 @@ def test_scores_are_called_model_scores_and_a_person_decides(pages: dict[str, st
 
 
 def test_a_score_is_never_shown_on_the_wrong_side_of_its_threshold() -> None:
-    assert score_texts(0.3999, 0.4) == ("0.3999", "0.4000")
+    assert score_texts(0.3999, 0.4) == ("0.3999", "0.40")
     assert score_texts(0.4, 0.4) == ("0.40", "0.40")
-    assert score_texts(0.412, 0.4149) == ("0.412", "0.415")
+    assert score_texts(0.412, 0.4149) == ("0.41", "0.4149")
     assert score_texts(0.88, 0.4) == ("0.88", "0.40")
+    assert score_texts(0.42497, 0.42496) == ("0.425", "0.424960000")
+    assert score_texts(0.004, 0.005) == ("0.004", "0.005")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0426, "0.043"), (0.044, "0.044"), (0.0424, "0.04"), (0.003, "< 0.01"), (0.88, "0.88")],
+)
+def test_a_score_near_the_shipped_threshold_never_contradicts_it(value: float, text: str) -> None:
+    assert score_texts(value, 0.04250437391444842) == (text, "0.0425")
+
+
+def test_axis_card_and_list_show_the_same_score_and_threshold(sign_in: SignIn) -> None:
+    site = make_site()
+    submission = submit(actor=actor_for_user(make_user(roles=["sonographer"], site=site)))
+    answer_images(submission, answer(0.0426, threshold=0.0425))
+    client = sign_in(site=site)
+    text = read(client.get(reverse("case-detail", args=[submission.case_id])).content).text
+    assert "threshold 0.0425" in text
+    assert "0.0425, set for a sensitivity" in text
+    assert "Highest model score for malignant 0.043" in text
+    assert "0.043 in 1 of 1 images" in read(client.get(reverse("worklist")).content).text
+
+
+def test_the_history_names_the_fields_in_which_the_form_was_kept() -> None:
+    detail = {"images": 1, "overridden": ["patient_id", "laterality"]}
+    assert action_words("submission.created", thing="", detail=detail) == (
+        "submitted 1 image (kept the form over the DICOM header: patient id, side)"
+    )
 
 
 @pytest.mark.parametrize(

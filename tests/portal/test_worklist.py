@@ -139,6 +139,17 @@ def test_a_poll_of_unchanged_rows_brings_nothing_and_leaves_no_trail(
     assert AuditEvent.objects.count() == before
 
 
+def test_a_look_at_the_list_is_audited_and_its_polls_are_not(
+    actor: Actor, site: Site, sign_in: SignIn
+) -> None:
+    submission = submit(actor=actor)
+    client = sign_in(site=site)
+    url = poll_url(read(client.get(URL).content))
+    stored_result(submission.jobs.get())
+    assert client.get(url).status_code == 200
+    assert [e.detail for e in AuditEvent.objects.filter(action="case.listed")] == [{"cases": 1}]
+
+
 def test_a_poll_brings_what_changed_and_slows_down_when_all_is_done(
     actor: Actor, site: Site, sign_in: SignIn
 ) -> None:

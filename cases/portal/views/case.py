@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, StateConflict
-from cases.models import Case, Image, Job
+from cases.models import Case, Image, Job, Submission
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
 from cases.portal.views.base import PortalView
@@ -23,14 +23,18 @@ from cases.portal.wording import STATES
 from cases.reports.answers import CaseSummary, case_summary
 from cases.selectors.cases import case_get
 from cases.selectors.jobs import job_get
-from cases.selectors.portal import case_events, case_steps, newest_submission
+from cases.selectors.portal import case_events, case_steps, submissions_of_note
+from cases.selectors.reads import results_unread
 from cases.services.audit import audit_record
 from cases.services.jobs import job_cancel, job_rerun
+from cases.services.results import results_read_note
 from cases.states import JobState
 
 POLL_MS = 1500
 TIMELINE_STEPS = 6
 HISTORY_PAGE = 100
+# More skipped files than these are counted, not listed.
+MAX_SKIPPED = 100
 
 
 def given_number(request: HttpRequest, name: str) -> int | None:
@@ -84,23 +88,41 @@ class CaseDetailView(_CasePage):
             case_id=case.pk,
         )
         summary = case_summary(case)
-        panels = panels_of(summary, actor=self.actor, shown=self.shown_frames(request))
-        submission = newest_submission(case=case)
+        self.note_reads(summary)
+        submissions = submissions_of_note(case=case)
+        panels = panels_of(
+            summary,
+            actor=self.actor,
+            shown=self.shown_frames(request),
+            reasons={submission.pk: submission.override_reason for submission in submissions},
+        )
+        skipped = self.skipped(submissions)
         context = self.live_context(request, summary, panels) | {
             "patient": case.patient if self.can(Capability.VIEW_IDENTITY) else None,
             "findings": list(case.findings.all()),
-            "submission": submission,
-            "skipped": self.skipped(submission.skipped if submission else []),
+            "skipped": skipped[:MAX_SKIPPED],
+            "skipped_count": len(skipped),
+            "skipped_more": max(0, len(skipped) - MAX_SKIPPED),
             "timeline": entries_of(
                 case_steps(case_id=case.pk, limit=TIMELINE_STEPS), things_of(case)
             ),
         }
         return render(request, "cases/case_detail.html", context)
 
-    def skipped(self, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-        """The files left out; their names only for those who may see patients'."""
+    def note_reads(self, summary: CaseSummary) -> None:
+        """Audit which answers the page shows this person for the first time."""
+        shown = [result for answer in summary.answers for result in answer.results]
+        unread = results_unread(actor=self.actor, results=shown)
+        results_read_note(actor=self.actor, case_of={r.pk: summary.case.pk for r in unread})
+
+    def skipped(self, submissions: Sequence[Submission]) -> list[dict[str, Any]]:
+        """The files left out, newest delivery first, and when they came.
+
+        Their names only for those who may see patients'.
+        """
+        rows = [{**row, "at": s.created_at} for s in submissions for row in s.skipped]
         if self.can(Capability.VIEW_IDENTITY):
-            return list(rows)
+            return rows
         return [{**row, "file": f"File {n}"} for n, row in enumerate(rows, start=1)]
 
 

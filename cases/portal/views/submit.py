@@ -20,10 +20,11 @@ from cases.portal.views.base import PortalView
 from cases.portal.wording import count_of
 from cases.selectors.portal import submission_of_key
 from cases.services.fields import submission_fields_parse
+from cases.services.idempotency import submission_in_progress
 from cases.services.submission import submission_create, upload_of
 
 _KEY = re.compile(r"[A-Za-z0-9-]{8,64}")
-# How often the waiting page looks (every 2 s) before it says that nothing came.
+# How often the waiting page looks (every 2 s) before it asks whether anything still comes.
 MAX_LOOKS = 45
 
 
@@ -113,13 +114,15 @@ class SubmissionPendingView(PortalView):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: HttpRequest, key: str) -> HttpResponseBase:
+        looks = request.GET.get("looks", "0")[:4]
+        looked = min(int(looks), MAX_LOOKS) if looks.isascii() and looks.isdigit() else 0
+        # Asked before looking: what ends in between is found, not called missing.
+        waiting = looked < MAX_LOOKS or submission_in_progress(actor=self.actor, key=key)
         submission = submission_of_key(actor=self.actor, key=key)
         if submission is not None:
             return redirect("case-detail", case_id=submission.case_id)
-        looks = request.GET.get("looks", "0")
-        looked = min(int(looks), MAX_LOOKS) if looks.isascii() and looks.isdigit() else 0
         context = {
-            "waiting": looked < MAX_LOOKS,
+            "waiting": waiting,
             "next_url": f"{request.path}?looks={looked + 1}",
         }
         return render(request, "cases/submission_pending.html", context)

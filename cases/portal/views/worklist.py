@@ -16,6 +16,7 @@ from cases.errors import NotFound
 from cases.portal.views.base import PortalView
 from cases.portal.worklist import Row, fingerprint, rows_of
 from cases.selectors.portal import MAX_NEWER, case_page, case_span, newer_count
+from cases.services.audit import audit_record
 
 PAGE_SIZE = 30
 POLL_SECONDS = 3
@@ -57,12 +58,20 @@ class _Rows(PortalView):
 
 
 class WorklistView(_Rows):
+    """A page of the list. Looking at it is audited; the fragments that follow are not."""
+
     def get(self, request: HttpRequest) -> HttpResponse:
         older_than, newer_than = given_id(request, "older_than"), given_id(request, "newer_than")
         page = case_page(
             actor=self.actor, size=PAGE_SIZE, older_than=older_than, newer_than=newer_than
         )
         rows = rows_of(page.rows, with_identity=self.can(Capability.VIEW_IDENTITY))
+        audit_record(
+            actor=self.actor,
+            action="case.listed",
+            object_type="case",
+            detail={"cases": len(rows)},
+        )
         context = self.context(rows, newer=0, on_top=not page.has_newer)
         return render(request, "cases/worklist.html", {**context, "page": page})
 
