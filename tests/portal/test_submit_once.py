@@ -9,68 +9,24 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
 from cases import intake
-from cases.models import Blob, Case, Image, Job, Patient, Submission
+from cases.models import Image, Job, Submission
 from cases.services.locks import advisory_lock
 from tests.factories import live_model, make_site, make_user, phantom_jpeg
 from tests.portal.conftest import SignIn
-from tests.portal.markup import Markup, read
+from tests.portal.submitting import URL, file, page_of, post, summary
 
 pytestmark = pytest.mark.django_db
-URL = "/submit/"
-TYPED = {
-    "patient_id": "P-1",
-    "patient_issuer": "ELSEWHERE",
-    "patient_name": "Doe, Jane",
-    "birth_date": "1968-04-30",
-    "sex": "F",
-    "accession_number": "A-1",
-    "accession_issuer": "RIS",
-    "indication": "recall",
-    "laterality": "L",
-    "clock_position": "2",
-    "quadrant": "upper_outer",
-    "nipple_distance_mm": "25",
-    "priority": "urgent",
-    "on_bad_file": "skip",
-}
 
 
 @pytest.fixture
 def client(sign_in: SignIn) -> Client:
     live_model()
     return sign_in(role="sonographer")
-
-
-def file(data: bytes | None = None, name: str = "scan.jpg") -> SimpleUploadedFile:
-    return SimpleUploadedFile(name, phantom_jpeg() if data is None else data)
-
-
-def post(client: Client, *files: Any, follow: Any = False, **fields: str) -> Any:
-    data: dict[str, Any] = {"idempotency_key": "form-key-0001", **fields}
-    if files:
-        data["file"] = list(files)
-    return client.post(URL, data, follow=follow)
-
-
-def page_of(response: Any) -> Markup:
-    return read(response.content)
-
-
-def summary(page: Markup) -> str:
-    return page.one("div", id="error-summary").text
-
-
-def nothing_stored() -> bool:
-    return (
-        not any(model.objects.exists() for model in (Submission, Case, Patient, Image, Job))
-        and not Blob.objects.filter(name__startswith="blobs/").exists()
-    )
 
 
 def test_sending_the_same_form_twice_makes_one_submission(client: Client) -> None:
