@@ -117,7 +117,11 @@ def test_a_dicom_cine_is_answered_on_its_representative_frame_and_on_another(
     number = uuid.uuid4().int
     # A study of its own: the browser tests send cines to the same service.
     cine = dicom_bytes(
-        patient_id=patient, frames=6, seed=number % 2**31, study_uid=f"2.25.{number}"
+        patient_id=patient,
+        frames=6,
+        seed=number % 2**31,
+        study_uid=f"2.25.{number}",
+        accession=f"F{number % 10**12}",
     )
     submission = submit(live_service, ("cine.dcm", cine), patient_id=patient)
     first = finished(live_service, submission, 60)[0]
