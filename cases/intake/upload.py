@@ -177,21 +177,6 @@ class _KeepingParser(MultiPartParser):
         return clean_name(super().sanitize_file_name(file_name) or "file")
 
 
-class _Tail:
-    """A stream that remembers its last bytes: enough for a closing boundary and line ends."""
-
-    KEPT = 1024
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.last = b""
-
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._stream.read(size)
-        self.last = (self.last + data)[-self.KEPT :]
-        return data
-
-
 def received(upload: AnyUpload) -> ReceivedFile:
     """The `ReceivedFile` of an upload; the upload stays the owner of the temporary file.
 

@@ -57,16 +57,6 @@ def image_get(*, actor: Actor, image_id: UUID) -> Image:
     return image
 
 
-def image_list(*, actor: Actor) -> QuerySet[Image]:
-    """The images of the actor's site, newest first."""
-    actor.require(Capability.VIEW_CASES)
-    return (
-        Image.objects.filter(case__site_id=actor.own_site)
-        .select_related("case__patient", "finding")
-        .order_by("-created_at", "-id")
-    )
-
-
 def result_get(*, actor: Actor, result_id: UUID) -> Result:
     """One result with its image and case. ``NotFound`` where it is not of the actor's site."""
     actor.require(Capability.VIEW_CASES)
