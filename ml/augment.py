@@ -13,15 +13,25 @@ from ml.preprocessing import UInt8Image
 
 Generator = np.random.Generator
 _Floats = npt.NDArray[np.float32]
+_Affine = tuple[float, float, float, float, float, float]
 
 
-def augment(canvas: UInt8Image, size: int, config: AugmentConfig, rng: Generator) -> UInt8Image:
-    """Change a framed picture: uint8 CxCx3 -> uint8 size x size x 3.
+def augment(
+    canvas: UInt8Image,
+    size: int,
+    config: AugmentConfig,
+    rng: Generator,
+    mask: UInt8Image | None = None,
+) -> tuple[UInt8Image, UInt8Image | None]:
+    """Change a framed picture and its mask: uint8 CxCx3, CxC -> uint8 SxSx3, SxS with S = size.
 
-    One affine resampling (flip, rotation, zoom, aspect, shift), then marks, blur, shadow, gain
-    curve, contrast and brightness, speckle, and an erased patch, each as ``config`` allows.
+    One affine resampling (flip, rotation, zoom, aspect, shift), which the mask shares, then marks,
+    blur, shadow, gain curve, contrast and brightness, speckle, and an erased patch, each as
+    ``config`` allows.
     """
-    image = _moved(Image.fromarray(canvas), size, config, rng)
+    move = _affine(canvas.shape[0], size, config, rng)
+    image = _moved(canvas, size, move)
+    moved_mask = None if mask is None else np.asarray(_moved(mask, size, move))
     if rng.random() < config.marks:
         _draw_marks(image, rng)
     if config.blur:
@@ -36,12 +46,11 @@ def augment(canvas: UInt8Image, size: int, config: AugmentConfig, rng: Generator
         side = int(size * rng.uniform(0.1, 0.25))
         x, y = rng.integers(0, size - side, 2)
         pixels[y : y + side, x : x + side] = pixels.mean()
-    return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), dtype=np.uint8)
+    return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), dtype=np.uint8), moved_mask
 
 
-def _moved(image: Image.Image, size: int, config: AugmentConfig, rng: Generator) -> Image.Image:
-    """Resample with a random affine map from output to input pixels."""
-    side = image.width
+def _affine(side: int, size: int, config: AugmentConfig, rng: Generator) -> _Affine:
+    """A random affine map from output pixels to input pixels."""
     angle = math.radians(rng.uniform(-config.rotate, config.rotate))
     zoom = math.exp(rng.uniform(-config.zoom, config.zoom))
     aspect = math.exp(rng.uniform(-config.aspect, config.aspect) / 2)
@@ -54,6 +63,16 @@ def _moved(image: Image.Image, size: int, config: AugmentConfig, rng: Generator)
     middle_out, middle_in = size / 2, side / 2
     c = middle_in + shift_x - (a + b) * middle_out
     f = middle_in + shift_y - (d + e) * middle_out
+    return a, b, c, d, e, f
+
+
+def _moved(pixels: UInt8Image, size: int, move: _Affine) -> Image.Image:
+    """Resample; by a whole factor first where it shrinks, since an affine map does not filter."""
+    image = Image.fromarray(pixels)
+    factor = max(1, image.width // size)
+    if factor > 1:
+        image = image.reduce(factor)
+    a, b, c, d, e, f = (value / factor for value in move)
     return image.transform(
         (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
     )

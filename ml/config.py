@@ -47,6 +47,13 @@ class TrainConfig:
     ``frozen`` names modules of the network that keep their initial weights, ``head_lr`` is the
     rate of layers that start fresh, ``lr`` that of the rest. ``label_smoothing`` and ``dropout``
     regularise. ``ema`` is the decay per step of the averaged weights (0: none).
+
+    ``stages`` are (epochs, side in pixels) that come first, at smaller inputs, where an epoch
+    costs a fraction; the remaining epochs run at ``size`` and let weights and BatchNorm settle
+    there (progressive resizing; Tan and Le 2021, section 4). ``attention`` is the weight of a
+    second loss on pictures with a lesion mask: cross-entropy between the mask's share in each
+    cell and the softmax over the cells of the true class's activation map. ``choose`` takes the
+    weights of the best validation epoch or of the last.
     """
 
     recipe: RecipeName = "bcweb"
@@ -65,6 +72,9 @@ class TrainConfig:
     frozen: tuple[str, ...] = ()
     frozen_batchnorm: bool = False
     size: int = 224
+    stages: tuple[tuple[int, int], ...] = ()
+    attention: float = 0.0
+    choose: Literal["best", "last"] = "last"
     folds: int = 5
     target_sensitivity: float = 0.95
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -79,7 +89,16 @@ class TrainConfig:
         values = dict(data)
         values["augment"] = AugmentConfig(**values["augment"])
         values["frozen"] = tuple(values["frozen"])
+        values["stages"] = tuple((int(n), int(side)) for n, side in values["stages"])
         return cls(**values)
+
+    def size_at(self, epoch: int) -> int:
+        """Side of the training input in an epoch, counted from 0."""
+        for epochs, side in self.stages:
+            if epoch < epochs:
+                return side
+            epoch -= epochs
+        return self.size
 
     def digest(self) -> str:
         """Short hash: two runs with the same one and the same data end in the same weights."""
@@ -105,12 +124,13 @@ PAPER = TrainConfig(
 
 BCWEB = TrainConfig(
     recipe="bcweb",
-    epochs=30,
+    epochs=11,
     batch_size=16,
     lr=1.5e-4,
     head_lr=1e-3,
-    frozen=("conv1", "bn1", "layer1"),
     ema=0.99,
+    stages=((7, 128), (1, 160)),
+    attention=0.2,
     augment=AugmentConfig(
         flip=0.5,
         rotate=12.0,

@@ -41,6 +41,8 @@ class Record:
     height: int
     phash: int
     masks: tuple[str, ...] = ()
+    device: str = ""
+    birads: str = ""
     thumbnail: bytes = field(default=b"", repr=False)
 
     @property
@@ -74,6 +76,21 @@ class Dataset:
         """Decode one picture again: uint8 HxWx3."""
         return decode_raster((self.root / record.file).read_bytes())
 
+    def read_mask(self, record: Record) -> UInt8Image | None:
+        """The lesion masks of one picture laid over each other: uint8 HxW, 0 or 255; None if none.
+
+        A mask of another size, or one that cannot be read, counts as absent.
+        """
+        union = np.zeros((record.height, record.width), dtype=np.uint8)
+        for name in record.masks:
+            try:
+                mask = decode_raster((self.root / name).read_bytes()).max(axis=2)
+            except (ImageUnreadableError, OSError):
+                continue
+            if mask.shape == union.shape:
+                union = np.maximum(union, np.where(mask > 127, 255, 0).astype(np.uint8))
+        return union if union.any() else None
+
     def counts(self) -> dict[str, int]:
         """Pictures per class, in the order of ``ml.config.CLASSES``."""
         counts = Counter(record.label for record in self.records)
@@ -90,8 +107,7 @@ def read_dataset(root: Path, *, classes_needed: int = 2) -> Dataset:
     """
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}")
-    manifest = root / "manifest.csv"
-    rows = list(_manifest_rows(manifest) if manifest.is_file() else _folder_rows(root))
+    rows = [row for part in _parts(root) for row in _rows(root, part)]
     skipped: list[Skipped] = []
     records: list[Record] = []
     masks = _masks_by_stem(root)
@@ -110,6 +126,28 @@ def read_dataset(root: Path, *, classes_needed: int = 2) -> Dataset:
     if len(found) < classes_needed:
         raise DatasetError(f"all pictures in {root} are of the class {', '.join(sorted(found))}")
     return Dataset(root, tuple(records), tuple(skipped))
+
+
+def _parts(root: Path) -> list[Path]:
+    """The data folders in a folder: itself, or those of its subfolders that are one."""
+    if _is_data_folder(root):
+        return [root]
+    inner = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [p for p in inner if _is_data_folder(p)] or [root]
+
+
+def _is_data_folder(folder: Path) -> bool:
+    if (folder / "manifest.csv").is_file():
+        return True
+    return any(p.is_dir() and p.name.lower() in CLASSES for p in folder.iterdir())
+
+
+def _rows(root: Path, part: Path) -> Iterator[dict[str, str]]:
+    """One row a picture, with ``file`` relative to ``root``."""
+    manifest = part / "manifest.csv"
+    prefix = part.relative_to(root)
+    for row in _manifest_rows(manifest) if manifest.is_file() else _folder_rows(part):
+        yield {**row, "file": (prefix / row["file"]).as_posix()}
 
 
 def _manifest_rows(manifest: Path) -> Iterator[dict[str, str]]:
@@ -132,6 +170,8 @@ def _manifest_rows(manifest: Path) -> Iterator[dict[str, str]]:
             "label": label,
             "patient_id": (row.get("patient_id") or "").strip(),
             "source": (row.get("source") or "").strip() or manifest.parent.name,
+            "device": (row.get("device") or "").strip(),
+            "birads": (row.get("birads") or "").strip(),
         }
 
 
@@ -170,6 +210,8 @@ def _record(root: Path, row: dict[str, str], masks: dict[str, list[str]]) -> Rec
         label=row["label"],
         source=row["source"],
         patient_id=row["patient_id"] or None,
+        device=row.get("device", ""),
+        birads=row.get("birads", ""),
         sha256=hashlib.sha256(data).hexdigest(),
         width=pixels.shape[1],
         height=pixels.shape[0],

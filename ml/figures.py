@@ -76,13 +76,15 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
 
 def _curves(history: Sequence[dict[str, float]], keys: Sequence[str], title: str) -> Figure:
     figure, axes = _axes("Epoch", title)
-    epochs = [row["epoch"] for row in history]
     for key, colour, dash in zip(keys, _COLOURS, _DASHES, strict=False):
+        # Epochs at smaller inputs have no validation figures.
+        points = [(row["epoch"], row[key]) for row in history if key in row]
+        if not points:
+            continue
         label = key.replace("val_", "validation ").replace("_", " ")
-        mark = "o" if len(history) == 1 else None
-        axes.plot(
-            epochs, [row[key] for row in history], dash, color=colour, label=label, marker=mark
-        )
+        mark = "o" if len(points) == 1 else None
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, dash, color=colour, label=label, marker=mark)
     axes.legend(frameon=False)
     return figure
 

@@ -148,11 +148,7 @@ class Preprocessing:
         if self.grey:
             part = part.convert("L")
         w, h = part.size
-        scale = self.size / max(w, h)
-        new_w, new_h = self.size, self.size
-        if self.fit == "pad":
-            new_w, new_h = max(1, round(w * scale)), max(1, round(h * scale))
-        left, top = (self.size - new_w) // 2, (self.size - new_h) // 2
+        left, top, new_w, new_h = self._placed(w, h)
         # Pillow's resize widens its filter when shrinking, so fine speckle does not alias.
         small = part.resize((new_w, new_h), Image.Resampling.BILINEAR).convert("RGB")
         canvas = np.zeros((self.size, self.size, 3), dtype=np.uint8)
@@ -160,6 +156,26 @@ class Preprocessing:
         x0, y0 = box[0] - left * w / new_w, box[1] - top * h / new_h
         covered = (x0, y0, x0 + self.size * w / new_w, y0 + self.size * h / new_h)
         return canvas, Geometry(width, height, box, covered)
+
+    def frame_mask(self, mask: UInt8Image, geometry: Geometry) -> UInt8Image:
+        """Put a lesion mask where :meth:`frame` put its picture: uint8 HxW -> size x size, 0..255.
+
+        ``geometry`` is the picture's; the mask must have the picture's size.
+        """
+        part = Image.fromarray(mask).crop(geometry.content)
+        left, top, new_w, new_h = self._placed(*part.size)
+        canvas = np.zeros((self.size, self.size), dtype=np.uint8)
+        small = part.resize((new_w, new_h), Image.Resampling.BILINEAR)
+        canvas[top : top + new_h, left : left + new_w] = np.asarray(small)
+        return canvas
+
+    def _placed(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, width and height on the input square of a part of this size."""
+        new_w, new_h = self.size, self.size
+        if self.fit == "pad":
+            scale = self.size / max(width, height)
+            new_w, new_h = max(1, round(width * scale)), max(1, round(height * scale))
+        return (self.size - new_w) // 2, (self.size - new_h) // 2, new_w, new_h
 
     def normalise(self, canvas: UInt8Image) -> Float32Image:
         """Uint8 HxWx3 in 0..255 -> float32 3xHxW, ImageNet mean and std taken out."""

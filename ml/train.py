@@ -119,6 +119,8 @@ def prepare(
     train = [dataset.records[int(i)] for i in split.train]
     validation = [dataset.records[int(i)] for i in split.validation]
     for part, name in ((train, "training"), (validation, "validation")):
+        if name == "validation" and not part:
+            continue
         if "malignant" not in {r.label for r in part} or len({r.label for r in part}) < 2:
             raise DatasetError(
                 f"the {name} part needs malignant pictures and others; it has {len(part)} pictures"
@@ -162,9 +164,10 @@ def fit(
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """One row per epoch, by atomic rename."""
+    """One row per epoch, by atomic rename. Epochs without validation leave its columns empty."""
     buffer = io.StringIO()
-    table = csv.DictWriter(buffer, fieldnames=list(history[0]), lineterminator="\n")
+    columns = max(history, key=len)
+    table = csv.DictWriter(buffer, fieldnames=list(columns), lineterminator="\n")
     table.writeheader()
     for row in history:
         table.writerow({k: int(v) if k == "epoch" else f"{v:.6f}" for k, v in row.items()})

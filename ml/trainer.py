@@ -56,13 +56,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Images float32 Bx3xSxS, targets int64 B, lesions float32 B x S/32 x S/32.
+
+    ``lesions`` hold each cell's share of the lesion: they sum to 1, or to 0 without a mask.
+    """
+
+    images: Tensor
+    targets: Tensor
+    lesions: Tensor
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Decoded pictures in memory: framed canvases for training, ready inputs for validation.
 
-    ``validation_weights`` make the pictures of a group count as one.
+    ``masks`` are the lesion masks on the same canvases, None where there is none.
+    ``validation_weights`` make the pictures of a group count as one. There may be no validation.
     """
 
     canvases: list[UInt8Image]
+    masks: list[UInt8Image | None]
     targets: Indices
     validation: list[Float32Image]
     validation_targets: Indices
@@ -81,13 +95,23 @@ class TrainingData:
         """Decode every picture once. About 0.2 MB per training picture at 224."""
         groups = np.arange(len(validation)) if validation_groups is None else validation_groups
         larger = replace(preprocessing, size=round(preprocessing.size * _MARGIN))
+        framed = [_framed(dataset, record, larger) for record in train]
         return cls(
-            canvases=[larger.frame(dataset.read(r))[0] for r in train],
+            canvases=[canvas for canvas, _ in framed],
+            masks=[mask for _, mask in framed],
             targets=np.array([r.target for r in train], dtype=np.int64),
             validation=[preprocessing.apply(dataset.read(r))[0] for r in validation],
             validation_targets=np.array([r.target for r in validation], dtype=np.int64),
             validation_weights=group_weights(groups),
         )
+
+
+def _framed(
+    dataset: Dataset, record: Record, preprocessing: Preprocessing
+) -> tuple[UInt8Image, UInt8Image | None]:
+    canvas, geometry = preprocessing.frame(dataset.read(record))
+    mask = dataset.read_mask(record)
+    return canvas, None if mask is None else preprocessing.frame_mask(mask, geometry)
 
 
 def predict_logits(
@@ -102,6 +126,25 @@ def predict_logits(
             moved = stacked.to(device, memory_format=torch.channels_last)
             rows.append(forward_with_cam(network, moved)[0].double().cpu().numpy())
     return np.concatenate(rows) if rows else np.zeros((0, network.fc.out_features))
+
+
+def _cell_shares(mask: UInt8Image | None, size: int) -> Float32Image:
+    """What share of the lesion lies in each cell of the last feature map; zeros without one."""
+    cells = size // 32
+    if mask is None:
+        return np.zeros((cells, cells), dtype=np.float32)
+    grid = mask.reshape(cells, 32, cells, 32).mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(grid / max(float(grid.sum()), 1e-6), dtype=np.float32)
+
+
+def attention_loss(maps: Tensor, heads: Tensor, lesions: Tensor) -> Tensor:
+    """Cross-entropy between the lesion's shares and the softmax over a class's activation map.
+
+    ``maps`` B x 2048 x h x w, ``heads`` B x 2048 (the head's row of each picture's true class),
+    ``lesions`` B x h x w (zeros where there is no mask). Mean over the pictures of the batch.
+    """
+    cams = torch.einsum("bc,bchw->bhw", heads, maps).flatten(1)
+    return -(lesions.flatten(1) * functional.log_softmax(cams, dim=1)).sum() / len(maps)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -176,21 +219,23 @@ class Trainer:
         total = self.config.epochs * self.steps_per_epoch
         return 0.5 * (1 + math.cos(math.pi * (self.step - warmup) / max(1.0, total - warmup)))
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented batches of one epoch: (float32 BxCxSxS, int64 B). Drawn from the seed."""
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Augmented batches of one epoch, drawn from the seed."""
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.targets))
+        size = self.config.size_at(epoch)
         for chosen in np.array_split(order, self.steps_per_epoch):
-            images = []
+            images, lesions = [], []
             for index in chosen.tolist():
                 rng = np.random.default_rng([self.config.seed, epoch, index])
-                changed = augment(
-                    self.data.canvases[index],
-                    self.preprocessing.size,
-                    self.config.augment,
-                    rng,
-                )
+                canvas, mask = self.data.canvases[index], self.data.masks[index]
+                changed, moved = augment(canvas, size, self.config.augment, rng, mask)
                 images.append(self.preprocessing.normalise(changed))
-            yield torch.from_numpy(np.stack(images)), torch.from_numpy(self.data.targets[chosen])
+                lesions.append(_cell_shares(moved, size))
+            yield Batch(
+                torch.from_numpy(np.stack(images)),
+                torch.from_numpy(self.data.targets[chosen]),
+                torch.from_numpy(np.stack(lesions)),
+            )
 
     def run_epoch(self, on_progress: Callable[[Progress], None] | None = None) -> dict[str, float]:
         """Train one epoch, measure on validation, append to ``history`` and return its row.
@@ -207,36 +252,48 @@ class Trainer:
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
         losses, right, seen = 0.0, 0, 0
-        for number, (images, targets) in enumerate(self.batches(self.epoch), start=1):
-            loss, correct = self._step(images, targets)
-            losses, right, seen = losses + loss * len(targets), right + correct, seen + len(targets)
+        for number, batch in enumerate(self.batches(self.epoch), start=1):
+            loss, correct = self._step(batch)
+            count = len(batch.targets)
+            losses, right, seen = losses + loss * count, right + correct, seen + count
             if on_progress:
                 epochs, steps = self.config.epochs, self.steps_per_epoch
                 on_progress(Progress(self.epoch + 1, epochs, number, steps, losses / seen))
         row = {"epoch": float(self.epoch + 1), "train_loss": losses / seen}
-        row |= {"train_accuracy": right / seen, **self._validate()}
+        row |= {"size": float(self.config.size_at(self.epoch)), "train_accuracy": right / seen}
+        row |= self._validate()
         row["seconds"] = time.perf_counter() - started
         self.epoch += 1
         self.history.append(row)
-        if row[CHOICE] <= min(entry[CHOICE] for entry in self.history):
+        if self._is_best(row):
             self.best_epoch = self.epoch
             self.best = {k: v.clone() for k, v in self._current().items()}
         return row
 
-    def _step(self, images: Tensor, targets: Tensor) -> tuple[float, int]:
+    def _is_best(self, row: dict[str, float]) -> bool:
+        if self.config.choose == "last" or CHOICE not in row:
+            return True
+        return row[CHOICE] <= min(entry[CHOICE] for entry in self.history if CHOICE in entry)
+
+    def _step(self, batch: Batch) -> tuple[float, int]:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * self._rate()
-        moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        goal = targets.to(self.device, non_blocking=True)
+        moved = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        goal = batch.targets.to(self.device, non_blocking=True)
         cuda = self.device.type == "cuda"
         try:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cuda):
-                pooled = features(self.network, moved).mean(dim=(2, 3))
-                pooled = functional.dropout(pooled, self.config.dropout)
+                maps = features(self.network, moved)
+                pooled = functional.dropout(maps.mean(dim=(2, 3)), self.config.dropout)
                 logits = self.network.fc(pooled)
                 loss = functional.cross_entropy(
                     logits, goal, label_smoothing=self.config.label_smoothing
                 )
+                if self.config.attention:
+                    lesions = batch.lesions.to(self.device, non_blocking=True)
+                    loss = loss + self.config.attention * attention_loss(
+                        maps, self.network.fc.weight[goal], lesions
+                    )
             if not torch.isfinite(loss):
                 raise NonFiniteLossError(
                     f"the loss became {loss.item()} in epoch {self.epoch + 1}, step {self.step}"
@@ -248,7 +305,7 @@ class Trainer:
             if not _is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"out of memory with batches of {len(targets)}; use a smaller batch size"
+                f"out of memory with batches of {len(goal)}; use a smaller batch size"
             ) from error
         self.step += 1
         self._update_average()
@@ -269,6 +326,12 @@ class Trainer:
         return self.average if self.config.ema else self.network.state_dict()
 
     def _validate(self) -> dict[str, float]:
+        """Figures on validation; none without pictures for it, or before the full size.
+
+        What the weights do at the full size before they were trained at it says little.
+        """
+        if not self.data.validation or self.config.size_at(self.epoch) != self.config.size:
+            return {}
         own = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self._current())
         logits = predict_logits(self.network, self.data.validation, self.device)

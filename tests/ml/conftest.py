@@ -33,9 +33,9 @@ def _no_override_of_the_shipped_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> Iterator[None]:
+def _few_threads() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     yield
     torch.set_num_threads(before)
 
@@ -64,8 +64,8 @@ def dataset(data_dir: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> TrainConfig:
-    """A run of seconds: 64 px, three folds, every kind of augmentation, weight averaging."""
-    return replace(BCWEB, size=64, epochs=2, batch_size=4, folds=3, ema=0.9)
+    """A run of seconds: 32, then 64 px, three folds, every kind of augmentation, weight averaging."""
+    return replace(BCWEB, size=64, epochs=2, batch_size=4, folds=3, ema=0.9, stages=((1, 32),))
 
 
 @pytest.fixture

@@ -42,23 +42,23 @@ def test_settings_survive_json(recipe):
 
 
 def test_augmentation_is_drawn_from_its_generator_alone():
-    first = augment(CANVAS, 96, BCWEB.augment, np.random.default_rng(5))
-    second = augment(CANVAS, 96, BCWEB.augment, np.random.default_rng(5))
-    other = augment(CANVAS, 96, BCWEB.augment, np.random.default_rng(6))
+    first = augment(CANVAS, 96, BCWEB.augment, np.random.default_rng(5))[0]
+    second = augment(CANVAS, 96, BCWEB.augment, np.random.default_rng(5))[0]
+    other = augment(CANVAS, 96, BCWEB.augment, np.random.default_rng(6))[0]
     assert first.shape == (96, 96, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
 
 
 def test_augmentation_switched_off_only_resizes():
-    plain = augment(CANVAS, 128, AugmentConfig(flip=0.0), np.random.default_rng(0))
+    plain, _ = augment(CANVAS, 128, AugmentConfig(flip=0.0), np.random.default_rng(0))
     assert np.abs(plain.astype(int) - CANVAS).max() <= 1
 
 
 def test_a_flip_is_horizontal():
     canvas = np.zeros((64, 64, 3), np.uint8)
     canvas[:20, :20] = 200
-    flipped = augment(canvas, 64, AugmentConfig(flip=1.0), np.random.default_rng(0))
+    flipped, _ = augment(canvas, 64, AugmentConfig(flip=1.0), np.random.default_rng(0))
     assert flipped[:18, -18:].min() > 190
     assert flipped[:, :40].max() == 0
 
@@ -67,7 +67,7 @@ def test_black_padding_stays_black_under_every_tone():
     canvas = np.zeros((64, 64, 3), np.uint8)
     config = AugmentConfig(gain=0.5, contrast=0.3, brightness=0.3, speckle=0.3, blur=1.0)
     for seed in range(10):
-        assert augment(canvas, 64, config, np.random.default_rng(seed)).max() == 0
+        assert augment(canvas, 64, config, np.random.default_rng(seed))[0].max() == 0
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_seed_others(make_run):
@@ -168,7 +168,7 @@ def test_another_failure_of_torch_keeps_its_own_words(make_run, monkeypatch):
 
 
 def test_validation_scores_that_are_no_numbers_are_not_taken_for_the_best(make_run, monkeypatch):
-    run = make_run(epochs=1)
+    run = make_run(epochs=1, stages=())
     monkeypatch.setattr("ml.trainer.predict_logits", lambda *_: np.full((5, 3), np.nan))
     with pytest.raises(NonFiniteLossError, match="validation scores of epoch 1"):
         fit(run)
