@@ -1,10 +1,16 @@
-"""Stratified, grouped, seeded folds: a group never lies on both sides."""
+"""Stratified, seeded folds: grouped (a group never lies on both sides), or picture by picture.
+
+The second kind, ``random``, is how the paper this work follows split its data: near-duplicates
+and one patient's pictures lie on both sides, so its figures are too good. It is only reported
+beside the grouped one.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +21,8 @@ from ml.duplicates import Grouping, group_records
 from ml.errors import DatasetError
 
 Indices = npt.NDArray[np.int64]
+Kind = Literal["grouped", "random"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,12 @@ class Split:
     validation: Indices
     held_out: Indices
     grouping: Grouping
+    kind: Kind = "grouped"
+
+    def leaked(self) -> Indices:
+        """Held-out records of whose group a record is trained on: none where grouped."""
+        groups = self.grouping.groups
+        return self.held_out[np.isin(groups[self.held_out], groups[self.train])]
 
 
 def grouped_folds(records: Sequence[Record], groups: Indices, *, folds: int, seed: int) -> Indices:
@@ -57,20 +71,55 @@ def grouped_folds(records: Sequence[Record], groups: Indices, *, folds: int, see
     return result
 
 
-def split_records(
-    records: Sequence[Record], *, folds: int = 5, seed: int = 0, fold: int = 0
-) -> Split:
-    """One grouped split: fold ``fold`` of ``folds`` held out, one fold of the rest to validate.
+def random_folds(records: Sequence[Record], *, folds: int, seed: int) -> Indices:
+    """Assign each record a fold 0..folds-1, class by class, whatever its group: int64 N.
 
-    Quarantined records are in none of the three. Raises :class:`DatasetError` when there are
-    too few groups, or a class of the training part is missing from it.
+    Records are dealt in an order that comes from the seed and their hashes (equal files: their
+    names), so class counts and sizes of the folds differ by at most one. Raises
+    :class:`DatasetError` with fewer records than folds.
+    """
+    if len(records) < folds:
+        raise DatasetError(f"{len(records)} pictures are too few for {folds} folds")
+
+    def order(index: int) -> tuple[int, str, str]:
+        record = records[index]
+        text = f"{seed}:{record.sha256}"
+        return record.target, hashlib.sha256(text.encode()).hexdigest(), record.file
+
+    result = np.zeros(len(records), dtype=np.int64)
+    result[sorted(range(len(records)), key=order)] = np.arange(len(records)) % folds
+    return result
+
+
+def split_records(
+    records: Sequence[Record],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    fold: int = 0,
+    kind: Kind = "grouped",
+    validate: bool = True,
+) -> Split:
+    """One split: fold ``fold`` of ``folds`` held out, one fold of the rest to validate.
+
+    ``grouped`` keeps groups whole, and quarantined records are in none of the three parts.
+    ``random`` splits picture by picture and keeps the quarantined ones, as the paper did.
+    Without ``validate`` all the rest is trained on and ``validation`` is empty. Raises
+    :class:`DatasetError` when there are too few groups (pictures) for the folds.
     """
     grouping = group_records(records)
-    usable = np.flatnonzero(~grouping.quarantined)
-    kept = [records[i] for i in usable.tolist()]
-    outer = grouped_folds(kept, grouping.groups[usable], folds=folds, seed=seed)
-    rest = usable[outer != fold]
-    inner = grouped_folds(
-        [records[i] for i in rest.tolist()], grouping.groups[rest], folds=folds, seed=seed + 1
-    )
-    return Split(rest[inner != 0], rest[inner == 0], usable[outer == fold], grouping)
+    keep = ~grouping.quarantined if kind == "grouped" else np.ones(len(records), dtype=np.bool_)
+    usable = np.flatnonzero(keep)
+
+    def assign(part: Indices, seed: int) -> Indices:
+        own = [records[i] for i in part.tolist()]
+        if kind == "random":
+            return random_folds(own, folds=folds, seed=seed)
+        return grouped_folds(own, grouping.groups[part], folds=folds, seed=seed)
+
+    outer = assign(usable, seed)
+    rest, held_out = usable[outer != fold], usable[outer == fold]
+    if not validate:
+        return Split(rest, rest[:0], held_out, grouping, kind)
+    inner = assign(rest, seed + 1)
+    return Split(rest[inner != 0], rest[inner == 0], held_out, grouping, kind)

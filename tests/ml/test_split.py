@@ -7,7 +7,7 @@ from ml.dataset import THUMBNAIL, read_dataset
 from ml.duplicates import connected, duplicate_pairs, group_records
 from ml.errors import DatasetError
 from ml.phash import perceptual_hash
-from ml.split import grouped_folds, split_records
+from ml.split import KINDS, grouped_folds, split_records
 from tests.ml.helpers import phantom, record
 
 
@@ -118,6 +118,60 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_files():
     assert {backwards[i].file for i in again.held_out.tolist()} == names
     other = split_records(records, seed=4)
     assert {records[i].file for i in other.held_out.tolist()} != names
+
+
+def test_a_random_split_deals_pictures_evenly_and_keeps_the_quarantined():
+    image = phantom(1)
+    records = [*many(201), seen(300, "benign", image), seen(301, "malignant", image)]
+    parts = [split_records(records, kind="random", fold=k) for k in range(5)]
+    assert sorted(np.concatenate([p.held_out for p in parts]).tolist()) == list(range(203))
+    targets = np.array([r.target for r in records])
+    for k in range(3):
+        counts = [int((targets[p.held_out] == k).sum()) for p in parts]
+        assert max(counts) - min(counts) <= 1
+    for part in parts:
+        assert part.kind == "random"
+        every = np.concatenate([part.train, part.validation, part.held_out])
+        assert sorted(every.tolist()) == list(range(203))
+
+
+def test_a_random_split_parts_groups_and_counts_the_leak():
+    records = many()
+    split = split_records(records, kind="random")
+    groups = split.grouping.groups
+    trained = set(groups[split.train].tolist())
+    by_hand = [i for i in split.held_out.tolist() if groups[i] in trained]
+    assert by_hand
+    assert split.leaked().tolist() == by_hand
+    assert split_records(records).leaked().tolist() == []
+
+
+def test_a_random_split_depends_on_the_seed_and_not_on_the_order_of_files():
+    records = many()
+
+    def held_out(of, seed):
+        part = split_records(of, kind="random", seed=seed).held_out
+        return {of[i].file for i in part.tolist()}
+
+    assert held_out(records, 3) == held_out(records[::-1], 3)
+    assert held_out(records, 3) != held_out(records, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_validation_all_the_rest_is_trained_on(kind):
+    records = many()
+    with_it = split_records(records, kind=kind)
+    without = split_records(records, kind=kind, validate=False)
+    assert without.validation.tolist() == []
+    assert without.held_out.tolist() == with_it.held_out.tolist()
+    both = np.concatenate([with_it.train, with_it.validation])
+    assert without.train.tolist() == sorted(both.tolist())
+
+
+def test_too_few_pictures_are_refused():
+    records = [record(i, "benign") for i in range(4)]
+    with pytest.raises(DatasetError, match="4 pictures are too few for 5 folds"):
+        split_records(records, kind="random")
 
 
 def test_too_few_groups_are_refused():
