@@ -37,3 +37,7 @@ class NonFiniteLossError(TrainingError):
 
 class OutOfMemoryError(TrainingError):
     """The device has no memory left for this batch size."""
+
+
+class EngineError(MlError):
+    """An engine that cannot take the network, fails, or answers otherwise than PyTorch."""

@@ -71,17 +71,18 @@ def features(network: ResNet, images: Tensor) -> Tensor:
     return maps
 
 
-def forward_with_cam(network: ResNet, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and class activation maps in one pass (Zhou et al. 2016).
+def forward_with_cam(network: ResNet, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, class activation maps (Zhou et al. 2016) and pooled features in one pass.
 
-    Float Bx3xSxS -> (logits B x classes, maps B x classes x S/32 x S/32). A map's mean plus the
-    class's bias is its logit, so a cell's value is what that place adds to the class's score.
+    Float Bx3xSxS -> (logits B x classes, maps B x classes x S/32 x S/32, pooled B x 2048). A
+    map's mean plus the class's bias is its logit, so a cell's value is what that place adds to
+    the class's score. The pooled features are the last feature map's mean, the head's input.
     """
     maps = features(network, images)
     head = network.fc
-    logits = head(maps.mean(dim=(2, 3)))
+    pooled = maps.mean(dim=(2, 3))
     cams = torch.einsum("kc,bchw->bkhw", head.weight, maps)
-    return logits, cams
+    return head(pooled), cams, pooled
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -59,8 +59,9 @@ def test_class_activation_maps_equal_autograd_grad_cam():
     torch.manual_seed(1)
     network = build_network("v1-layer3").eval()
     images = torch.randn(2, 3, 96, 96)
-    logits, cams = forward_with_cam(network, images)
+    logits, cams, pooled = forward_with_cam(network, images)
     torch.testing.assert_close(logits, network(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.fc(pooled), logits)
     for k in range(3):
         maps = features(network, images)
         maps.retain_grad()
