@@ -35,6 +35,10 @@ class NonFiniteLossError(TrainingError):
     """The loss became NaN or infinite."""
 
 
+class TrainingCancelledError(TrainingError):
+    """Somebody asked for the end; a resumed run goes on from the last finished epoch."""
+
+
 class OutOfMemoryError(TrainingError):
     """The device has no memory left for this batch size."""
 

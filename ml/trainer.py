@@ -1,13 +1,12 @@
-"""The training loop: batches, optimiser, averaged weights, checkpoints."""
+"""The training loop: steps, optimiser, averaged weights, the table of epochs."""
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,102 +15,32 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import ResNet
 
-from ml.augment import augment
-from ml.calibrate import (
-    Floats,
-    Indices,
-    fit_temperature,
-    group_weights,
-    log_loss,
-    softmax,
-)
+from ml.batches import Batch, BatchMaker, TrainingData, made_ahead
+from ml.calibrate import Floats, fit_temperature, log_loss, softmax
+from ml.checkpoints import not_a_checkpoint, read_checkpoint, write_checkpoint
 from ml.config import TrainConfig
-from ml.dataset import Dataset, Record
-from ml.errors import ModelFileError, NonFiniteLossError, OutOfMemoryError, TrainingError
+from ml.distributed import World, others_named
+from ml.errors import (
+    NonFiniteLossError,
+    OutOfMemoryError,
+    TrainingCancelledError,
+    TrainingError,
+)
 from ml.metrics import measure
 from ml.model import features, forward_with_cam
-from ml.preprocessing import Float32Image, Preprocessing, UInt8Image
-from ml.registry import write_atomic
+from ml.preprocessing import Float32Image, Preprocessing
+from ml.progress import Progress
 
 State = dict[str, Tensor]
-_MARGIN = 8 / 7  # training canvases are this much larger than the input, for sharp zooming
 CHOICE = "val_calibrated_loss"
 """The column of the history by which the best epoch is chosen: validation log loss after its own
 temperature, each group counting once. Plain log loss punishes overconfidence that calibration
 takes away."""
 _NEUTRAL_THRESHOLD = 1 / 3  # for the per-epoch table, before an operating point is chosen
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One step of a running training, for progress bars and the service."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images float32 Bx3xSxS, targets int64 B, lesions float32 B x S/32 x S/32.
-
-    ``lesions`` hold each cell's share of the lesion: they sum to 1, or to 0 without a mask.
-    """
-
-    images: Tensor
-    targets: Tensor
-    lesions: Tensor
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Decoded pictures in memory: framed canvases for training, ready inputs for validation.
-
-    ``masks`` are the lesion masks on the same canvases, None where there is none.
-    ``validation_weights`` make the pictures of a group count as one. There may be no validation.
-    """
-
-    canvases: list[UInt8Image]
-    masks: list[UInt8Image | None]
-    targets: Indices
-    validation: list[Float32Image]
-    validation_targets: Indices
-    validation_weights: Floats
-
-    @classmethod
-    def load(
-        cls,
-        dataset: Dataset,
-        train: Sequence[Record],
-        validation: Sequence[Record],
-        preprocessing: Preprocessing,
-        *,
-        validation_groups: Indices | None = None,
-    ) -> TrainingData:
-        """Decode every picture once. About 0.2 MB per training picture at 224."""
-        groups = np.arange(len(validation)) if validation_groups is None else validation_groups
-        larger = replace(preprocessing, size=round(preprocessing.size * _MARGIN))
-        framed = [_framed(dataset, record, larger) for record in train]
-        return cls(
-            canvases=[canvas for canvas, _ in framed],
-            masks=[mask for _, mask in framed],
-            targets=np.array([r.target for r in train], dtype=np.int64),
-            validation=[preprocessing.apply(dataset.read(r))[0] for r in validation],
-            validation_targets=np.array([r.target for r in validation], dtype=np.int64),
-            validation_weights=group_weights(groups),
-        )
-
-
-def _framed(
-    dataset: Dataset, record: Record, preprocessing: Preprocessing
-) -> tuple[UInt8Image, UInt8Image | None]:
-    canvas, geometry = preprocessing.frame(dataset.read(record))
-    mask = dataset.read_mask(record)
-    return canvas, None if mask is None else preprocessing.frame_mask(mask, geometry)
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
 def predict_logits(
@@ -128,15 +57,6 @@ def predict_logits(
     return np.concatenate(rows) if rows else np.zeros((0, network.fc.out_features))
 
 
-def _cell_shares(mask: UInt8Image | None, size: int) -> Float32Image:
-    """What share of the lesion lies in each cell of the last feature map; zeros without one."""
-    cells = size // 32
-    if mask is None:
-        return np.zeros((cells, cells), dtype=np.float32)
-    grid = mask.reshape(cells, 32, cells, 32).mean(axis=(1, 3), dtype=np.float32)
-    return np.asarray(grid / max(float(grid.sum()), 1e-6), dtype=np.float32)
-
-
 def attention_loss(maps: Tensor, heads: Tensor, lesions: Tensor) -> Tensor:
     """Cross-entropy between the lesion's shares and the softmax over a class's activation map.
 
@@ -147,11 +67,38 @@ def attention_loss(maps: Tensor, heads: Tensor, lesions: Tensor) -> Tensor:
     return -(lesions.flatten(1) * functional.log_softmax(cams, dim=1)).sum() / len(maps)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has an error class for it; the CPU's allocator only says so in words."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return "allocate memory" in str(error)
+@contextmanager
+def out_of_memory_named(advice: str) -> Iterator[None]:
+    """Turn a full memory into ``OutOfMemoryError`` with ``advice``.
+
+    CUDA and Python have an error class for it; the allocators of torch's CPU side and of cuBLAS
+    and cuDNN only say so in words.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not full and not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        raise OutOfMemoryError(f"out of memory {advice}") from error
+
+
+class _Classifier(nn.Module):
+    """Feature maps and logits in one call, so that DDP and the compiler see one forward pass."""
+
+    def __init__(self, network: ResNet, dropout: float) -> None:
+        super().__init__()
+        self.network, self.dropout = network, dropout
+
+    def forward(self, images: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Float Bx3xSxS -> (maps B x 2048 x h x w, logits B x classes); ``kept`` replaces dropout.
+
+        ``kept`` are factors B x 2048, 0 or 1/(1 - dropout).
+        """
+        maps = features(self.network, images)
+        pooled = maps.mean(dim=(2, 3))
+        pooled = functional.dropout(pooled, self.dropout) if kept is None else pooled * kept
+        return maps, self.network.fc(pooled)
 
 
 class Trainer:
@@ -159,7 +106,13 @@ class Trainer:
 
     All randomness is drawn from the seed, the epoch and the picture's position, never from a
     generator that lives across epochs, so a resumed run repeats exactly what it would have done.
-    ``fresh`` names the modules that start without weights and learn at ``head_lr``.
+    ``fresh`` names the modules that start without weights and learn at ``head_lr``. ``workers``
+    threads make batches ahead, which changes no number. ``compiled`` fuses kernels with
+    ``torch.compile``, which changes the last bits.
+
+    Processes of one ``world`` take a share of every batch each and average their gradients by the
+    pictures in it, so the steps are those of a lone process up to rounding. BatchNorm's batch
+    statistics are those of the whole batch on CUDA, of each process's share on the CPU.
     """
 
     def __init__(
@@ -171,9 +124,17 @@ class Trainer:
         device: torch.device,
         *,
         fresh: Sequence[str] = ("fc",),
+        world: World | None = None,
+        workers: int = 1,
+        compiled: bool = False,
     ) -> None:
         self.config, self.data = config, data
         self.preprocessing, self.device = preprocessing, device
+        self.world = world or World()
+        self._workers = workers
+        synced = device.type == "cuda" or config.frozen_batchnorm
+        if self.world.size > 1 and device.type == "cuda" and not config.frozen_batchnorm:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         self.network = network.to(device, memory_format=torch.channels_last)
         for name in config.frozen:
             getattr(network, name).requires_grad_(False)
@@ -185,6 +146,14 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best: State = self.average
         self.best_epoch = 0
+        smallest = len(data.targets) // self.steps_per_epoch
+        if smallest < self.world.size:
+            raise TrainingError(
+                f"batches of {smallest} pictures cannot be shared by {self.world.size} processes"
+            )
+        model = _Classifier(self.network, config.dropout)
+        together = self.world.together(model, device, synced=synced)
+        self._model = torch.compile(together) if compiled else together
 
     @property
     def steps_per_epoch(self) -> int:
@@ -219,49 +188,36 @@ class Trainer:
         total = self.config.epochs * self.steps_per_epoch
         return 0.5 * (1 + math.cos(math.pi * (self.step - warmup) / max(1.0, total - warmup)))
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Augmented batches of one epoch, drawn from the seed."""
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.targets))
-        size = self.config.size_at(epoch)
-        for chosen in np.array_split(order, self.steps_per_epoch):
-            images, lesions = [], []
-            for index in chosen.tolist():
-                rng = np.random.default_rng([self.config.seed, epoch, index])
-                canvas, mask = self.data.canvases[index], self.data.masks[index]
-                changed, moved = augment(canvas, size, self.config.augment, rng, mask)
-                images.append(self.preprocessing.normalise(changed))
-                lesions.append(_cell_shares(moved, size))
-            yield Batch(
-                torch.from_numpy(np.stack(images)),
-                torch.from_numpy(self.data.targets[chosen]),
-                torch.from_numpy(np.stack(lesions)),
-            )
+    def batches(self, epoch: int) -> Generator[Batch]:
+        """This process's share of the augmented batches of one epoch, drawn from the seed."""
+        maker = BatchMaker(
+            self.data,
+            self.config,
+            self.preprocessing,
+            share=self.world.rank,
+            shares=self.world.size,
+            pin=self.device.type == "cuda",
+        )
+        plan = maker.plan(epoch, self.steps_per_epoch)
+        return made_ahead(partial(maker.make, epoch), plan, self._workers)
 
-    def run_epoch(self, on_progress: Callable[[Progress], None] | None = None) -> dict[str, float]:
+    def run_epoch(
+        self,
+        on_progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> dict[str, float]:
         """Train one epoch, measure on validation, append to ``history`` and return its row.
 
-        Raises ``NonFiniteLossError`` or ``OutOfMemoryError``; the last checkpoint stays good.
+        ``cancelled`` is asked in each step. Raises ``TrainingCancelledError``,
+        ``NonFiniteLossError``, ``OutOfMemoryError``, and ``TrainingError`` when another process
+        of the world has ended; the last checkpoint stays good.
         """
         started = time.perf_counter()
-        torch.manual_seed(self.config.seed * 100_003 + self.epoch)
-        self.network.train()
-        for name in self.config.frozen:
-            getattr(self.network, name).eval()
-        if self.config.frozen_batchnorm:
-            for module in self.network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        losses, right, seen = 0.0, 0, 0
-        for number, batch in enumerate(self.batches(self.epoch), start=1):
-            loss, correct = self._step(batch)
-            count = len(batch.targets)
-            losses, right, seen = losses + loss * count, right + correct, seen + count
-            if on_progress:
-                epochs, steps = self.config.epochs, self.steps_per_epoch
-                on_progress(Progress(self.epoch + 1, epochs, number, steps, losses / seen))
-        row = {"epoch": float(self.epoch + 1), "train_loss": losses / seen}
-        row |= {"size": float(self.config.size_at(self.epoch)), "train_accuracy": right / seen}
-        row |= self._validate()
+        advice = f"with batches of {self.config.batch_size}; use a smaller batch size"
+        with out_of_memory_named(advice), others_named():
+            trained = self._train_epoch(on_progress, cancelled)
+            measured = self._validate() if self.world.first else {}
+        row = {"epoch": float(self.epoch + 1), **trained, **self.world.from_first(measured)}
         row["seconds"] = time.perf_counter() - started
         self.epoch += 1
         self.history.append(row)
@@ -270,46 +226,91 @@ class Trainer:
             self.best = {k: v.clone() for k, v in self._current().items()}
         return row
 
+    def _train_epoch(
+        self, on_progress: Callable[[Progress], None] | None, cancelled: Callable[[], bool]
+    ) -> dict[str, float]:
+        torch.manual_seed(self.config.seed * 100_003 + self.epoch)
+        self.network.train()
+        for name in self.config.frozen:
+            getattr(self.network, name).eval()
+        if self.config.frozen_batchnorm:
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        losses, right, seen = 0.0, 0, 0
+        epochs, steps = self.config.epochs, self.steps_per_epoch
+        with closing(self.batches(self.epoch)) as batches:
+            for number, batch in enumerate(batches, start=1):
+                loss, correct = self._step(batch, cancelled)
+                losses, seen = losses + loss * batch.total, seen + batch.total
+                right += correct
+                if on_progress:
+                    on_progress(Progress(self.epoch + 1, epochs, number, steps, losses / seen))
+        # The last step's gradients can spoil the weights after its loss was looked at.
+        if not all(bool(torch.isfinite(p).all()) for p in self.network.parameters()):
+            raise NonFiniteLossError(f"the weights of epoch {self.epoch + 1} are not numbers")
+        row = {"train_loss": losses / seen, "size": float(self.config.size_at(self.epoch))}
+        return row | {"train_accuracy": right / seen}
+
     def _is_best(self, row: dict[str, float]) -> bool:
         if self.config.choose == "last" or CHOICE not in row:
             return True
         return row[CHOICE] <= min(entry[CHOICE] for entry in self.history if CHOICE in entry)
 
-    def _step(self, batch: Batch) -> tuple[float, int]:
+    def _step(self, batch: Batch, cancelled: Callable[[], bool]) -> tuple[float, int]:
+        """One step on a batch: its mean loss and the pictures it got right, over all processes."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * self._rate()
-        moved = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        images = batch.images.to(self.device, non_blocking=True)
         goal = batch.targets.to(self.device, non_blocking=True)
         cuda = self.device.type == "cuda"
-        try:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cuda):
-                maps = features(self.network, moved)
-                pooled = functional.dropout(maps.mean(dim=(2, 3)), self.config.dropout)
-                logits = self.network.fc(pooled)
-                loss = functional.cross_entropy(
-                    logits, goal, label_smoothing=self.config.label_smoothing
-                )
-                if self.config.attention:
-                    lesions = batch.lesions.to(self.device, non_blocking=True)
-                    loss = loss + self.config.attention * attention_loss(
-                        maps, self.network.fc.weight[goal], lesions
-                    )
-            if not torch.isfinite(loss):
-                raise NonFiniteLossError(
-                    f"the loss became {loss.item()} in epoch {self.epoch + 1}, step {self.step}"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise OutOfMemoryError(
-                f"out of memory with batches of {len(goal)}; use a smaller batch size"
-            ) from error
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cuda):
+            maps, logits = self._model(images, self._kept(batch))
+            loss = functional.cross_entropy(
+                logits, goal, label_smoothing=self.config.label_smoothing
+            )
+            if self.config.attention:
+                lesions = batch.lesions.to(self.device, non_blocking=True)
+                heads = self.network.fc.weight[goal]
+                loss = loss + self.config.attention * attention_loss(maps, heads, lesions)
+        correct = (logits.argmax(dim=1) == goal).sum()
+        value, right, stop = self._agreed(batch, loss, correct, cancelled())
+        if stop:
+            raise TrainingCancelledError(
+                f"the training was cancelled in epoch {self.epoch + 1} of {self.config.epochs}"
+            )
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"the loss became {value} in epoch {self.epoch + 1}, step {self.step}"
+            )
+        if self.world.size > 1:
+            # DDP takes the plain mean over processes, whatever the size of their shares.
+            loss = loss * (len(goal) * self.world.size / batch.total)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
         self.step += 1
         self._update_average()
-        return float(loss.item()), int((logits.argmax(dim=1) == goal).sum().item())
+        return value, right
+
+    def _agreed(
+        self, batch: Batch, loss: Tensor, correct: Tensor, stop: bool
+    ) -> tuple[float, int, bool]:
+        """Mean loss of the whole batch, pictures right, and whether any process is to stop."""
+        value, right = torch.stack([loss.detach().double(), correct.double()]).tolist()
+        if self.world.size == 1:
+            return value, int(right), stop
+        share = value * len(batch.targets)
+        total, right, stops = self.world.sums([share, right, float(stop)], self.device)
+        return total / batch.total, int(right), stops > 0
+
+    def _kept(self, batch: Batch) -> Tensor | None:
+        """Dropout's factors for this process's share of what a lone process would draw."""
+        if self.world.size == 1 or not self.config.dropout:
+            return None
+        keep, width = 1 - self.config.dropout, self.network.fc.in_features
+        drawn = torch.empty(batch.total, width, device=self.device).bernoulli_(keep).div_(keep)
+        return drawn[batch.start : batch.start + len(batch.targets)]
 
     def _update_average(self) -> None:
         if not self.config.ema:
@@ -358,22 +359,19 @@ class Trainer:
 
     def save_checkpoint(self, path: Path, identity: dict[str, Any]) -> None:
         """Write all state as a plain dict by atomic rename; ``identity`` says which run it is."""
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "identity": identity,
-                "network": self.network.state_dict(),
-                "average": self.average,
-                "best": self.best,
-                "best_epoch": self.best_epoch,
-                "optimizer": self.optimizer.state_dict(),
-                "epoch": self.epoch,
-                "step": self.step,
-                "history": self.history,
-            },
-            buffer,
-        )
-        write_atomic(path, buffer.getvalue())
+        state = {
+            "identity": identity,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "history": self.history,
+        }
+        with out_of_memory_named("while writing the checkpoint"):
+            write_checkpoint(path, state)
 
     def load_checkpoint(self, path: Path, identity: dict[str, Any]) -> None:
         """Go on from a checkpoint of the same run.
@@ -381,17 +379,14 @@ class Trainer:
         Raises ``ModelFileError`` when it cannot be read or is of another architecture, and
         ``TrainingError`` when its settings or data differ from this run's.
         """
+        saved = read_checkpoint(path, self.device, identity)
         try:
-            saved = torch.load(path, map_location=self.device, weights_only=True)
-            for key, value in identity.items():
-                if saved["identity"].get(key) != value:
-                    raise TrainingError(f"{path.name} is of another run: {key} differs")
-            self.network.load_state_dict(saved["network"])
+            for name in ("average", "best", "network"):  # the last one's weights stay in place
+                self.network.load_state_dict(saved[name])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.average, self.best = saved["average"], saved["best"]
             self.best_epoch = int(saved["best_epoch"])
             self.epoch, self.step = int(saved["epoch"]), int(saved["step"])
             self.history = list(saved["history"])
-        except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelFileError(f"{path.name} is no checkpoint of this network: {first}") from None
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise not_a_checkpoint(path, error) from None
