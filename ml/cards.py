@@ -8,12 +8,17 @@ from typing import Any
 import torch
 import torchvision
 
+from ml.calibrate import Calibration
 from ml.config import CLASSES, TrainConfig
 from ml.duplicates import RULE
 from ml.model import Layout, LoadReport
 from ml.preprocessing import Preprocessing
 from ml.registry import ARCHITECTURE, FORMAT, Card, OperatingPoint
 
+_CHOSEN_BY = {
+    "best": "lowest validation log loss after temperature scaling",
+    "last": "the last epoch, set before training",
+}
 INTENDED_USE = (
     "Research on breast ultrasound. Not a medical device: a person decides, with the picture and "
     "the patient before them. A score is a model score, not a probability of cancer and not a "
@@ -36,10 +41,10 @@ def make_card(
     version: str,
     layout: Layout,
     preprocessing: Preprocessing,
-    temperature: float,
-    point: OperatingPoint,
+    calibration: Calibration,
 ) -> Card:
     """The entries that serving needs (see ``ml.registry``), with intended use and limits."""
+    point = OperatingPoint(calibration.threshold, calibration.sensitivity)
     return {
         "format": FORMAT,
         "version": version,
@@ -48,8 +53,14 @@ def make_card(
         "classes": list(CLASSES),
         "preprocessing": preprocessing.to_dict(),
         "preprocessing_digest": preprocessing.digest(),
-        "temperature": temperature,
+        "temperature": calibration.temperature,
         "operating_point": point.to_json(),
+        "abstention": {
+            "minimum_score": calibration.minimum_score,
+            "rule": "no answer when the largest calibrated score is below minimum_score",
+            "error_among_answered": calibration.error,
+            "coverage": calibration.coverage,
+        },
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "intended_use": INTENDED_USE,
         "limits": list(LIMITS),
@@ -62,7 +73,8 @@ def training_facts(
     *,
     data: dict[str, Any],
     initial: LoadReport,
-    best_epoch: int,
+    chosen_epoch: int,
+    calibrated_on: str,
     device: str,
     history: list[dict[str, float]],
 ) -> dict[str, Any]:
@@ -79,9 +91,9 @@ def training_facts(
             "ignored": list(initial.ignored),
         },
         "epochs_run": len(history),
-        "chosen_epoch": best_epoch,
-        "chosen_by": "lowest validation log loss after temperature scaling",
-        "calibrated_on": "the validation part, each group of near-duplicates counting once",
+        "chosen_epoch": chosen_epoch,
+        "chosen_by": _CHOSEN_BY[config.choose],
+        "calibrated_on": calibrated_on,
         "seconds": round(sum(row["seconds"] for row in history)),
         "device": device,
         "software": {"torch": torch.__version__, "torchvision": torchvision.__version__},

@@ -100,6 +100,23 @@ class TrainConfig:
             epoch -= epochs
         return self.size
 
+    def changed(self, **values: Any) -> TrainConfig:
+        """A copy with other values; None keeps the old one.
+
+        ``stages`` follow other ``epochs`` in proportion, leaving the last epoch to the full size,
+        and those not smaller than another ``size`` are dropped.
+        """
+        made = dataclasses.replace(self, **{k: v for k, v in values.items() if v is not None})
+        share = made.epochs / self.epochs
+        stages: list[tuple[int, int]] = []
+        left = made.epochs - 1
+        for epochs, side in made.stages:
+            taken = min(left, max(1, round(epochs * share)))
+            if side < made.size and taken > 0:
+                stages.append((taken, side))
+                left -= taken
+        return dataclasses.replace(made, stages=tuple(stages))
+
     def digest(self) -> str:
         """Short hash: two runs with the same one and the same data end in the same weights."""
         text = json.dumps(self.to_dict(), sort_keys=True)

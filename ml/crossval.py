@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from ml.calibrate import Floats
+from ml.calibrate import Calibration, softmax
 from ml.cli import UsageError, run_cli
-from ml.config import RECIPES, TrainConfig
+from ml.config import CLASSES, RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
-from ml.duplicates import RULE, group_records
-from ml.evaluate import Scored, build_parser, check_counts, evaluation, summary, write_outputs
-from ml.split import split_records
-from ml.train import CHECKPOINT, finish, fit, prepare
+from ml.duplicates import RULE
+from ml.evaluate import (
+    Scored,
+    build_parser,
+    check_counts,
+    evaluation,
+    score_records,
+    summary,
+    write_outputs,
+)
+from ml.inference import Predictor
+from ml.metrics import answers, measure
+from ml.oof import FILE as OOF_FILE
+from ml.oof import OutOfFold, logits_from_scores
+from ml.registry import write_atomic
+from ml.split import Split, split_records
+from ml.train import CHECKPOINT, WEIGHTS, Run, fit, prepare, write_model
+
+RESULT_FILE = "crossval.json"
 
 
 def cross_validate(
@@ -38,35 +53,92 @@ def cross_validate(
 ) -> tuple[dict[str, Any], Scored]:
     """Train ``config.folds`` models into ``out/fold-k`` and measure their out-of-fold scores.
 
-    Each picture is scored once, by a model that saw no picture of its group; temperature,
-    threshold and epoch come from a validation part of that model's own training folds.
-    Quarantined pictures are in no fold. A resumed run needs the checkpoints. Returns the
-    evaluation JSON and the scores.
+    Each picture is scored once, by a model that saw no picture of its group and trained for a
+    number of epochs that was set before. What turns a fold's logits into answers (temperature,
+    threshold, abstention) is fitted on the logits of the other folds. Quarantined pictures are in
+    no fold. Writes ``out/oof.npz`` and the folds' model files. A resumed run needs the
+    checkpoints. Returns the evaluation JSON and the scores.
     """
-    parts: list[Scored] = []
-    thresholds: list[Floats] = []
-    folds: list[dict[str, Any]] = []
+    if config.choose != "last":
+        raise UsageError("cross-validation has no validation part to choose an epoch by")
+    parts: list[tuple[Run, OutOfFold]] = []
     for fold in range(config.folds):
         split = split_records(dataset.records, folds=config.folds, seed=config.seed, fold=fold)
-        folder = out / f"fold-{fold}"
-        run = prepare(dataset, config, folder, init=init, device=device, split=split)
+        rest = np.sort(np.concatenate([split.train, split.validation]))
+        split = Split(rest, np.zeros(0, dtype=np.int64), split.held_out, split.grouping)
+        run = prepare(dataset, config, out / f"fold-{fold}", init=init, device=device, split=split)
         fit(run, resume=resume, on_epoch=partial(_tell, fold))
-        card, scored = finish(run, version=f"fold-{fold}", bootstraps=1)
+        parts.append((run, _score_fold(run, fold)))
         if not keep_checkpoints:
-            (folder / CHECKPOINT).unlink()
-        threshold = float(card["operating_point"]["threshold"])
-        parts.append(scored)
-        thresholds.append(np.full(len(scored.records), threshold))
-        metrics = {k: v for k, v in card["metrics"]["held_out"].items() if k != "ci95"}
-        folds.append({"fold": fold, "temperature": card["temperature"], **metrics})
-    everything = Scored(
-        records=tuple(r for p in parts for r in p.records),
-        scores=np.concatenate([p.scores for p in parts]),
-        outcomes=tuple(o for p in parts for o in p.outcomes),
-        labels=tuple(label for p in parts for label in p.labels),
+            (run.out / CHECKPOINT).unlink()
+    scores = _joined([part for _, part in parts])
+    scores.save(out / OOF_FILE)
+    return _measure(dataset, config, scores, [run for run, _ in parts], bootstraps)
+
+
+def _score_fold(run: Run, fold: int) -> OutOfFold:
+    """Write the fold's model and score its held-out pictures through the file, as served."""
+    neutral = Calibration(1.0, 0.5, run.config.target_sensitivity, 0.0, 0.0, 1.0)
+    write_model(run, version=f"fold-{fold}", calibration=neutral, calibrated_on="nothing yet")
+    predictor = Predictor(run.out / WEIGHTS, device=str(run.trainer.device))
+    records = run.records(run.split.held_out)
+    scored = score_records(predictor, run.dataset, records)
+    return OutOfFold(
+        files=tuple(r.file for r in records),
+        sha256=tuple(r.sha256 for r in records),
+        logits=logits_from_scores(scored.scores),
+        targets=scored.targets,
+        folds=np.full(len(records), fold, dtype=np.int64),
+        groups=run.split.grouping.groups[run.split.held_out],
+        identity=run.identity,
     )
-    groups = group_records(everything.records).groups
-    result = evaluation(everything, np.concatenate(thresholds), groups, bootstraps=bootstraps)
+
+
+def _joined(parts: Sequence[OutOfFold]) -> OutOfFold:
+    return OutOfFold(
+        files=tuple(f for p in parts for f in p.files),
+        sha256=tuple(s for p in parts for s in p.sha256),
+        logits=np.concatenate([p.logits for p in parts]),
+        targets=np.concatenate([p.targets for p in parts]),
+        folds=np.concatenate([p.folds for p in parts]),
+        groups=np.concatenate([p.groups for p in parts]),
+        identity=parts[0].identity,
+    )
+
+
+def _measure(
+    dataset: Dataset,
+    config: TrainConfig,
+    out_of_fold: OutOfFold,
+    runs: Sequence[Run],
+    bootstraps: int,
+) -> tuple[dict[str, Any], Scored]:
+    """Calibrate each fold on the others, write that into its model, and measure everything."""
+    by_file = {record.file: record for record in dataset.records}
+    records = tuple(by_file[file] for file in out_of_fold.files)
+    scores = np.zeros_like(out_of_fold.logits)
+    thresholds, minimum = np.zeros(len(records)), np.zeros(len(records))
+    folds: list[dict[str, Any]] = []
+    for fold, run in enumerate(runs):
+        own = out_of_fold.folds == fold
+        chosen = out_of_fold.calibration(config.target_sensitivity, without=fold)
+        write_model(
+            run,
+            version=f"fold-{fold}",
+            calibration=chosen,
+            calibrated_on="the out-of-fold scores of the other folds",
+        )
+        scores[own] = softmax(out_of_fold.logits[own], chosen.temperature)
+        thresholds[own], minimum[own] = chosen.threshold, chosen.minimum_score
+        figures = measure(out_of_fold.targets[own], scores[own], chosen.threshold)
+        folds.append({"fold": fold, "temperature": chosen.temperature, **figures})
+    everything = Scored(
+        records=records,
+        scores=scores,
+        outcomes=tuple(np.where(scores.max(axis=1) < minimum, "abstained", "answered").tolist()),
+        labels=tuple(CLASSES[k] for k in answers(scores, thresholds).tolist()),
+    )
+    result = evaluation(everything, thresholds, out_of_fold.groups, bootstraps=bootstraps)
     result["folds"] = folds
     return result, everything
 
@@ -99,8 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     names = ("seed", "epochs", "batch_size", "size", "folds")
-    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
-    config = replace(RECIPES[arguments.recipe], **given)
+    config = RECIPES[arguments.recipe].changed(**{n: getattr(arguments, n) for n in names})
     dataset = read_dataset(arguments.data)
     dataset = limit_records(dataset, arguments.limit_images, seed=arguments.seed)
     with ExitStack() as stack:
@@ -118,6 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     result["grouping_rule"] = RULE
     result["data"] = {"name": dataset.root.name, "digest": dataset.digest()}
     result["config"] = config.to_dict()
+    if arguments.out is not None:
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        write_atomic(arguments.out / RESULT_FILE, text.encode())
     write_outputs(result, scored, arguments.json, arguments.predictions)
     print(summary(result))
     return 0

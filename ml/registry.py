@@ -37,6 +37,8 @@ _SERVING_KEYS: Final = (
     "temperature",
     "operating_point",
 )
+# Serving entries that older files do not have; absent on both sides is sound.
+_OPTIONAL_KEYS: Final = ("abstention", "refusal")
 _METADATA_KEY: Final = "bcweb"
 
 Card = dict[str, Any]
@@ -135,8 +137,8 @@ def verify_file(weights: Path) -> tuple[Card, str]:
         what = "is truncated" if isinstance(stated, int) and size < stated else "was changed"
         raise ModelFileError(f"{weights.name} {what}: its sha256 is not the one on its card")
     inside = _metadata(weights)
-    for key in _SERVING_KEYS:
-        if inside.get(key) != card[key]:
+    for key in (*_SERVING_KEYS, *_OPTIONAL_KEYS):
+        if inside.get(key) != card.get(key):
             raise ModelFileError(f"the card of {weights.name} was changed: {key} differs")
     return card, sha256
 
@@ -203,7 +205,9 @@ def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:
         # Running variances fall below what fp16 resolves; vectors are small, so they stay whole.
         dtype = torch.float32 if tensor.ndim < 2 else torch.float16
         tensors[name] = tensor.detach().cpu().to(dtype).contiguous()
-    inside = json.dumps({key: card[key] for key in _SERVING_KEYS}, sort_keys=True)
+    serving = {key: card[key] for key in _SERVING_KEYS}
+    serving |= {key: card[key] for key in _OPTIONAL_KEYS if card.get(key) is not None}
+    inside = json.dumps(serving, sort_keys=True)
     data = save(tensors, metadata={_METADATA_KEY: inside})
     written = {
         **card,

@@ -13,20 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from ml import registry
-from ml.calibrate import fit_temperature, fit_threshold, softmax
+from ml.calibrate import Calibration, fit_calibration
 from ml.cards import make_card, training_facts
 from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, RECIPES, TrainConfig
 from ml.dataset import Dataset, Record, limit_records, read_dataset
+from ml.duplicates import group_records
 from ml.errors import DatasetError, ModelFileError
 from ml.evaluate import Scored, check_counts, evaluation, score_records, summary
 from ml.figures import write_figures
 from ml.inference import Predictor, resolve_device
 from ml.model import Layout, LoadReport, build_network, load_initial, read_weights
+from ml.oof import FILE as OOF_FILE
+from ml.oof import OutOfFold
 from ml.preprocessing import PREPROCESSING, Preprocessing
 from ml.split import Split, split_records
 from ml.trainer import Progress, Trainer, TrainingData, predict_logits
@@ -103,6 +107,13 @@ def initial_network(init: str, layout: Layout | None, seed: int) -> tuple[Any, L
     return network, chosen, load_initial(network, weights, source=source)
 
 
+def everything(dataset: Dataset) -> Split:
+    """Train on all pictures but the quarantined; nothing validates, nothing is held out."""
+    grouping = group_records(dataset.records)
+    none = np.zeros(0, dtype=np.int64)
+    return Split(np.flatnonzero(~grouping.quarantined), none, none, grouping)
+
+
 def prepare(
     dataset: Dataset,
     config: TrainConfig,
@@ -174,49 +185,87 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
     registry.write_atomic(path, buffer.getvalue().encode())
 
 
-def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.Card, Scored]:
-    """Calibrate on validation, write the model file, measure it on the held-out part.
-
-    The weights are those of the epoch that was best on validation. The held-out part is
-    scored through the written file, as the service would, after every choice was made.
-    Returns the card as written, and the held-out scores.
-    """
+def write_model(
+    run: Run, *, version: str, calibration: Calibration, calibrated_on: str
+) -> registry.Card:
+    """Write the run's weights and card, without figures. Returns the card as written."""
     trainer = run.trainer
-    trainer.network.load_state_dict(trainer.best)
-    logits = predict_logits(trainer.network, trainer.data.validation, trainer.device)
-    targets = trainer.data.validation_targets
-    weights = trainer.data.validation_weights
-    temperature = fit_temperature(logits, targets, weights)
-    scores = softmax(logits, temperature)
-    goal = run.config.target_sensitivity
-    point = registry.OperatingPoint(fit_threshold(scores, targets, goal, weights), goal)
     card = make_card(
         version=version,
         layout=run.layout,
         preprocessing=run.preprocessing,
-        temperature=temperature,
-        point=point,
+        calibration=calibration,
     )
     card["training"] = training_facts(
         run.config,
         data=data_facts(run.dataset, run.split),
         initial=run.initial,
-        best_epoch=trainer.best_epoch,
+        chosen_epoch=trainer.best_epoch,
+        calibrated_on=calibrated_on,
         device=str(trainer.device),
         history=trainer.history,
     )
+    return registry.save_model(run.out / WEIGHTS, trainer.best, card)
+
+
+def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.Card, Scored]:
+    """Calibrate on validation, write the model file, measure it on the held-out part.
+
+    The held-out part is scored through the written file, as the service would, after every
+    choice was made. Returns the card as written, and the held-out scores.
+    """
+    trainer = run.trainer
+    trainer.network.load_state_dict(trainer.best)
+    logits = predict_logits(trainer.network, trainer.data.validation, trainer.device)
+    calibration = fit_calibration(
+        logits,
+        trainer.data.validation_targets,
+        trainer.data.validation_weights,
+        run.config.target_sensitivity,
+    )
+    card = write_model(
+        run,
+        version=version,
+        calibration=calibration,
+        calibrated_on="the validation part, each group of near-duplicates counting once",
+    )
     file = run.out / WEIGHTS
-    card = registry.save_model(file, trainer.best, card)
     predictor = Predictor(file, device=str(trainer.device))
     metrics, scored = {}, None
     for part, indices in (("validation", run.split.validation), ("held_out", run.split.held_out)):
         scored = score_records(predictor, run.dataset, run.records(indices))
         groups = run.split.grouping.groups[indices]
-        metrics[part] = evaluation(scored, point.threshold, groups, bootstraps=bootstraps)
+        metrics[part] = evaluation(scored, calibration.threshold, groups, bootstraps=bootstraps)
     card["metrics"] = metrics
     registry.write_card(file, card)
     assert scored is not None
     return card, scored
+
+
+def finish_on_everything(run: Run, crossval: Path, *, version: str) -> registry.Card:
+    """Write a model trained on every picture, calibrated and measured by its cross-validation.
+
+    ``crossval`` is the folder that ``ml.crossval --out`` wrote with the same settings, data and
+    initial weights; anything else raises ``UsageError``. The card's figures are out-of-fold.
+    """
+    out_of_fold = OutOfFold.load(crossval / OOF_FILE)
+    for key, value in run.identity.items():
+        if out_of_fold.identity.get(key) != value:
+            raise UsageError(f"the cross-validation in {crossval.name} is of another run: {key}")
+    calibration = out_of_fold.calibration(run.config.target_sensitivity)
+    card = write_model(
+        run,
+        version=version,
+        calibration=calibration,
+        calibrated_on="out-of-fold scores of the cross-validation, near-duplicates counting once",
+    )
+    try:
+        measured = json.loads((crossval / "crossval.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{crossval.name} holds no crossval.json ({error})") from None
+    card["metrics"] = {"out_of_fold": measured}
+    registry.write_card(run.out / WEIGHTS, card)
+    return card
 
 
 def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
@@ -256,6 +305,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--version", help="name on the card, default from recipe and seed")
     parser.add_argument("--bootstraps", type=int, default=1000, metavar="N")
+    parser.add_argument(
+        "--crossval",
+        type=Path,
+        metavar="DIR",
+        help="train on every picture; calibrate and measure by this output of ml.crossval",
+    )
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args(argv)
     check_counts(arguments)
@@ -268,8 +323,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
     names = ("seed", "epochs", "batch_size", "size")
-    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
-    return replace(RECIPES[arguments.recipe], **given)
+    return RECIPES[arguments.recipe].changed(**{n: getattr(arguments, n) for n in names})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -290,6 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         init=arguments.init,
         layout=arguments.layout,
         device=arguments.device,
+        split=everything(dataset) if arguments.crossval else None,
     )
     print(run.initial)
     print(json.dumps(data_facts(dataset, run.split)), flush=True)
@@ -308,6 +363,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with epochs:
         fit(run, resume=arguments.resume, on_progress=show, on_epoch=tell)
     version = arguments.version or f"resnet50-{arguments.recipe}-seed{arguments.seed}"
+    if arguments.crossval:
+        card = finish_on_everything(run, arguments.crossval, version=version)
+        print(summary(card["metrics"]["out_of_fold"]))
+        return 0
     card, scored = finish(run, version=version, bootstraps=arguments.bootstraps)
     write_figures(run.out / "figures", run.trainer.history, card, scored)
     print(f"held-out part, {run.out / WEIGHTS}:")

@@ -16,12 +16,12 @@ from PIL import Image
 from torchvision.models import resnet50
 
 from ml import registry
+from ml.calibrate import Calibration
 from ml.cards import make_card
 from ml.config import BCWEB, CLASSES, TrainConfig
 from ml.dataset import Dataset, read_dataset
 from ml.model import build_network
 from ml.preprocessing import Preprocessing
-from ml.registry import OperatingPoint
 from ml.split import Split, split_records
 from ml.train import Run, prepare
 from tests.ml.helpers import phantom
@@ -99,8 +99,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         version="tests-only",
         layout="v1-layer3",
         preprocessing=Preprocessing(size=64),
-        temperature=1.5,
-        point=OperatingPoint(0.35, 0.95),
+        calibration=Calibration(1.5, 0.35, 0.95, 0.0, 0.1, 1.0),
     )
     registry.save_model(path, build_network("v1-layer3").state_dict(), card)
     return path
