@@ -1,7 +1,9 @@
-"""Checkpoints: plain data, written by atomic rename, refused when they are of another run."""
+"""What a run writes after each epoch, by atomic rename: its checkpoint and its history."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import pickle
 import tempfile
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 
 from ml.errors import ModelFileError, TrainingError
+from ml.registry import write_atomic
 
 _BROKEN = (
     OSError,
@@ -70,6 +73,17 @@ def not_a_checkpoint(path: Path, error: Exception) -> ModelFileError:
     """The one-line error for a file that is damaged or of another architecture."""
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ModelFileError(f"{path.name} is no checkpoint of this network: {first}")
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """One row per epoch, by atomic rename. Epochs without validation leave its columns empty."""
+    buffer = io.StringIO()
+    columns = max(history, key=len)
+    table = csv.DictWriter(buffer, fieldnames=list(columns), lineterminator="\n")
+    table.writeheader()
+    for row in history:
+        table.writerow({k: int(v) if k == "epoch" else f"{v:.6f}" for k, v in row.items()})
+    write_atomic(path, buffer.getvalue().encode())
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -15,8 +16,10 @@ from torch import nn
 
 from ml.cli import UsageError
 from ml.errors import TrainingError
+from ml.threads import cpu_count
 
 Value = TypeVar("Value")
+CPU_WORKERS = 1
 _PATIENCE = timedelta(minutes=30)  # how long the others wait while the first one validates
 
 
@@ -66,6 +69,28 @@ class World:
         return nn.parallel.DistributedDataParallel(
             module, device_ids=ids, broadcast_buffers=not synced
         )
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a training runs on the hardware at hand; what it computes is in ``TrainConfig``.
+
+    ``workers`` threads make batches ahead, which changes no number; None: none on the CPU, where
+    the network's own threads need the cores, and up to 8 beside a GPU. ``compiled`` fuses kernels
+    with ``torch.compile``, which changes the last bits. ``cache`` is a folder for decoded
+    pictures, None keeps them in memory.
+    """
+
+    world: World = field(default_factory=World)
+    workers: int | None = None
+    compiled: bool = False
+    cache: Path | None = None
+
+    def workers_for(self, device: torch.device) -> int:
+        """``workers``, or what is best for the device."""
+        if self.workers is not None:
+            return self.workers
+        return min(8, cpu_count()) if device.type == "cuda" else CPU_WORKERS
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
@@ -72,6 +73,24 @@ class EventStream:
             raise
 
 
+@contextmanager
+def open_events(target: str | None) -> Iterator[EventStream]:
+    """Events into a file, which is appended to; "-": onto stdout; None: nowhere.
+
+    With "-", what else would be printed to stdout goes to stderr, so that only events are left.
+    """
+    if target is None:
+        yield EventStream(None)
+    elif target == "-":
+        stdout = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield EventStream(stdout)
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        with Path(target).open("a", encoding="utf-8") as file:
+            yield EventStream(file)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
@@ -83,8 +102,15 @@ def _finite(value: Any) -> Any:
 class Bar:
     """A progress bar over all steps on stderr, where that is a terminal; else silent."""
 
-    def __init__(self) -> None:
-        self._bar = tqdm(disable=not sys.stderr.isatty(), unit="step", file=sys.stderr)
+    def __init__(self, *, shown: bool = True) -> None:
+        hidden = not (shown and sys.stderr.isatty())
+        self._bar = tqdm(disable=hidden, unit="step", file=sys.stderr)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
     def step(self, progress: Progress) -> None:
         """Move the bar to a step."""
@@ -96,10 +122,6 @@ class Bar:
         """Print a line to stdout without tearing the bar."""
         self._bar.write(text, file=sys.stdout)
         sys.stdout.flush()
-
-    def close(self) -> None:
-        """Leave the terminal as it is."""
-        self._bar.close()
 
 
 class StopSignal:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -15,28 +12,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ml import registry
+from ml.batches import TrainingData
 from ml.calibrate import Calibration, fit_calibration
 from ml.cards import make_card, training_facts
+from ml.checkpoints import remove_leftovers, write_history
 from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, RECIPES, TrainConfig
 from ml.dataset import Dataset, Record, limit_records, read_dataset
+from ml.distributed import Loop, joined
 from ml.duplicates import group_records
-from ml.errors import DatasetError, ModelFileError
+from ml.errors import DatasetError
 from ml.evaluate import Scored, check_counts, evaluation, score_records, summary
 from ml.figures import write_figures
 from ml.inference import Predictor, resolve_device
-from ml.model import Layout, LoadReport, build_network, load_initial, read_weights
+from ml.initial import initial_network
+from ml.model import Layout, LoadReport
 from ml.oof import FILE as OOF_FILE
 from ml.oof import OutOfFold
 from ml.preprocessing import PREPROCESSING, Preprocessing
+from ml.progress import Bar, EventStream, Progress, StopSignal, open_events
 from ml.split import Split, split_records
-from ml.trainer import Progress, Trainer, TrainingData, predict_logits
+from ml.trainer import Trainer, out_of_memory_named, predict_logits
 
 WEIGHTS = "model.safetensors"
 CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.csv"
 
 
 @dataclass(frozen=True)
@@ -68,45 +70,6 @@ class Run:
         }
 
 
-def initial_network(init: str, layout: Layout | None, seed: int) -> tuple[Any, Layout, LoadReport]:
-    """Build the network and load its initial weights.
-
-    ``init`` is "none", "imagenet" (torchvision's download) or a safetensors file: an earlier
-    model of this package keeps its layout, a partial file leaves the missing layers fresh.
-    Without a ``layout``, files that are no model of ours are taken as "v1-layer3" when layer4 is
-    missing, else as "v1.5". Raises ``ModelFileError`` for a bad file.
-    """
-    torch.manual_seed(seed)
-    if init == "none":
-        chosen: Layout = layout or "v1.5"
-        network = build_network(chosen)
-        modules = tuple(dict.fromkeys(k.split(".")[0] for k in network.state_dict()))
-        return network, chosen, LoadReport("none", fresh=modules)
-    if init == "imagenet":
-        from torchvision.models import ResNet50_Weights
-
-        chosen = layout or "v1.5"
-        try:
-            # torch announces the download on stderr, which is kept for errors here.
-            with contextlib.redirect_stderr(sys.stdout):
-                weights = dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False))
-        except OSError as error:
-            raise ModelFileError(
-                f"the ImageNet weights could not be downloaded ({error}); use --init FILE or none"
-            ) from None
-        source = "torchvision IMAGENET1K_V2"
-    else:
-        path = Path(init)
-        weights = read_weights(path)
-        source = f"{path.name} (sha256 {registry.file_sha256(path)[:12]})"
-        if registry.card_path(path).exists():
-            layout = registry.verify_file(path)[0]["layout"]
-        partial = not any(name.startswith("layer4.") for name in weights)
-        chosen = layout or ("v1-layer3" if partial else "v1.5")
-    network = build_network(chosen)
-    return network, chosen, load_initial(network, weights, source=source)
-
-
 def everything(dataset: Dataset) -> Split:
     """Train on all pictures but the quarantined; nothing validates, nothing is held out."""
     grouping = group_records(dataset.records)
@@ -123,8 +86,10 @@ def prepare(
     layout: Layout | None = None,
     device: str = "auto",
     split: Split | None = None,
+    loop: Loop | None = None,
 ) -> Run:
     """Split the data, decode it, build the network. Raises ``DatasetError``, ``ModelFileError``."""
+    loop = loop or Loop()
     split = split or split_records(dataset.records, folds=config.folds, seed=config.seed)
     preprocessing = replace(PREPROCESSING[config.recipe], size=config.size)
     train = [dataset.records[int(i)] for i in split.train]
@@ -137,16 +102,17 @@ def prepare(
                 f"the {name} part needs malignant pictures and others; it has {len(part)} pictures"
             )
     network, chosen, report = initial_network(init, layout, config.seed)
-    data = TrainingData.load(
-        dataset,
-        train,
-        validation,
-        preprocessing,
-        validation_groups=split.grouping.groups[split.validation],
-    )
-    trainer = Trainer(
-        network, config, data, preprocessing, resolve_device(device), fresh=report.fresh
-    )
+    with out_of_memory_named("for the decoded pictures; use a cache on disk"):
+        data = TrainingData.load(
+            dataset,
+            train,
+            validation,
+            preprocessing,
+            validation_groups=split.grouping.groups[split.validation],
+            cache=loop.cache,
+        )
+    where = resolve_device(device)
+    trainer = Trainer(network, config, data, preprocessing, where, fresh=report.fresh, loop=loop)
     return Run(dataset, split, config, preprocessing, chosen, trainer, report, out)
 
 
@@ -156,33 +122,28 @@ def fit(
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the last epoch, with a checkpoint and ``history.csv`` after each.
 
-    With ``resume`` it goes on from the checkpoint in the run's folder if there is one. Raises
-    ``TrainingError`` and its kinds; the last good checkpoint stays.
+    With ``resume`` it goes on from the checkpoint in the run's folder if there is one.
+    ``cancelled`` is asked in each step. Of several processes the first one writes and calls
+    ``on_epoch``. Raises ``TrainingError`` and its kinds; the last good checkpoint stays.
     """
     checkpoint = run.out / CHECKPOINT
     trainer = run.trainer
+    if trainer.world.first:
+        remove_leftovers(run.out, (CHECKPOINT, HISTORY, WEIGHTS))
     if resume and checkpoint.exists():
         trainer.load_checkpoint(checkpoint, run.identity)
     while trainer.epoch < run.config.epochs:
-        row = trainer.run_epoch(on_progress)
+        row = trainer.run_epoch(on_progress, cancelled)
+        if not trainer.world.first:
+            continue
         trainer.save_checkpoint(checkpoint, run.identity)
-        write_history(run.out / "history.csv", trainer.history)
+        write_history(run.out / HISTORY, trainer.history)
         if on_epoch:
             on_epoch(row)
-
-
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """One row per epoch, by atomic rename. Epochs without validation leave its columns empty."""
-    buffer = io.StringIO()
-    columns = max(history, key=len)
-    table = csv.DictWriter(buffer, fieldnames=list(columns), lineterminator="\n")
-    table.writeheader()
-    for row in history:
-        table.writerow({k: int(v) if k == "epoch" else f"{v:.6f}" for k, v in row.items()})
-    registry.write_atomic(path, buffer.getvalue().encode())
 
 
 def write_model(
@@ -312,12 +273,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="train on every picture; calibrate and measure by this output of ml.crossval",
     )
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--events", metavar="FILE|-", help="append progress as JSON lines")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that make batches ahead")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="decoded pictures on disk")
+    parser.add_argument("--compile", action="store_true", help="fuse kernels with torch.compile")
     arguments = parser.parse_args(argv)
     check_counts(arguments)
     if arguments.size is not None and (arguments.size < 32 or arguments.size % 32):
         raise UsageError("--size must be a multiple of 32")
-    if arguments.seed < 0:
-        raise UsageError("--seed must not be negative")
+    for name, least in (("seed", 0), ("workers", 0), ("batch_size", 1), ("threads", 1)):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}")
     return arguments
 
 
@@ -327,51 +293,94 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m ml.train --data DIR --out DIR …``: see the contract."""
+    """``python -m ml.train --data DIR --out DIR …``: see the contract. Under ``torchrun`` too."""
     arguments = _arguments(argv)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    stop = StopSignal()
+    with (
+        stop.listening(),
+        joined(arguments.device) as world,
+        open_events(arguments.events if world.first else None) as events,
+        events.ending(),
+    ):
+        loop = Loop(world, arguments.workers, arguments.compile, arguments.cache)
+        return _train(arguments, loop, stop, events)
+
+
+def _train(arguments: argparse.Namespace, loop: Loop, stop: StopSignal, events: EventStream) -> int:
     config = _config(arguments)
     dataset = limit_records(
         read_dataset(arguments.data), arguments.limit_images, seed=arguments.seed
     )
-    for entry in dataset.skipped:
-        print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
     run = prepare(
         dataset,
         config,
         arguments.out,
         init=arguments.init,
         layout=arguments.layout,
-        device=arguments.device,
+        device=loop.world.device,
         split=everything(dataset) if arguments.crossval else None,
+        loop=loop,
     )
-    print(run.initial)
-    print(json.dumps(data_facts(dataset, run.split)), flush=True)
-    epochs = tqdm(disable=not sys.stderr.isatty(), unit="step", file=sys.stderr)
+    if loop.world.first:
+        for entry in dataset.skipped:
+            print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
+        print(run.initial)
+        print(json.dumps(data_facts(dataset, run.split)), flush=True)
+        _tell_start(run, events)
+    with Bar(shown=loop.world.first) as bar, stop.gracefully():
 
-    def show(progress: Progress) -> None:
-        epochs.total = progress.epochs * progress.steps
-        epochs.n = (progress.epoch - 1) * progress.steps + progress.step
-        epochs.set_postfix(epoch=progress.epoch, loss=f"{progress.loss:.3f}")
+        def show(progress: Progress) -> None:
+            bar.step(progress)
+            events.step(progress)
 
-    def tell(row: dict[str, float]) -> None:
-        text = " ".join(f"{k}={v:.4g}" for k, v in row.items())
-        epochs.write(text, file=sys.stdout)
-        sys.stdout.flush()
+        def tell(row: dict[str, float]) -> None:
+            bar.write(" ".join(f"{k}={v:.4g}" for k, v in row.items()))
+            events.send("epoch", **row | {"epoch": int(row["epoch"])})
+            events.send("checkpoint", epoch=int(row["epoch"]), file=CHECKPOINT)
 
-    with epochs:
-        fit(run, resume=arguments.resume, on_progress=show, on_epoch=tell)
-    version = arguments.version or f"resnet50-{arguments.recipe}-seed{arguments.seed}"
+        fit(
+            run,
+            resume=arguments.resume,
+            on_progress=show,
+            on_epoch=tell,
+            cancelled=stop.requested,
+        )
+    if loop.world.first:
+        version = arguments.version or f"resnet50-{arguments.recipe}-seed{arguments.seed}"
+        card = _conclude(run, version, arguments)
+        events.send("done", model=WEIGHTS, version=version, sha256=card["weights"]["sha256"])
+    return 0
+
+
+def _tell_start(run: Run, events: EventStream) -> None:
+    trainer = run.trainer
+    events.send(
+        "start",
+        recipe=run.config.recipe,
+        seed=run.config.seed,
+        epochs=run.config.epochs,
+        steps=trainer.steps_per_epoch,
+        pictures={"train": len(run.split.train), "validation": len(run.split.validation)},
+        device=str(trainer.device),
+        processes=trainer.world.size,
+        config=run.config.digest(),
+        data=run.dataset.digest(),
+    )
+
+
+def _conclude(run: Run, version: str, arguments: argparse.Namespace) -> registry.Card:
+    """Write and measure the model as the arguments say; prints the figures."""
     if arguments.crossval:
         card = finish_on_everything(run, arguments.crossval, version=version)
         print(summary(card["metrics"]["out_of_fold"]))
-        return 0
+        return card
     card, scored = finish(run, version=version, bootstraps=arguments.bootstraps)
     write_figures(run.out / "figures", run.trainer.history, card, scored)
     print(f"held-out part, {run.out / WEIGHTS}:")
     print(summary(card["metrics"]["held_out"]))
-    return 0
+    return card
 
 
 if __name__ == "__main__":

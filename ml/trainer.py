@@ -22,7 +22,7 @@ from ml.batches import Batch, BatchMaker, TrainingData, made_ahead
 from ml.calibrate import Floats, fit_temperature, log_loss, softmax
 from ml.checkpoints import not_a_checkpoint, read_checkpoint, write_checkpoint
 from ml.config import TrainConfig
-from ml.distributed import World, others_named
+from ml.distributed import Loop, others_named
 from ml.errors import (
     NonFiniteLossError,
     OutOfMemoryError,
@@ -106,13 +106,12 @@ class Trainer:
 
     All randomness is drawn from the seed, the epoch and the picture's position, never from a
     generator that lives across epochs, so a resumed run repeats exactly what it would have done.
-    ``fresh`` names the modules that start without weights and learn at ``head_lr``. ``workers``
-    threads make batches ahead, which changes no number. ``compiled`` fuses kernels with
-    ``torch.compile``, which changes the last bits.
+    ``fresh`` names the modules that start without weights and learn at ``head_lr``.
 
-    Processes of one ``world`` take a share of every batch each and average their gradients by the
-    pictures in it, so the steps are those of a lone process up to rounding. BatchNorm's batch
-    statistics are those of the whole batch on CUDA, of each process's share on the CPU.
+    The processes of one world (``loop``) take a share of every batch each and average their
+    gradients by the pictures in it, so the steps are those of a lone process up to rounding.
+    BatchNorm's batch statistics are those of the whole batch on CUDA, but of each process's share
+    on the CPU, where torch has no synchronised BatchNorm.
     """
 
     def __init__(
@@ -124,14 +123,12 @@ class Trainer:
         device: torch.device,
         *,
         fresh: Sequence[str] = ("fc",),
-        world: World | None = None,
-        workers: int = 1,
-        compiled: bool = False,
+        loop: Loop | None = None,
     ) -> None:
         self.config, self.data = config, data
         self.preprocessing, self.device = preprocessing, device
-        self.world = world or World()
-        self._workers = workers
+        loop = loop or Loop()
+        self.world, self._workers = loop.world, loop.workers_for(device)
         synced = device.type == "cuda" or config.frozen_batchnorm
         if self.world.size > 1 and device.type == "cuda" and not config.frozen_batchnorm:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -153,7 +150,7 @@ class Trainer:
             )
         model = _Classifier(self.network, config.dropout)
         together = self.world.together(model, device, synced=synced)
-        self._model = torch.compile(together) if compiled else together
+        self._model = torch.compile(together) if loop.compiled else together
 
     @property
     def steps_per_epoch(self) -> int:
