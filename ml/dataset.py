@@ -1,17 +1,13 @@
-"""Read a folder of labelled pictures: ``DIR/<class>/…`` or ``DIR/manifest.csv``."""
+"""Read a folder of labelled pictures: ``DIR/<class>/…``, ``DIR/manifest.csv`` or several such."""
 
 from __future__ import annotations
 
-import argparse
-import csv
 import hashlib
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +16,20 @@ from PIL import Image
 from ml.cli import run_cli
 from ml.config import CLASSES
 from ml.errors import DatasetError, ImageUnreadableError
+from ml.layouts import (
+    MASK_SUFFIXES,
+    Part,
+    Row,
+    find_parts,
+    masks_by_stem,
+    part_rows,
+    printable,
+    refuse_links_out,
+)
 from ml.phash import perceptual_hash
 from ml.preprocessing import UInt8Image, decode_raster
 
 THUMBNAIL = 24
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-_IGNORED = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Record:
     masks: tuple[str, ...] = ()
     device: str = ""
     birads: str = ""
+    histology: str = ""
+    side: str = ""
     thumbnail: bytes = field(default=b"", repr=False)
 
     @property
@@ -61,11 +67,17 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All readable pictures of a folder, in order of their names."""
+    """All readable pictures of a folder, in order of their names.
+
+    ``parts`` are the sets it holds. ``named_by_place`` tells that some source is only the name of
+    the folder, which another copy of the same data need not have.
+    """
 
     root: Path
     records: tuple[Record, ...]
     skipped: tuple[Skipped, ...]
+    parts: tuple[Part, ...] = ()
+    named_by_place: bool = False
 
     def digest(self) -> str:
         """SHA-256 over names, labels and contents: the same data gives the same id."""
@@ -97,109 +109,55 @@ class Dataset:
         return {name: counts[name] for name in CLASSES}
 
 
-def read_dataset(root: Path, *, classes_needed: int = 2) -> Dataset:
-    """Read a data folder: ``manifest.csv`` if there is one, else one folder per class.
+def read_dataset(path: Path, *, classes_needed: int = 2, links: bool = True) -> Dataset:
+    """Read a data folder: its ``manifest.csv`` if there is one, else one folder per class.
 
-    The manifest has the columns file and class, and may have patient_id and source. Files with
-    ``_mask`` in the name are masks of the picture whose name they begin with. Unreadable files
-    are skipped and named. Raises :class:`DatasetError` when the folder is missing or empty, a
-    class is unknown, or fewer than ``classes_needed`` classes have pictures.
+    ``path`` may also be a manifest, or a folder of such folders. :mod:`ml.layouts` tells what a
+    manifest holds and which files are masks. Files that cannot be read or do not exist are
+    skipped and named. Without ``links`` a symbolic link out of the folder is an error. Raises
+    :class:`DatasetError` when the folder is missing or empty, a class is unknown, a manifest
+    cannot be understood, or fewer than ``classes_needed`` classes have pictures.
     """
-    if not root.is_dir():
-        raise DatasetError(f"there is no folder {root}")
-    rows = [row for part in _parts(root) for row in _rows(root, part)]
-    skipped: list[Skipped] = []
+    root, parts, others = find_parts(path)
+    rows = sorted((r for part in parts for r in part_rows(root, part)), key=lambda r: r["file"])
+    masks = masks_by_stem(root)
+    if not links:
+        refuse_links_out(root, [r["file"] for r in rows] + [m for ms in masks.values() for m in ms])
+    skipped = [Skipped(printable(p.name), "a folder without classes") for p in others]
     records: list[Record] = []
-    masks = _masks_by_stem(root)
-    for row in sorted(rows, key=lambda r: r["file"]):
+    for row in rows:
         try:
             records.append(_record(root, row, masks))
         except ImageUnreadableError as error:
-            skipped.append(Skipped(row["file"], error.reason))
+            skipped.append(Skipped(printable(row["file"]), error.reason))
+        except UnicodeEncodeError:
+            skipped.append(Skipped(printable(row["file"]), "the name is not UTF-8"))
         except OSError as error:
-            skipped.append(Skipped(row["file"], error.strerror or "cannot be read"))
-    for orphan in sorted(path for paths in masks.values() for path in paths):
-        skipped.append(Skipped(orphan, "a mask without its picture"))
+            reason = error.strerror or "cannot be read"
+            skipped.append(Skipped(printable(row["file"]), reason))
+    skipped.extend(_orphans(root, masks))
     if not records:
-        raise DatasetError(f"there are no readable pictures in {root}")
+        raise DatasetError(f"there are no readable pictures in {path}")
     found = {record.label for record in records}
     if len(found) < classes_needed:
-        raise DatasetError(f"all pictures in {root} are of the class {', '.join(sorted(found))}")
-    return Dataset(root, tuple(records), tuple(skipped))
+        raise DatasetError(f"all pictures in {path} are of the class {', '.join(sorted(found))}")
+    by_place = any(not row["source"] for row in rows)
+    return Dataset(root, tuple(records), tuple(skipped), tuple(parts), by_place)
 
 
-def _parts(root: Path) -> list[Path]:
-    """The data folders in a folder: itself, or those of its subfolders that are one."""
-    if _is_data_folder(root):
-        return [root]
-    inner = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return [p for p in inner if _is_data_folder(p)] or [root]
+def _orphans(root: Path, masks: dict[str, list[str]]) -> list[Skipped]:
+    """Masks that no picture took, but for those of pictures that a manifest leaves out."""
+    return [
+        Skipped(printable(name), "a mask without its picture")
+        for stem, names in sorted(masks.items())
+        if not any((root / f"{stem}{suffix}").is_file() for suffix in MASK_SUFFIXES)
+        for name in names
+    ]
 
 
-def _is_data_folder(folder: Path) -> bool:
-    if (folder / "manifest.csv").is_file():
-        return True
-    return any(p.is_dir() and p.name.lower() in CLASSES for p in folder.iterdir())
-
-
-def _rows(root: Path, part: Path) -> Iterator[dict[str, str]]:
-    """One row a picture, with ``file`` relative to ``root``."""
-    manifest = part / "manifest.csv"
-    prefix = part.relative_to(root)
-    for row in _manifest_rows(manifest) if manifest.is_file() else _folder_rows(part):
-        yield {**row, "file": (prefix / row["file"]).as_posix()}
-
-
-def _manifest_rows(manifest: Path) -> Iterator[dict[str, str]]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            table = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{manifest} cannot be read ({error})") from None
-    for number, row in enumerate(table, start=2):
-        name, label = (row.get("file") or "").strip(), (row.get("class") or "").strip().lower()
-        if not name or not label:
-            raise DatasetError(f"{manifest} line {number}: the columns file and class are needed")
-        if label not in CLASSES:
-            raise DatasetError(f"{manifest} line {number}: unknown class {label!r}")
-        inside = Path(name)
-        if inside.is_absolute() or ".." in inside.parts:
-            raise DatasetError(f"{manifest} line {number}: the file lies outside the data folder")
-        yield {
-            "file": inside.as_posix(),
-            "label": label,
-            "patient_id": (row.get("patient_id") or "").strip(),
-            "source": (row.get("source") or "").strip() or manifest.parent.name,
-            "device": (row.get("device") or "").strip(),
-            "birads": (row.get("birads") or "").strip(),
-        }
-
-
-def _folder_rows(root: Path) -> Iterator[dict[str, str]]:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for folder in folders:
-        label = folder.name.lower()
-        if label not in CLASSES:
-            raise DatasetError(f"unknown class folder {folder.name!r} in {root}")
-        for path in sorted(folder.rglob("*")):
-            hidden = path.name.startswith(".") or path.name.lower() in _IGNORED
-            if path.is_file() and not hidden and "_mask" not in path.stem:
-                name = path.relative_to(root).as_posix()
-                yield {"file": name, "label": label, "patient_id": "", "source": root.name}
-
-
-def _masks_by_stem(root: Path) -> dict[str, list[str]]:
-    """Mask files by the name (without ending) of the picture they belong to."""
-    masks: dict[str, list[str]] = {}
-    for path in sorted(root.rglob("*_mask*")):
-        if path.is_file() and path.suffix.lower() in _SUFFIXES:
-            name = path.relative_to(root).as_posix()
-            masks.setdefault(name[: name.rindex("_mask")], []).append(name)
-    return masks
-
-
-def _record(root: Path, row: dict[str, str], masks: dict[str, list[str]]) -> Record:
+def _record(root: Path, row: Row, masks: dict[str, list[str]]) -> Record:
     name = row["file"]
+    name.encode()  # it is written into reports and hashed as UTF-8
     own_masks = tuple(masks.pop(str(Path(name).with_suffix("")), ()))
     data = (root / name).read_bytes()
     pixels = decode_raster(data)
@@ -208,10 +166,12 @@ def _record(root: Path, row: dict[str, str], masks: dict[str, list[str]]) -> Rec
     return Record(
         file=name,
         label=row["label"],
-        source=row["source"],
-        patient_id=row["patient_id"] or None,
+        source=row["source"] or root.resolve().name,
+        patient_id=row.get("patient_id"),
         device=row.get("device", ""),
         birads=row.get("birads", ""),
+        histology=row.get("histology", ""),
+        side=row.get("side", ""),
         sha256=hashlib.sha256(data).hexdigest(),
         width=pixels.shape[1],
         height=pixels.shape[0],
@@ -239,56 +199,15 @@ def limit_records(dataset: Dataset, limit: int | None, *, seed: int = 0) -> Data
         picked: list[int] = rng.permutation(len(own))[:share].tolist()
         chosen.extend(own[i] for i in picked)
     chosen.sort(key=lambda r: r.file)
-    return Dataset(dataset.root, tuple(chosen), dataset.skipped)
-
-
-def report(dataset: Dataset) -> dict[str, Any]:
-    """Counts, sizes, groups and conflicts of a dataset as a JSON-ready dict."""
-    # Imported here because grouping itself works on this module's records.
-    from ml.duplicates import RULE, group_records
-
-    grouping = group_records(dataset.records)
-    by_source = Counter(f"{r.source}/{r.label}" for r in dataset.records)
-    sizes = np.array([(r.width, r.height) for r in dataset.records])
-    return {
-        "digest": dataset.digest(),
-        "images": len(dataset.records),
-        "classes": dataset.counts(),
-        "sources": dict(sorted(by_source.items())),
-        "masks": sum(len(r.masks) for r in dataset.records),
-        "width": {"min": int(sizes[:, 0].min()), "max": int(sizes[:, 0].max())},
-        "height": {"min": int(sizes[:, 1].min()), "max": int(sizes[:, 1].max())},
-        "grouping_rule": RULE,
-        "groups": grouping.count,
-        "near_duplicate_groups": len(grouping.duplicates),
-        "near_duplicates": [[dataset.records[i].file for i in g] for g in grouping.duplicates],
-        "conflicts": [[dataset.records[i].file for i in g] for g in grouping.conflicts],
-        "skipped": [{"file": s.file, "reason": s.reason} for s in dataset.skipped],
-    }
+    return replace(dataset, records=tuple(chosen))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m ml.dataset DIR [--json OUT]``: print what is in a data folder."""
-    parser = argparse.ArgumentParser(prog="python -m ml.dataset", description=__doc__)
-    parser.add_argument("data", type=Path, metavar="DIR")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the whole report as JSON")
-    arguments = parser.parse_args(argv)
-    dataset = read_dataset(arguments.data, classes_needed=1)
-    facts = report(dataset)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    print(f"{facts['images']} images, {facts['masks']} masks, id {facts['digest'][:12]}")
-    for name, count in facts["sources"].items():
-        print(f"  {name}: {count}")
-    width, height = facts["width"], facts["height"]
-    print(f"width {width['min']}-{width['max']}, height {height['min']}-{height['max']} px")
-    print(f"rule: {facts['grouping_rule']}")
-    print(f"groups: {facts['groups']}, near-duplicate groups: {facts['near_duplicate_groups']}")
-    for files in facts["conflicts"]:
-        print(f"  conflicting labels: {', '.join(files)}")
-    for entry in facts["skipped"]:
-        print(f"  skipped {entry['file']}: {entry['reason']}")
-    return 0
+    """``python -m ml.dataset DIR …``: see :mod:`ml.importer`."""
+    # Imported here because it works on this module's records.
+    from ml.importer import main as run
+
+    return run(argv)
 
 
 if __name__ == "__main__":

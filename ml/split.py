@@ -99,27 +99,29 @@ def split_records(
     fold: int = 0,
     kind: Kind = "grouped",
     validate: bool = True,
+    grouping: Grouping | None = None,
 ) -> Split:
     """One split: fold ``fold`` of ``folds`` held out, one fold of the rest to validate.
 
     ``grouped`` keeps groups whole, and quarantined records are in none of the three parts.
     ``random`` splits picture by picture and keeps the quarantined ones, as the paper did.
-    Without ``validate`` all the rest is trained on and ``validation`` is empty. Raises
-    :class:`DatasetError` when there are too few groups (pictures) for the folds.
+    Without ``validate`` all the rest is trained on and ``validation`` is empty. ``grouping`` is
+    that of these records, where it is known already. Raises :class:`DatasetError` when there are
+    too few groups (pictures) for the folds.
     """
-    grouping = group_records(records)
-    keep = ~grouping.quarantined if kind == "grouped" else np.ones(len(records), dtype=np.bool_)
+    known = grouping or group_records(records)
+    keep = ~known.quarantined if kind == "grouped" else np.ones(len(records), dtype=np.bool_)
     usable = np.flatnonzero(keep)
 
     def assign(part: Indices, seed: int) -> Indices:
         own = [records[i] for i in part.tolist()]
         if kind == "random":
             return random_folds(own, folds=folds, seed=seed)
-        return grouped_folds(own, grouping.groups[part], folds=folds, seed=seed)
+        return grouped_folds(own, known.groups[part], folds=folds, seed=seed)
 
     outer = assign(usable, seed)
     rest, held_out = usable[outer != fold], usable[outer == fold]
     if not validate:
-        return Split(rest, rest[:0], held_out, grouping, kind)
+        return Split(rest, rest[:0], held_out, known, kind)
     inner = assign(rest, seed + 1)
-    return Split(rest[inner != 0], rest[inner == 0], held_out, grouping, kind)
+    return Split(rest[inner != 0], rest[inner == 0], held_out, known, kind)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.dataset import limit_records, read_dataset, report
+from ml.dataset import limit_records, read_dataset
 from ml.errors import DatasetError
+from ml.importer import import_dataset, report, report_text
 from tests.ml.helpers import phantom
 
 
@@ -121,12 +122,148 @@ def test_a_manifest_gives_classes_patients_and_sources(folder):
         ({"file": "", "class": "benign"}, "line 2: the columns file and class are needed"),
         ({"file": "../a.png", "class": "benign"}, "outside the data folder"),
         ({"file": "/etc/a.png", "class": "benign"}, "outside the data folder"),
+        ({"file": "benign\\..\\..\\a.png", "class": "benign"}, "outside the data folder"),
+        ({"file": "C:\\a.png", "class": "benign"}, "outside the data folder"),
+        ({"file": "a\0.png", "class": "benign"}, "the file's name cannot be one"),
     ],
 )
 def test_a_bad_manifest_line_is_named(folder, row, reason):
     write_manifest(folder, [row], columns=("file", "class"))
     with pytest.raises(DatasetError, match=reason):
         read_dataset(folder)
+
+
+def manifest_text(folder, text, encoding="utf-8"):
+    (folder / "manifest.csv").write_bytes(text.encode(encoding))
+
+
+BOTH = "benign/benign (1).png,benign\nmalignant/malignant (1).png,malignant\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "reason"),
+    [
+        ("file;class\nbenign/benign (1).png;benign\n", "utf-8", "must be separated by commas"),
+        ("file\tclass\na.png\tbenign\n", "utf-8", "must be separated by commas"),
+        ("file,class\nbösartig.png,benign\n", "latin-1", "is not UTF-8 text"),
+        ("file,class\n" + BOTH, "utf-16", "is not UTF-8 text"),
+        ("name,class\n" + BOTH, "utf-8", "line 1: the columns file and class are needed"),
+        ("", "utf-8", "line 1: the columns file and class are needed"),
+        ("file,class,file\n" + BOTH, "utf-8", "a column stands there twice"),
+        ("file,class\na.png,benign,x\n", "utf-8", "line 2: more cells than columns"),
+        ('file,class\n"a.png,benign\n', "utf-8", "line 2: unexpected end of data"),
+        (
+            "file,class\n" + BOTH + "./benign//benign (1).png,malignant\n",
+            "utf-8",
+            r"line 4: benign/benign \(1\)\.png stands on line 2 already, with other entries",
+        ),
+        (
+            "file,class,patient_id\na.png,benign,1\na.png,benign,2\n",
+            "utf-8",
+            "line 3: a.png stands on line 2 already",
+        ),
+    ],
+)
+def test_a_manifest_that_cannot_be_understood_is_refused(folder, text, encoding, reason):
+    manifest_text(folder, text, encoding)
+    with pytest.raises(DatasetError, match=reason):
+        read_dataset(folder)
+
+
+def test_a_manifest_from_a_spreadsheet_is_read(folder):
+    manifest_text(
+        folder,
+        "File, Class ,BIRADS,Laterality,histology,device,notes\r\n"
+        '"benign\\benign (1).png", BENIGN ,4A,left,"cyst, simple",GE,x\r\n'
+        ",,,,,,\r\n"
+        "malignant/malignant (1).png,malignant\r\n"
+        "malignant/malignant (1).png,malignant\r\n",
+        "utf-8-sig",
+    )
+    first, second = read_dataset(folder).records
+    assert (first.file, first.label) == ("benign/benign (1).png", "benign")
+    assert (first.birads, first.side, first.histology) == ("4A", "left", "cyst, simple")
+    assert first.device == "GE"
+    assert first.masks == ("benign/benign (1)_mask.png",)
+    assert (second.file, second.device) == ("malignant/malignant (1).png", "")
+
+
+def test_a_manifest_may_be_given_itself_and_what_it_leaves_out_is_no_orphan(folder):
+    path = folder / "some.csv"
+    path.write_text("file,class\n" + BOTH)
+    data = read_dataset(path)
+    assert [r.file for r in data.records] == BOTH.replace(",benign", "").replace(
+        ",malignant", ""
+    ).splitlines()
+    assert data.skipped == ()
+    assert data.root == folder
+    with pytest.raises(DatasetError, match="neither a folder nor a"):
+        read_dataset(folder / "benign/benign (1).png")
+
+
+def test_a_folder_of_sets_is_read_whole_and_names_what_is_none(folder, tmp_path):
+    both = tmp_path / "both"
+    shutil.copytree(folder, both / "one")
+    shutil.copytree(folder, both / "two")
+    (both / "two" / "dataset.json").write_text('{"name": "second"}')
+    (both / "papers").mkdir()
+    data = read_dataset(both)
+    assert len(data.records) == 48
+    assert {r.source for r in data.records} == {"one", "second"}
+    assert all(r.file.startswith(("one/", "two/")) for r in data.records)
+    assert [(s.file, s.reason) for s in data.skipped] == [("papers", "a folder without classes")]
+
+
+def test_a_dataset_json_that_is_none_is_refused(folder):
+    (folder / "dataset.json").write_text("[1")
+    with pytest.raises(DatasetError, match="is not JSON"):
+        read_dataset(folder)
+    (folder / "dataset.json").write_text("[1]")
+    with pytest.raises(DatasetError, match="is not a JSON object"):
+        read_dataset(folder)
+
+
+@pytest.mark.parametrize("what", ["picture", "mask", "class folder"])
+def test_an_import_follows_no_link_out_of_the_folder(folder, tmp_path, what):
+    outside = tmp_path / "outside"
+    (folder / "benign").rename(outside)
+    if what == "class folder":
+        (folder / "benign").symlink_to(outside)
+    else:
+        shutil.copytree(outside, folder / "benign")
+        name = "benign (1).png" if what == "picture" else "benign (1)_mask.png"
+        (folder / "benign" / name).unlink()
+        (folder / "benign" / name).symlink_to(outside / name)
+    with pytest.raises(DatasetError, match=r"benign \(1.* is a link that leads out"):
+        import_dataset(folder)
+    # Training and measuring may: those are the user's own files.
+    assert read_dataset(folder).counts()["benign"] == 10
+
+
+def test_an_import_follows_links_within_the_folder(folder):
+    (folder / "benign" / "again.png").symlink_to(folder / "benign" / "benign (1).png")
+    assert import_dataset(folder).report["same_bytes"] == 1
+
+
+def test_strange_names_stay_on_one_line(folder):
+    (folder / "benign" / "benign (1).png").rename(folder / "benign" / "a\nb\x1b[31m.png")
+    shutil.copy(folder / "benign/benign (2).png", bytes(folder / "benign") + b"/\xff.png")
+    shutil.copy(folder / "benign/benign (3).png", folder / "malignant" / "c\nd.png")
+    found = import_dataset(folder)
+    assert [(s.file, s.reason) for s in found.dataset.skipped] == [
+        ("benign/\\udcff.png", "the name is not UTF-8"),
+        ("benign/benign (1)_mask.png", "a mask without its picture"),
+    ]
+    text = report_text(found.report)
+    assert "c\\nd.png" in text
+    assert "\x1b" not in text
+
+
+def test_a_folder_in_place_of_a_picture_is_named(folder):
+    manifest_text(folder, "file,class\n" + BOTH + "benign,benign\n")
+    assert [(s.file, s.reason) for s in read_dataset(folder).skipped] == [
+        ("benign", "Is a directory")
+    ]
 
 
 def test_the_id_depends_on_content_and_not_on_place(dataset, folder):
@@ -150,6 +287,34 @@ def test_the_report_counts_groups_and_conflicts(folder):
     facts = report(read_dataset(folder))
     assert facts["images"] == 26
     assert facts["near_duplicate_groups"] == 2
+    assert facts["near_duplicate_images"] == 4
+    assert facts["same_bytes"] == 2
     assert facts["conflicts"] == [["benign/benign (1).png", "malignant/copy.png"]]
+    assert facts["quarantined_images"] == 2
     assert facts["groups"] == 24
+    assert facts["largest_group"] == 2
+    assert facts["sources"] == {"data": {"benign": 11, "malignant": 9, "normal": 6}}
     assert np.isclose(facts["width"]["min"], 110)
+
+
+def test_the_report_names_masks_that_cannot_be_used(folder):
+    def mask(label, number, size, value):
+        path = folder / label / f"{label} ({number})_mask.png"
+        Image.fromarray(np.full(size, value, dtype=np.uint8)).save(path)
+
+    for record in read_dataset(folder).records:
+        number = record.file.split("(")[1].split(")")[0]
+        mask(record.label, number, (record.height, record.width), 255)
+    mask("benign", 1, (20, 20), 255)
+    (folder / "benign/benign (3)_mask.png").write_bytes(b"no picture")
+    with Image.open(folder / "benign/benign (2).png") as image:
+        mask("benign", 2, image.size[::-1], 0)
+    with Image.open(folder / "normal/normal (1).png") as image:
+        mask("normal", 1, image.size[::-1], 0)
+    facts = report(read_dataset(folder))
+    assert facts["masks_empty"] == 2
+    assert facts["masks_unusable"] == [
+        {"file": "benign/benign (1)_mask.png", "reason": "not of its picture's size"},
+        {"file": "benign/benign (2)_mask.png", "reason": "empty"},
+        {"file": "benign/benign (3)_mask.png", "reason": "the file is not a JPEG or PNG picture"},
+    ]
