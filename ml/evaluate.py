@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +15,45 @@ from tqdm import tqdm
 from ml import registry
 from ml.calibrate import Floats, Indices
 from ml.cli import UsageError, run_cli
-from ml.config import CLASSES, MALIGNANT, TrainConfig
+from ml.config import CLASSES, TrainConfig
 from ml.dataset import Dataset, Record, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
 from ml.inference import Prediction, Predictor
-from ml.metrics import Metrics, bootstrap, measure
+from ml.intervals import bootstrap
+from ml.metrics import Sample, measure
+from ml.oof import OutOfFold
+from ml.reports import predictions_csv, summary
+from ml.scored import Scored, cross_fitted, records_of
 from ml.split import split_records
+from ml.strata import (
+    as_if_positive,
+    at_sensitivities,
+    by_lesion_area,
+    by_outcome,
+    by_value,
+    cancer_confusion,
+    coverage_table,
+    lesion_areas,
+    part,
+    shares_at_point,
+)
+
+__all__ = [
+    "Scored",
+    "build_parser",
+    "check_counts",
+    "evaluation",
+    "held_out_part",
+    "lesion_areas",
+    "main",
+    "predictions_csv",
+    "score_records",
+    "summary",
+    "trained_on",
+    "write_outputs",
+]
 
 _BATCH = 8
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Pictures with their calibrated scores (float64 N x 3), outcomes and labels."""
-
-    records: tuple[Record, ...]
-    scores: Floats
-    outcomes: tuple[str, ...]
-    labels: tuple[str | None, ...]
-
-    @property
-    def targets(self) -> Indices:
-        """True classes by index: int64 N."""
-        return np.array([r.target for r in self.records], dtype=np.int64)
 
 
 def score_records(
@@ -61,85 +74,73 @@ def score_records(
 
 
 def evaluation(
-    scored: Scored, threshold: float | Floats, groups: Indices, *, bootstraps: int = 1000
+    scored: Scored,
+    threshold: float | Floats,
+    groups: Indices,
+    *,
+    bootstraps: int = 1000,
+    areas: Floats | None = None,
+    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """The contract's evaluation JSON of scored pictures.
 
-    ``threshold`` is one for all or N; ``groups`` int64 N are what the bootstrap draws. Every
-    picture counts by its scores; refused and abstained ones are reported apart and, in
-    ``as_if_positive``, as called malignant.
+    ``threshold`` is one for all or N; ``groups`` int64 N are what the bootstrap draws;
+    ``areas`` float64 N are the lesions' shares of the pictures (``lesion_areas``), without which
+    nothing is said about lesion sizes. Predictive values only come with a stated ``prevalence``.
+    Every picture counts by its scores; refused and abstained ones are reported apart, left out
+    in ``answered_only`` and, in ``as_if_positive``, count as called malignant.
     """
     targets, scores = scored.targets, scored.scores
     thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(targets))
-    outcomes = np.array(scored.outcomes)
-    unanswered = outcomes != "answered"
-    # Shares are of all pictures of that truth; one without an answer is never a negative.
-    positive = targets == MALIGNANT
-    called = unanswered | (scores[:, MALIGNANT] >= thresholds)
-    result: dict[str, Any] = {
+    sample = Sample(targets, scores, thresholds)
+    unanswered = np.array(scored.outcomes) != "answered"
+    figures = measure(targets, scores, thresholds, prevalence=prevalence)
+    intervals = bootstrap(
+        targets, scores, groups, thresholds, rounds=bootstraps, prevalence=prevalence
+    )
+    if prevalence is not None:
+        figures["predictive_values"]["prevalence"] = prevalence
+    answered_only = None
+    if not unanswered.all():
+        answered_only = part(sample, ~unanswered, groups, bootstraps=bootstraps)
+    return {
         "n": len(targets),
-        "n_refused": int((outcomes == "refused").sum()),
-        "n_abstained": int((outcomes == "abstained").sum()),
+        "n_refused": sum(o == "refused" for o in scored.outcomes),
+        "n_abstained": sum(o == "abstained" for o in scored.outcomes),
         "n_groups": len(np.unique(groups)),
+        "grouping_rule": RULE,
         "classes": list(CLASSES),
         "counts": {c: int((targets == k).sum()) for k, c in enumerate(CLASSES)},
         "operating_threshold": sorted(set(thresholds.tolist())),
-        **measure(targets, scores, thresholds),
-        "as_if_positive": {
-            "sensitivity": float(called[positive].mean()) if positive.any() else None,
-            "specificity": float((~called[~positive]).mean()) if not positive.all() else None,
-        },
+        **figures,
+        "wilson95": shares_at_point(sample),
+        "specificity_at_sensitivity": at_sensitivities(sample),
+        "cancer_confusion": cancer_confusion(sample),
+        "outcomes": by_outcome(scored.outcomes, targets),
+        "answered_only": answered_only,
+        "as_if_positive": as_if_positive(sample, unanswered),
+        "coverage": coverage_table(sample),
+        "ci95": intervals,
+        **_parts(scored, sample, groups, areas, bootstraps),
     }
-    result["ci95"] = bootstrap(targets, scores, groups, thresholds, rounds=bootstraps)
-    result["per_source"] = {
-        source: _part(scored, thresholds, np.array([r.source == source for r in scored.records]))
-        for source in sorted({r.source for r in scored.records})
+
+
+def _parts(
+    scored: Scored, sample: Sample, groups: Indices, areas: Floats | None, bootstraps: int
+) -> dict[str, Any]:
+    records = scored.records
+    found: dict[str, Any] = {
+        f"per_{name}": by_value(sample, values, groups, bootstraps=bootstraps)
+        for name, values in (
+            ("source", [r.source for r in records]),
+            ("device", [r.device for r in records]),
+            ("birads", [r.birads for r in records]),
+        )
     }
-    return result
-
-
-def _part(scored: Scored, thresholds: Floats, chosen: Any) -> Metrics:
-    part = measure(scored.targets[chosen], scored.scores[chosen], thresholds[chosen])
-    return {"n": int(chosen.sum()), **part}
-
-
-def predictions_csv(scored: Scored) -> str:
-    """The contract's predictions table: file,label,p_benign,p_malignant,p_normal,outcome.
-
-    ``label`` is the answer, empty where there is none.
-    """
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["file", "label", *(f"p_{name}" for name in CLASSES), "outcome"])
-    rows = zip(scored.records, scored.labels, scored.scores, scored.outcomes, strict=True)
-    for record, label, scores, outcome in rows:
-        table.writerow([record.file, label or "", *(f"{s:.6f}" for s in scores), outcome])
-    return buffer.getvalue()
-
-
-def summary(result: dict[str, Any]) -> str:
-    """The main figures with their intervals, one a line."""
-    lines = [f"{result['n']} pictures in {result['n_groups']} groups: {result['counts']}"]
-    for key in (
-        "accuracy",
-        "macro_f1",
-        "auc_malignant",
-        "auc_macro",
-        "sensitivity",
-        "specificity",
-        "specificity_at_95_sensitivity",
-        "brier",
-        "ece",
-    ):
-        if result[key] is not None:
-            low, high = result["ci95"].get(key, [float("nan")] * 2)
-            lines.append(f"{key:30s} {result[key]:.3f}  [{low:.3f}, {high:.3f}]")
-    at_point = result["at_operating_point"]
-    lines.append(f"{'accuracy at operating point':30s} {at_point['accuracy']:.3f}")
-    for name, part in (("largest score", result), ("operating point", at_point)):
-        lines.append(f"confusion by the {name} (rows truth, columns answer; {', '.join(CLASSES)}):")
-        lines.extend("  " + " ".join(f"{v:5d}" for v in row) for row in part["confusion"])
-    return "\n".join(lines)
+    found["per_lesion_area"] = None
+    if areas is not None:
+        found["per_lesion_area"] = by_lesion_area(sample, areas, groups, bootstraps=bootstraps)
+    return found
 
 
 def write_outputs(
@@ -147,14 +148,14 @@ def write_outputs(
 ) -> None:
     """Write the JSON and the CSV where wanted, each by atomic rename."""
     if json_out:
-        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         registry.write_atomic(json_out, text.encode())
     if csv_out:
         registry.write_atomic(csv_out, predictions_csv(scored).encode())
 
 
 def build_parser(prog: str, text: str | None) -> argparse.ArgumentParser:
-    """Arguments that evaluation and cross-validation share."""
+    """Arguments that evaluation, cross-validation and comparators share."""
     parser = argparse.ArgumentParser(prog=prog, description=text)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
@@ -165,11 +166,14 @@ def build_parser(prog: str, text: str | None) -> argparse.ArgumentParser:
 
 
 def check_counts(arguments: argparse.Namespace) -> None:
-    """Raise ``UsageError`` for counts below one."""
+    """Raise ``UsageError`` for counts below one and for a prevalence that is no share."""
     for name in ("limit_images", "bootstraps", "epochs", "folds"):
         value = getattr(arguments, name, None)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+    prevalence = getattr(arguments, "prevalence", None)
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise UsageError("--prevalence is a share between 0 and 1")
 
 
 def trained_on(card: registry.Card, dataset: Dataset) -> bool:
@@ -188,8 +192,7 @@ def held_out_part(card: registry.Card, dataset: Dataset) -> Dataset:
     return Dataset(dataset.root, records, dataset.skipped)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m ml.evaluate --data DIR [--model FILE] [--json OUT] [--predictions CSV] …``."""
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser("python -m ml.evaluate", __doc__)
     parser.add_argument("--model", type=Path, metavar="FILE", help="default: the shipped model")
     parser.add_argument(
@@ -198,34 +201,87 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="all",
         help="held-out: only what the model's own split kept out of its training on this data",
     )
+    parser.add_argument(
+        "--oof",
+        type=Path,
+        metavar="NPZ",
+        help="measure the out-of-fold scores that ml.crossval --out kept, instead of a model",
+    )
+    parser.add_argument(
+        "--single-class",
+        action="store_true",
+        help="allow data of one class only: what needs another class is null",
+    )
+    parser.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="SHARE",
+        help="state predictive values at this share of malignant, such as 0.01",
+    )
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="draw figures (SVG) here")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
     check_counts(arguments)
+    if arguments.oof and (arguments.model or arguments.part != "all" or arguments.limit_images):
+        raise UsageError("--oof goes with neither --model, --part nor --limit-images")
+    return arguments
+
+
+def _score_model(
+    arguments: argparse.Namespace, dataset: Dataset
+) -> tuple[Scored, float, dict[str, Any]]:
+    """Scores by the model, its threshold, and what is to be told of it."""
     predictor = Predictor(arguments.model, device=arguments.device)
-    dataset = read_dataset(arguments.data)
     seen = trained_on(predictor.model.card, dataset)
     if arguments.part == "held-out":
         dataset = held_out_part(predictor.model.card, dataset)
     dataset = limit_records(dataset, arguments.limit_images)
-    for entry in dataset.skipped:
-        print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
-    grouping = group_records(dataset.records)
     scored = score_records(predictor, dataset, dataset.records, progress=True)
-    threshold = predictor.model.operating_point.threshold
-    result = evaluation(scored, threshold, grouping.groups, bootstraps=arguments.bootstraps)
-    result["seen_in_training"] = seen and arguments.part == "all"
-    if result["seen_in_training"]:
+    seen = seen and arguments.part == "all"
+    if seen:
         print(
             "note: the model was trained on most of these pictures; its honest figures on this "
             "data are those of --part held-out",
             file=sys.stderr,
         )
-    result["model"] = {"version": predictor.model.version, "sha256": predictor.model.sha256}
-    result["data"] = {"name": dataset.root.name, "digest": dataset.digest()}
-    result["grouping_rule"] = RULE
+    model = {"version": predictor.model.version, "sha256": predictor.model.sha256}
+    facts = {"seen_in_training": seen, "model": model}
+    return scored, predictor.model.operating_point.threshold, facts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m ml.evaluate --data DIR [--model FILE] [--json OUT] [--predictions CSV] …``."""
+    arguments = _arguments(argv)
+    dataset = read_dataset(arguments.data, classes_needed=1 if arguments.single_class else 2)
+    threshold: float | Floats
+    if arguments.oof:
+        kept = OutOfFold.load(arguments.oof)
+        scored, threshold = cross_fitted(kept, records_of(kept, dataset))
+        facts: dict[str, Any] = {"seen_in_training": False, "model": None}
+    else:
+        scored, threshold, facts = _score_model(arguments, dataset)
+    for entry in dataset.skipped:
+        print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
+    grouping = group_records(scored.records)
+    result = evaluation(
+        scored,
+        threshold,
+        grouping.groups,
+        bootstraps=arguments.bootstraps,
+        areas=lesion_areas(dataset, scored.records),
+        prevalence=arguments.prevalence,
+    )
+    measured = Dataset(dataset.root, scored.records, dataset.skipped)
+    result |= facts
+    result["data"] = {"name": dataset.root.name, "digest": measured.digest()}
     result["conflicting_groups"] = len(grouping.conflicts)
     result["skipped"] = [{"file": s.file, "reason": s.reason} for s in dataset.skipped]
     write_outputs(result, scored, arguments.json, arguments.predictions)
+    if arguments.figures:
+        # matplotlib takes a second to load: only where something is drawn.
+        from ml.figures import write_evaluation_figures
+
+        write_evaluation_figures(arguments.figures, scored, result)
     print(summary(result))
     return 0
 

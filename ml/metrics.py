@@ -1,20 +1,28 @@
-"""Figures of merit from true classes and scores, with intervals by resampling groups."""
+"""Figures of merit from true classes and scores, for one sample or for many weightings of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from ml.calibrate import Floats, Indices
 from ml.config import CLASSES, MALIGNANT
 
 BINS = 15
-BOOTSTRAPS = 1000
+SENSITIVITIES = (0.95, 0.98)
+"""Sensitivities at which the specificity is stated."""
+
+Bools = npt.NDArray[np.bool_]
 Metrics = dict[str, Any]
+Rounds = dict[str, Any]
+"""Like :data:`Metrics`, but each figure is float64 R, one value a weighting, NaN if undefined."""
+
+_SIZE = len(CLASSES)
+_NORMAL = CLASSES.index("normal")
 
 
 def answers(scores: Floats, threshold: float | Floats) -> Indices:
@@ -28,129 +36,226 @@ def answers(scores: Floats, threshold: float | Floats) -> Indices:
     return np.where(scores[:, MALIGNANT] >= threshold, MALIGNANT, largest).astype(np.int64)
 
 
-def auc(positive: npt.NDArray[np.bool_], score: Floats) -> float | None:
+class Ranking:
+    """Pictures by falling score, equal scores together: what curves and areas are made of.
+
+    ``positive`` bool N, ``score`` float64 N; ``weights`` (R x N, 1 x N of ones by default) say
+    how often each picture counts. ``caught`` and ``alarms`` are float64 R x T: the weight of
+    positives and of negatives with at least the t-th of the T different scores, ``values``
+    (float64 T, falling).
+    """
+
+    def __init__(self, positive: Bools, score: Floats, weights: Floats | None = None) -> None:
+        order = np.argsort(-score, kind="stable")
+        falling = score[order]
+        starts = np.flatnonzero(np.r_[True, falling[1:] != falling[:-1]])
+        sorted_weights = (np.ones((1, len(score))) if weights is None else weights)[:, order]
+        self.values: Floats = falling[starts]
+        right = np.add.reduceat(sorted_weights * positive[order], starts, axis=1)
+        wrong = np.add.reduceat(sorted_weights * ~positive[order], starts, axis=1)
+        self._right, self._wrong = right, wrong
+        self.caught: Floats = np.cumsum(right, axis=1)
+        self.alarms: Floats = np.cumsum(wrong, axis=1)
+
+    def auc(self) -> Floats:
+        """Area under the ROC curve, ties counted half: float64 R, NaN without both kinds."""
+        ones, zeros = self.caught[:, -1], self.alarms[:, -1]
+        below = zeros[:, None] - self.alarms + self._wrong / 2
+        return _ratio((self._right * below).sum(axis=1), ones * zeros)
+
+    def average_precision(self) -> Floats:
+        """Sum of precision times the step in recall: float64 R, NaN without positives."""
+        precision = self.caught / np.maximum(self.caught + self.alarms, 1e-12)
+        return _ratio((self._right * precision).sum(axis=1), self.caught[:, -1])
+
+    def position(self, sensitivity: float) -> Indices:
+        """Index into ``values`` of the highest threshold that reaches a sensitivity: int64 R."""
+        enough = self.caught >= sensitivity * self.caught[:, -1:] - 1e-9
+        return np.asarray(enough.argmax(axis=1), dtype=np.int64)
+
+    def specificity_at(self, sensitivity: float) -> Floats:
+        """Best specificity at a sensitivity of at least that: float64 R, NaN without both."""
+        at = self.alarms[np.arange(len(self.alarms)), self.position(sensitivity)]
+        zeros = self.alarms[:, -1]
+        return np.where(self.caught[:, -1] > 0, _ratio(zeros - at, zeros), np.nan)
+
+
+def auc(positive: Bools, score: Floats) -> float | None:
     """Area under the ROC curve, ties counted half; None without both kinds."""
-    ones = int(positive.sum())
-    zeros = len(positive) - ones
-    if ones == 0 or zeros == 0:
-        return None
-    rank_sum = float(rankdata(score)[positive].sum())
-    return (rank_sum - ones * (ones + 1) / 2) / (ones * zeros)
+    return _known(Ranking(positive, score).auc()[0])
 
 
-def specificity_at(positive: npt.NDArray[np.bool_], score: Floats, wanted: float) -> float | None:
+def specificity_at(positive: Bools, score: Floats, wanted: float) -> float | None:
     """Best specificity at a sensitivity of at least ``wanted``; None without both kinds."""
-    own = np.sort(score[positive])[::-1]
-    rest = score[~positive]
-    if len(own) == 0 or len(rest) == 0:
-        return None
-    threshold = own[int(np.ceil(wanted * len(own) - 1e-9)) - 1]
-    return float((rest < threshold).mean())
+    return _known(Ranking(positive, score).specificity_at(wanted)[0])
 
 
-def expected_calibration_error(positive: npt.NDArray[np.bool_], score: Floats) -> float:
+def expected_calibration_error(positive: Bools, score: Floats) -> float:
     """Mean gap between score and frequency over 15 equal-width bins, weighted by their size."""
-    bins = np.minimum((score * BINS).astype(int), BINS - 1)
-    gap = np.bincount(bins, weights=score - positive, minlength=BINS)
-    return float(np.abs(gap).sum() / len(score))
+    return float(_calibration_error(positive, score, np.ones((1, len(score))))[0])
+
+
+def bin_of(score: Floats) -> Indices:
+    """The calibration bin of each score in 0..1: int64 N in 0..14; a score of 1 is in the last."""
+    return np.minimum((score * BINS).astype(np.int64), BINS - 1)
+
+
+def _calibration_error(positive: Bools, score: Floats, weights: Floats) -> Floats:
+    gaps = np.zeros((len(score), BINS))
+    gaps[np.arange(len(score)), bin_of(score)] = score - positive
+    return _ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))
 
 
 def confusion_matrix(targets: Indices, answered: Indices) -> Indices:
     """Counts, rows truth, columns answer: int64 K x K in the order of ``ml.config.CLASSES``."""
-    size = len(CLASSES)
-    return np.bincount(targets * size + answered, minlength=size * size).reshape(size, size)
+    return np.bincount(targets * _SIZE + answered, minlength=_SIZE * _SIZE).reshape(_SIZE, _SIZE)
 
 
-def measure(targets: Indices, scores: Floats, threshold: float | Floats) -> Metrics:
+@dataclass(frozen=True)
+class Sample:
+    """Pictures to measure: true classes int64 N, scores float64 N x 3, thresholds float64 N."""
+
+    targets: Indices
+    scores: Floats
+    thresholds: Floats
+
+    @cached_property
+    def largest(self) -> Indices:
+        """Class with the largest score: int64 N."""
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
+
+    @cached_property
+    def answered(self) -> Indices:
+        """Class at the operating point: int64 N."""
+        return answers(self.scores, self.thresholds)
+
+    @property
+    def malignant(self) -> Bools:
+        """Whether each picture's truth is malignant: bool N."""
+        return np.asarray(self.targets == MALIGNANT)
+
+    def figures(self, weights: Floats, prevalence: float | None = None) -> Rounds:
+        """All figures, once for each row of ``weights``: float64 R x N, how often each counts."""
+        areas = {
+            name: Ranking(self.targets == k, self.scores[:, k], weights).auc()
+            for k, name in enumerate(CLASSES)
+        }
+        ranking = Ranking(self.malignant, self.scores[:, MALIGNANT], weights)
+        at_point = confusions(self.targets, self.answered, weights)
+        right, wrong = at_point[:, MALIGNANT], np.delete(at_point, MALIGNANT, axis=1).sum(axis=1)
+        sensitivity = _ratio(right[:, MALIGNANT], right.sum(axis=1))
+        specificity = _ratio(wrong.sum(axis=1) - wrong[:, MALIGNANT], wrong.sum(axis=1))
+        squares = ((self.scores - np.eye(_SIZE)[self.targets]) ** 2).sum(axis=1)
+        found: Rounds = {
+            **_by_class(confusions(self.targets, self.largest, weights)),
+            "auc_malignant": areas[CLASSES[MALIGNANT]],
+            "auc_macro": _mean_known(list(areas.values())),
+            "auc_by_class": areas,
+            "average_precision": ranking.average_precision(),
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            **{
+                f"specificity_at_{100 * wanted:.0f}_sensitivity": ranking.specificity_at(wanted)
+                for wanted in SENSITIVITIES
+            },
+            "brier": _ratio(weights @ squares, weights.sum(axis=1)),
+            "ece": _calibration_error(self.malignant, self.scores[:, MALIGNANT], weights),
+            "at_operating_point": _by_class(at_point),
+        }
+        if prevalence is not None:
+            found["predictive_values"] = predictive_values(sensitivity, specificity, prevalence)
+        return found
+
+
+def confusions(targets: Indices, answered: Indices, weights: Floats) -> Floats:
+    """Weighted confusion matrices: weights R x N -> float64 R x K x K, rows truth."""
+    cells = np.zeros((len(targets), _SIZE * _SIZE))
+    cells[np.arange(len(targets)), targets * _SIZE + answered] = 1.0
+    return np.asarray((weights @ cells).reshape(-1, _SIZE, _SIZE))
+
+
+def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: float) -> Rounds:
+    """PPV and NPV at a stated prevalence in 0..1, by Bayes' rule: float64 R each."""
+    sick, well = prevalence, 1.0 - prevalence
+    hits, misses = sensitivity * sick, (1 - sensitivity) * sick
+    rejections, alarms = specificity * well, (1 - specificity) * well
+    return {"ppv": _ratio(hits, hits + alarms), "npv": _ratio(rejections, rejections + misses)}
+
+
+def _by_class(confusion: Floats) -> Rounds:
+    """Accuracy, precision, recall and F1 of confusion matrices R x K x K.
+
+    A class never answered has a precision of 0; one without truth has no figures and does not
+    count in the macro means.
+    """
+    truth, given = confusion.sum(axis=2), confusion.sum(axis=1)
+    right = np.einsum("rkk->rk", confusion)
+    recall = _ratio(right, truth)
+    precision = np.where(truth > 0, np.nan_to_num(_ratio(right, given)), np.nan)
+    f1 = np.where(truth > 0, _ratio(2 * right, truth + given), np.nan)
+    macro = {
+        f"macro_{name}": _mean_known(list(values.T))
+        for name, values in (("precision", precision), ("recall", recall), ("f1", f1))
+    }
+    return {
+        "accuracy": _ratio(right.sum(axis=1), truth.sum(axis=1)),
+        **macro,
+        "precision": dict(zip(CLASSES, precision.T, strict=True)),
+        "recall": dict(zip(CLASSES, recall.T, strict=True)),
+        "f1": dict(zip(CLASSES, f1.T, strict=True)),
+    }
+
+
+def measure(
+    targets: Indices,
+    scores: Floats,
+    threshold: float | Floats,
+    *,
+    prevalence: float | None = None,
+) -> Metrics:
     """All figures of the contract's evaluation JSON that come from scores alone.
 
     ``targets`` int64 N, ``scores`` calibrated float64 N x 3, ``threshold`` one for all or N (each
-    picture's model has its own in cross-validation). ``accuracy``, ``macro_f1``, ``precision``,
-    ``recall``, ``f1`` and ``confusion`` take the class with the largest score, as published
+    picture's model has its own in cross-validation). ``accuracy``, ``precision``, ``recall``,
+    ``f1``, their macro means and ``confusion`` take the class with the largest score, as published
     figures do; ``sensitivity``, ``specificity`` and all of ``at_operating_point`` are of the
     labels that users see. Macro figures are over the classes present in the truth. A figure
-    without cases (no malignant picture) is None.
+    without cases (no malignant picture) is None. ``predictive_values`` only come with a stated
+    ``prevalence``. Raises ``ValueError`` without pictures.
     """
-    answered = answers(scores, threshold)
-    present = np.bincount(targets, minlength=len(CLASSES)) > 0
-    positive, score = targets == MALIGNANT, scores[:, MALIGNANT]
-    called = answered == MALIGNANT
-    one_hot = np.eye(len(CLASSES))[targets]
-    areas = [auc(targets == k, scores[:, k]) for k in range(len(CLASSES)) if present[k]]
-    known = [a for a in areas if a is not None]
-    return {
-        **class_figures(targets, scores.argmax(axis=1)),
-        "auc_malignant": auc(positive, score),
-        "auc_macro": float(np.mean(known)) if known else None,
-        "sensitivity": float(called[positive].mean()) if positive.any() else None,
-        "specificity": float((~called[~positive]).mean()) if not positive.all() else None,
-        "specificity_at_95_sensitivity": specificity_at(positive, score, 0.95),
-        "brier": float(((scores - one_hot) ** 2).sum(axis=1).mean()),
-        "ece": expected_calibration_error(positive, score),
-        "malignant_called_normal": int((positive & (answered == CLASSES.index("normal"))).sum()),
-        "at_operating_point": class_figures(targets, answered),
-    }
-
-
-def class_figures(targets: Indices, answered: Indices) -> Metrics:
-    """Accuracy, precision, recall, F1 and confusion of answered classes, int64 N each."""
-    confusion = confusion_matrix(targets, answered)
-    truth, given, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-    f1 = 2 * right / np.maximum(truth + given, 1)
-    present = truth > 0
-    return {
-        "accuracy": float(right.sum() / len(targets)),
-        "macro_f1": float(f1[present].mean()),
-        "precision": _by_class(right / np.maximum(given, 1), present),
-        "recall": _by_class(right / np.maximum(truth, 1), present),
-        "f1": _by_class(f1, present),
-        "confusion": confusion.tolist(),
-    }
-
-
-def _by_class(values: npt.NDArray[Any], present: npt.NDArray[Any]) -> dict[str, float | None]:
-    return {
-        name: float(value) if there else None
-        for name, value, there in zip(CLASSES, values, present, strict=True)
-    }
-
-
-def bootstrap(
-    targets: Indices,
-    scores: Floats,
-    groups: Indices,
-    threshold: float | Floats,
-    *,
-    rounds: int = BOOTSTRAPS,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """95 % intervals by drawing whole groups with replacement: same keys -> [low, high].
-
-    A round in which a figure is undefined does not count for that figure.
-    """
-    rng = np.random.default_rng(seed)
+    if len(targets) == 0:
+        raise ValueError("no pictures to measure")
     thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(targets))
-    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    collected: dict[tuple[str, ...], list[float]] = {}
-    for _ in range(rounds):
-        drawn = rng.integers(0, len(members), len(members))
-        chosen = np.concatenate([members[i] for i in drawn])
-        for key, value in _flat(measure(targets[chosen], scores[chosen], thresholds[chosen])):
-            collected.setdefault(key, []).append(value)
-    result: dict[str, Any] = {}
-    for key, values in collected.items():
-        low, high = np.percentile(values, [2.5, 97.5])
-        inner = result
-        for part in key[:-1]:
-            inner = inner.setdefault(part, {})
-        inner[key[-1]] = [float(low), float(high)]
-    return result
+    sample = Sample(targets, scores, thresholds)
+    found: Metrics = _first(sample.figures(np.ones((1, len(targets))), prevalence))
+    found["confusion"] = confusion_matrix(targets, sample.largest).tolist()
+    found["at_operating_point"]["confusion"] = confusion_matrix(targets, sample.answered).tolist()
+    missed = sample.malignant & (sample.answered == _NORMAL)
+    found["malignant_called_normal"] = int(missed.sum())
+    return found
 
 
-def _flat(metrics: Metrics, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    """The numbers among nested figures, each with its path; counts and matrices have none."""
-    for key, value in metrics.items():
-        if isinstance(value, dict):
-            yield from _flat(value, (*above, key))
-        elif isinstance(value, float):
-            yield (*above, key), value
+def _first(rounds: Rounds) -> Metrics:
+    """The figures of the first weighting as numbers, None where undefined."""
+    return {
+        key: _first(value) if isinstance(value, dict) else _known(value[0])
+        for key, value in rounds.items()
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Quotient of arrays of one shape, NaN where the divisor is 0."""
+    filled = np.full(np.shape(below), np.nan)
+    return np.asarray(np.divide(above, below, out=filled, where=below > 0))
+
+
+def _mean_known(columns: list[Floats]) -> Floats:
+    """Mean over the columns (R each) that are not NaN; NaN where all are."""
+    stacked = np.stack(columns)
+    known = ~np.isnan(stacked)
+    total = np.where(known, stacked, 0.0).sum(axis=0)
+    return _ratio(total, known.sum(axis=0).astype(np.float64))

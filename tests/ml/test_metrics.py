@@ -4,7 +4,8 @@ from sklearn import metrics as reference
 
 from ml.calibrate import fit_temperature, fit_threshold, group_weights, log_loss, softmax
 from ml.config import MALIGNANT
-from ml.metrics import answers, auc, bootstrap, expected_calibration_error, measure, specificity_at
+from ml.intervals import bootstrap
+from ml.metrics import answers, auc, expected_calibration_error, measure, specificity_at
 
 
 def made(seed=0, count=300, ties=False):
