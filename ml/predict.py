@@ -11,8 +11,10 @@ from typing import Any
 
 from ml import registry
 from ml.cli import run_cli
+from ml.engine import ENGINE_KINDS
 from ml.errors import ImageUnreadableError
 from ml.inference import Prediction, Predictor
+from ml.threads import default_threads
 
 _BATCH = 8
 
@@ -46,6 +48,17 @@ def predict_files(
     return results, faults
 
 
+def in_words(result: dict[str, Any]) -> str:
+    """A result as one line: file, answer or why there is none, and the malignant score."""
+    said = result["label"] if result["outcome"] == "answered" else result["outcome"]
+    line = f"{result['file']}: {said}"
+    if result["reason"]:
+        line += f" ({result['reason']})"
+    if result["probabilities"] is not None:
+        line += f", malignant score {result['probabilities']['malignant']:.3f}"
+    return line
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m ml.predict FILE… [--json OUT]``: one JSON object a line, or a list in OUT.
 
@@ -56,19 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write a JSON list instead")
     parser.add_argument("--model", type=Path, metavar="FILE", help="default: the shipped model")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--engine", choices=ENGINE_KINDS, default="auto")
     arguments = parser.parse_args(argv)
-    predictor = Predictor(arguments.model, device=arguments.device)
+    predictor = Predictor(
+        arguments.model,
+        device=arguments.device,
+        threads=default_threads(),
+        engine=arguments.engine,
+    )
     results, faults = predict_files(predictor, arguments.files)
     if arguments.json:
         text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
         registry.write_atomic(arguments.json, text.encode())
     for result in results:
-        if arguments.json:
-            score = result["probabilities"]["malignant"]
-            label = result["label"] or result["outcome"]
-            print(f"{result['file']}: {label}, malignant score {score:.3f}")
-        else:
-            print(json.dumps(result, ensure_ascii=False))
+        print(in_words(result) if arguments.json else json.dumps(result, ensure_ascii=False))
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     return 2 if faults else 0

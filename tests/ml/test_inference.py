@@ -1,13 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ml import inference
 from ml.config import CLASSES
-from ml.errors import ImageUnreadableError
+from ml.errors import ImageUnreadableError, ModelFileError
 from ml.inference import Predictor, label_for, resolve_device
 from ml.phash import hamming, perceptual_hash
+from ml.predict import in_words
 from ml.preprocessing import decode_raster
+from ml.registry import LoadedModel, load_model
 from tests.ml.helpers import phantom, png
 
 
@@ -31,7 +36,14 @@ def test_an_answer_has_all_that_the_contract_wants_of_ml(predictor):
     assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert result["operating_point"] == {"threshold": 0.35, "sensitivity": 0.95}
     assert result["model"]["version"] == "tests-only"
-    assert result["engine"].startswith("pytorch-") and result["engine"].endswith("-cpu")
+    assert result["engine"].startswith("onnxruntime-") and result["engine"].endswith("-cpu")
+    assert (result["temperature"], result["reason_code"]) == (1.5, None)
+    transform = result["transform"]
+    assert transform["picture"] == [150, 90]
+    assert (transform["fit"], transform["size"]) == ("pad", 64)
+    assert transform["covered"] == pytest.approx(answer.heatmap_box)
+    x0, y0, x1, y1 = transform["content"]
+    assert 0 <= x0 < x1 <= 150 and 0 <= y0 < y1 <= 90
     assert result["preprocessing"] == predictor.model.preprocessing.digest()
     assert result["duration_ms"] > 0
     assert result["research_use_only"] is True
@@ -115,3 +127,96 @@ def test_the_hash_survives_recompression_and_tells_pictures_apart():
     same = perceptual_hash(noisy.astype(np.uint8))
     assert hamming(perceptual_hash(first), same) <= 3
     assert hamming(perceptual_hash(first), perceptual_hash(decode_raster(PICTURES[1]))) > 10
+
+
+def test_both_engines_give_the_same_answers(model_file, predictor):
+    pytorch = Predictor(model_file, device="cpu", engine="pytorch")
+    assert (pytorch.warning, predictor.warning) == ("", "")
+    for mine, theirs in zip(predictor.predict(PICTURES), pytorch.predict(PICTURES), strict=True):
+        assert mine.engine != theirs.engine
+        assert (mine.label, mine.transform) == (theirs.label, theirs.transform)
+        assert mine.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+        np.testing.assert_allclose(mine.heatmap, theirs.heatmap, atol=2e-3)
+
+
+# Abstention and refusal
+
+
+def with_rules(model: LoadedModel, *, minimum: float | None = None, refuses=None) -> Predictor:
+    """A predictor whose card abstains below ``minimum`` and whose detector is ``refuses``."""
+    rule = {} if minimum is None else {"abstention": {"minimum_score": minimum}}
+    card = {k: v for k, v in model.card.items() if k != "abstention"}
+    made = Predictor(replace(model, card=card | rule), device="cpu", engine="pytorch")
+    made._detector = None if refuses is None else SimpleNamespace(check=refuses)
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(model_file: Path) -> LoadedModel:
+    return load_model(model_file)
+
+
+def test_below_the_cards_minimum_score_there_is_no_answer_but_a_label(model):
+    plain = with_rules(model).predict(PICTURES[:1])[0]
+    top = max(plain.probabilities.values())
+    assert (plain.outcome, plain.reason, plain.minimum_score) == ("answered", None, None)
+    below = with_rules(model, minimum=top + 0.001).predict(PICTURES[:1])[0]
+    assert (below.outcome, below.reason_code) == ("abstained", "uncertain")
+    assert below.reason is not None and below.reason.endswith("on it answers.")
+    assert (below.label, below.probabilities) == (plain.label, plain.probabilities)
+    assert below.minimum_score == top + 0.001
+    reached = with_rules(model, minimum=top).predict(PICTURES[:1])[0]
+    assert (reached.outcome, reached.reason) == ("answered", None)
+
+
+@pytest.mark.parametrize("rule", [{}, {"minimum_score": "x"}, {"minimum_score": 1.5}, [0.5], 7])
+def test_a_rule_for_abstention_that_makes_no_sense_is_refused(model, rule):
+    with pytest.raises(ModelFileError, match="abstention"):
+        Predictor(replace(model, card={**model.card, "abstention": rule}), device="cpu")
+
+
+def test_a_refused_picture_has_a_reason_and_no_label_and_keeps_its_scores(model):
+    seen = []
+
+    def check(pixels, pooled):
+        seen.append((pixels, pooled))
+        if len(seen) == 1:
+            return SimpleNamespace(code="not_ultrasound", sentence="This is no ultrasound.")
+        return None
+
+    # Refusal goes first: where nothing is to be seen, uncertainty says nothing.
+    refused, other = with_rules(model, minimum=1.0, refuses=check).predict(PICTURES[:2])
+    assert (refused.outcome, refused.reason_code) == ("refused", "not_ultrasound")
+    assert refused.reason == "This is no ultrasound."
+    assert refused.label is None
+    assert sum(refused.probabilities.values()) == pytest.approx(1)
+    assert other.outcome == "abstained"
+    for (pixels, pooled), picture in zip(seen, PICTURES, strict=False):
+        np.testing.assert_array_equal(pixels, decode_raster(picture))
+        assert (pooled.dtype, pooled.shape) == (np.float32, (2048,))
+    shown = refused.to_json()
+    assert shown["probabilities"] is shown["label"] is None
+
+
+def test_pixels_held_for_the_check_are_bounded_and_order_is_kept(model, monkeypatch):
+    predictor = with_rules(model, refuses=lambda pixels, pooled: None)
+    whole = predictor.predict(PICTURES)
+    monkeypatch.setattr(inference, "MAX_HELD_BYTES", 2 * 90 * 150 * 3)
+    passes, real = [], predictor.run
+    monkeypatch.setattr(predictor, "run", lambda t: (passes.append(len(t)), real(t))[1])
+    parts = predictor.predict_each([*PICTURES, b"not a picture"])
+    assert passes == [3, 1]
+    assert isinstance(parts[4], ImageUnreadableError)
+    for mine, theirs in zip(parts[:4], whole, strict=True):
+        assert mine.phash == theirs.phash
+        assert mine.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
+
+
+def test_a_result_in_words_tells_the_outcome_and_why():
+    result = {"file": "a.png", "label": "benign", "outcome": "answered", "reason": None}
+    scored = result | {"probabilities": {"malignant": 0.25}}
+    assert in_words(scored) == "a.png: benign, malignant score 0.250"
+    unsure = scored | {"outcome": "abstained", "reason": "Too uncertain."}
+    assert in_words(unsure) == "a.png: abstained (Too uncertain.), malignant score 0.250"
+    refused = result | {"outcome": "refused", "reason": "A photo.", "probabilities": None}
+    assert in_words(refused) == "a.png: refused (A photo.)"

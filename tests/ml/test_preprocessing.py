@@ -211,9 +211,10 @@ def test_evaluation_in_training_equals_serving_bit_for_bit(dataset, model_file, 
     predictor = Predictor(model_file, device="cpu")
     data = TrainingData.load(dataset, records, records, predictor.model.preprocessing)
     seen = []
-    original = predictor.scores
-    monkeypatch.setattr(predictor, "scores", lambda t: (seen.extend(t), original(t))[1])
+    original = predictor.run
+    monkeypatch.setattr(predictor, "run", lambda t: (seen.extend(t), original(t))[1])
     predictor.predict([(dataset.root / r.file).read_bytes() for r in records])
+    assert len(seen) == len(records)
     for served, trained in zip(seen, data.validation, strict=True):
         assert served.dtype == trained.dtype == np.float32
         np.testing.assert_array_equal(served, trained)
