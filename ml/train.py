@@ -210,7 +210,10 @@ def finish_on_everything(run: Run, crossval: Path, *, version: str) -> registry.
     initial weights; anything else raises ``UsageError``. The card's figures are out-of-fold.
     """
     out_of_fold = OutOfFold.load(crossval / OOF_FILE)
-    for key, value in run.identity.items():
+    # The number of folds is the one setting that a training on everything does not use.
+    folds = len(set(out_of_fold.folds.tolist()))
+    same = replace(run, config=replace(run.config, folds=folds))
+    for key, value in same.identity.items():
         if out_of_fold.identity.get(key) != value:
             raise UsageError(f"the cross-validation in {crossval.name} is of another run: {key}")
     calibration = out_of_fold.calibration(run.config.target_sensitivity)

@@ -1,0 +1,142 @@
+"""Cross-validation: what it writes, what it fits on what, and the model trained on everything."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml import crossval, registry, train
+from ml.calibrate import fit_abstention, fit_calibration, group_weights
+from ml.cli import UsageError
+from ml.config import BCWEB, TrainConfig
+from ml.errors import ModelFileError
+from ml.evaluate import score_records
+from ml.inference import Predictor
+from ml.oof import OutOfFold, logits_from_scores
+
+TINY = ["--epochs", "1", "--size", "64", "--batch-size", "8", "--init", "none", "--bootstraps", "5"]
+
+
+@pytest.fixture
+def out_of_fold():
+    rng = np.random.default_rng(3)
+    targets = rng.integers(0, 3, 120)
+    logits = rng.normal(size=(120, 3)) + 2.5 * np.eye(3)[targets]
+    folds, groups = np.arange(120) % 5, np.arange(120) // 2
+    names = tuple(f"{i}.png" for i in range(120))
+    return OutOfFold(names, names, logits, targets, folds, groups, {"data": "x"})
+
+
+def test_out_of_fold_scores_survive_a_file(out_of_fold, tmp_path):
+    out_of_fold.save(tmp_path / "oof.npz")
+    read = OutOfFold.load(tmp_path / "oof.npz")
+    assert read.files == out_of_fold.files and read.identity == {"data": "x"}
+    assert (read.logits == out_of_fold.logits).all() and (read.folds == out_of_fold.folds).all()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04cut", b"no archive"])
+def test_a_bad_file_of_scores_is_one_clear_error(content, tmp_path):
+    path = tmp_path / "oof.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"oof\.npz holds no out-of-fold scores"):
+        OutOfFold.load(path)
+
+
+def test_what_is_measured_on_a_fold_is_not_fitted_on_it(out_of_fold):
+    changed = replace(
+        out_of_fold, logits=np.where(out_of_fold.folds[:, None] == 2, 99.0, out_of_fold.logits)
+    )
+    assert changed.calibration(0.95, without=2) == out_of_fold.calibration(0.95, without=2)
+    assert changed.calibration(0.95) != out_of_fold.calibration(0.95)
+
+
+def test_logits_come_back_from_scores_up_to_a_constant(out_of_fold):
+    powers = np.exp(out_of_fold.logits)
+    back = logits_from_scores(powers / powers.sum(axis=1, keepdims=True))
+    shift = back - out_of_fold.logits
+    assert np.allclose(shift, shift[:, :1])
+
+
+def test_calibration_reaches_the_wanted_sensitivity_on_what_it_saw(out_of_fold):
+    weights = group_weights(out_of_fold.groups)
+    found = fit_calibration(out_of_fold.logits, out_of_fold.targets, weights, 0.9)
+    powers = np.exp(out_of_fold.logits / found.temperature)
+    scores = powers / powers.sum(axis=1, keepdims=True)
+    assert (scores[out_of_fold.targets == 1, 1] >= found.threshold).mean() >= 0.9
+
+
+def test_abstention_keeps_the_greatest_coverage_with_the_wanted_error():
+    top = np.linspace(0.99, 0.40, 100)
+    scores = np.stack([top, (1 - top) / 2, (1 - top) / 2], axis=1)
+    targets = np.zeros(100, dtype=np.int64)
+    targets[86:] = 1  # the least sure 14 are wrong
+    minimum, error, coverage = fit_abstention(scores, targets, np.ones(100))
+    assert coverage == pytest.approx(0.95) and error == pytest.approx(9 / 95)
+    assert (top >= minimum).sum() == 95
+
+
+def test_abstention_leaves_nothing_out_when_all_is_well_and_a_fifth_at_most():
+    top = np.linspace(0.99, 0.40, 100)
+    scores = np.stack([top, (1 - top) / 2, (1 - top) / 2], axis=1)
+    right = np.zeros(100, dtype=np.int64)
+    assert fit_abstention(scores, right, np.ones(100)) == (0.0, 0.0, 1.0)
+    minimum, error, coverage = fit_abstention(scores, right + 1, np.ones(100))
+    assert (error, coverage) == (1.0, pytest.approx(0.8)) and minimum > 0.4
+
+
+def test_settings_follow_another_number_of_epochs_and_another_size():
+    config = TrainConfig(epochs=10, size=224, stages=((4, 128), (2, 160)))
+    assert config.changed(epochs=20).stages == ((8, 128), (4, 160))
+    assert config.changed(epochs=1).stages == ()
+    assert config.changed(size=128).stages == ()
+    assert config.changed(epochs=None, seed=3) == replace(config, seed=3)
+    assert [config.size_at(e) for e in (0, 3, 4, 5, 6, 9)] == [128, 128, 160, 160, 224, 224]
+    assert TrainConfig.from_dict(BCWEB.to_dict()) == BCWEB
+
+
+def test_a_model_of_everything_takes_its_figures_from_the_folds(data_dir, tmp_path, narrow):
+    folds = tmp_path / "folds"
+    data = ["--data", str(data_dir), *TINY]
+    assert crossval.main([*data, "--folds", "2", "--out", str(folds)]) == 0
+    measured = json.loads((folds / "crossval.json").read_text())
+    saved = OutOfFold.load(folds / "oof.npz")
+    card = registry.read_card(folds / "fold-1" / "model.safetensors")
+    expected = saved.calibration(0.95, without=1)
+    assert card["temperature"] == expected.temperature
+    assert card["operating_point"]["threshold"] == expected.threshold
+    assert len(saved.files) == measured["n"] == 24
+
+    out = tmp_path / "final"
+    assert train.main([*data, "--out", str(out), "--crossval", str(folds)]) == 0
+    final = registry.read_card(out / "model.safetensors")
+    assert final["metrics"]["out_of_fold"]["auc_malignant"] == measured["auc_malignant"]
+    assert final["temperature"] == saved.calibration(0.95).temperature
+    assert final["training"]["data"]["split"]["held_out"] == {
+        "benign": 0,
+        "malignant": 0,
+        "normal": 0,
+    }
+
+
+def test_figures_of_another_run_are_refused(data_dir, tmp_path, narrow):
+    folds = tmp_path / "folds"
+    data = ["--data", str(data_dir), *TINY]
+    assert crossval.main([*data, "--folds", "2", "--out", str(folds)]) == 0
+    other = [*data, "--seed", "5", "--out", str(tmp_path / "x"), "--crossval", str(folds)]
+    with pytest.raises(UsageError, match="another run: config"):
+        train.main(other)
+
+
+def test_out_of_fold_scores_are_those_of_the_folds_files(data_dir, dataset, tmp_path, narrow):
+    arguments = ["--data", str(data_dir), *TINY, "--folds", "2", "--out", str(tmp_path)]
+    assert crossval.main(arguments) == 0
+    saved = OutOfFold.load(tmp_path / "oof.npz")
+    predictor = Predictor(tmp_path / "fold-0" / "model.safetensors", device="cpu")
+    own = [r for r in dataset.records if r.file in np.array(saved.files)[saved.folds == 0]]
+    again = score_records(predictor, dataset, own).scores
+    powers = np.exp(saved.logits[saved.folds == 0] / predictor.model.temperature)
+    order = [list(np.array(saved.files)[saved.folds == 0]).index(r.file) for r in own]
+    expected = (powers / powers.sum(axis=1, keepdims=True))[order]
+    assert np.allclose(again, expected, atol=1e-5)
