@@ -191,7 +191,7 @@ def snapshot_text(document: Document) -> str:
         )
         lines.append(
             f"  {kind} 80/20 and {len(stored['folds'])} folds, seed {stored['seed']}: {sizes}; "
-            f"{holdout['held_out_with_group_in_training']} held-out with their group in training"
+            f"{holdout['held_out_of_parted_groups']} held-out of groups that are parted"
         )
     return "\n".join(lines) + "\n"
 

@@ -163,7 +163,7 @@ def _splits(
             "train": split.train.tolist(),
             "validation": split.validation.tolist(),
             "held_out": split.held_out.tolist(),
-            "held_out_with_group_in_training": len(split.leaked()),
+            "held_out_of_parted_groups": len(split.leaked()),
         }
 
     return {

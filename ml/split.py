@@ -36,9 +36,10 @@ class Split:
     kind: Kind = "grouped"
 
     def leaked(self) -> Indices:
-        """Held-out records of whose group a record is trained on: none where grouped."""
+        """Held-out records whose group also lies in the other parts: none where grouped."""
         groups = self.grouping.groups
-        return self.held_out[np.isin(groups[self.held_out], groups[self.train])]
+        others = np.concatenate([self.train, self.validation])
+        return self.held_out[np.isin(groups[self.held_out], groups[others])]
 
 
 def grouped_folds(records: Sequence[Record], groups: Indices, *, folds: int, seed: int) -> Indices:

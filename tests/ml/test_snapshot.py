@@ -148,8 +148,8 @@ def test_the_random_split_says_that_it_leaks(document):
     everything = {i for fold in random["folds"] for i in fold["held_out"]}
     assert len(everything) == 26  # the quarantined too, as in the paper
     grouped = document["splits"]["grouped"]
-    assert all(fold["held_out_with_group_in_training"] == 0 for fold in grouped["folds"])
-    assert sum(fold["held_out_with_group_in_training"] for fold in random["folds"]) > 0
+    assert all(fold["held_out_of_parted_groups"] == 0 for fold in grouped["folds"])
+    assert sum(fold["held_out_of_parted_groups"] for fold in random["folds"]) > 0
 
 
 def test_a_stored_split_is_refused_for_other_data_or_no_such_fold(document, folder):

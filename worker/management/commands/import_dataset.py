@@ -1,0 +1,94 @@
+"""`manage.py import_dataset DIR`: keep a snapshot of a data folder under the state folder."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from cases.access import Actor, ActorKind
+from cases.services.audit import audit_record
+
+if TYPE_CHECKING:
+    from ml.importer import Import
+    from ml.snapshot import Document
+
+ACTOR = Actor(kind=ActorKind.COMMAND, label="manage.py import_dataset")
+
+
+class Command(BaseCommand):
+    help = (
+        "Read a folder of labelled pictures (one folder per class, or a CSV manifest), report what "
+        "is in it, and keep an immutable snapshot in STATE/snapshots/<id>/."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("data", type=Path, metavar="DIR", help="folder, or a .csv manifest")
+        parser.add_argument("--folds", type=int, default=5, help="stored folds (default 5)")
+        parser.add_argument("--seed", type=int, default=0, help="of the stored splits (default 0)")
+        parser.add_argument("--licence", action="append", default=[], metavar="SOURCE=TEXT")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Imported here: the web image has this command and no packages of the worker.
+        from ml.errors import MlError
+        from ml.importer import import_dataset, parse_licences, report_text, snapshot_text
+
+        if options["folds"] < 2 or options["seed"] < 0:
+            raise CommandError("--folds must be at least 2 and --seed not negative", returncode=2)
+        try:
+            licences = parse_licences(options["licence"])
+            found = import_dataset(options["data"])
+            self.stdout.write(report_text(found.report), ending="")
+            document = found.snapshot(
+                folds=options["folds"], seed=options["seed"], licences=licences
+            )
+            folder = Path(settings.STATE_DIR) / "snapshots" / document["id"]
+            is_new = keep(found, document, folder)
+        except MlError as error:
+            raise CommandError(str(error), returncode=2) from error
+        except OSError as error:
+            raise CommandError(f"the snapshot cannot be kept: {error}") from error
+        self.stdout.write(snapshot_text(document), ending="")
+        self.stdout.write(f"{'saved' if is_new else 'there already'}: {folder}")
+
+
+def keep(found: Import, document: Document, folder: Path) -> bool:
+    """Write the snapshot's folder whole and note it in the audit trail; False if it is there.
+
+    The folder gets its name inside the transaction of its event: neither is without the other.
+    Raises ``DatasetError`` where what is there was changed.
+    """
+    from ml.snapshot import FILE, load_snapshot
+
+    if folder.exists():
+        load_snapshot(folder / FILE)
+        return False
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    # The contact sheets hold patients' pictures.
+    draft.mkdir(mode=0o700)
+    try:
+        found.save(document, draft)
+        with transaction.atomic():
+            audit_record(
+                actor=ACTOR,
+                action="dataset.imported",
+                object_type="snapshot",
+                object_id=document["id"],
+                detail={
+                    "images": len(document["files"]),
+                    "skipped": len(document["skipped"]),
+                    "groups": document["grouping"]["groups"],
+                    "conflicting_groups": document["grouping"]["conflicting_groups"],
+                },
+            )
+            draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return True
