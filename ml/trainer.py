@@ -263,9 +263,14 @@ class Trainer:
         cuda = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cuda):
             maps, logits = self._model(images, self._kept(batch))
+            weights = self.config.class_weights
             loss = functional.cross_entropy(
-                logits, goal, label_smoothing=self.config.label_smoothing
-            )
+                logits,
+                goal,
+                weight=logits.new_tensor(weights) if weights else None,
+                label_smoothing=self.config.label_smoothing,
+                reduction="sum",
+            ) / len(goal)
             if self.config.attention:
                 lesions = batch.lesions.to(self.device, non_blocking=True)
                 heads = self.network.fc.weight[goal]

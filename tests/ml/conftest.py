@@ -79,7 +79,7 @@ def make_run(dataset: Dataset, tiny_config: TrainConfig, tmp_path: Path, narrow:
     """Prepare a tiny run: ``make_run(out_name, **changes of the config)``."""
 
     def make(name: str = "out", **changes: Any) -> Run:
-        config = replace(tiny_config, **changes)
+        config = tiny_config.changed(**changes)
         return prepare(dataset, config, tmp_path / name, device="cpu")
 
     return make
