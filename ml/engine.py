@@ -22,6 +22,9 @@ MAX_BATCH = 32
 """More pictures than these are run in pieces, so that memory stays bounded."""
 
 Floats = npt.NDArray[np.float32]
+Forward = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Logits, maps, pooled features and texture, as :class:`Outputs` has them."""
+
 log = logging.getLogger(__name__)
 
 
@@ -31,12 +34,13 @@ class Outputs:
 
     ``logits`` B x 3; ``maps`` B x 3 x h x w, the class activation maps (a map's mean plus the
     class's bias is its logit); ``pooled`` B x 2048, the mean of the last feature map, which is
-    what the head sees.
+    what the head sees; ``texture`` B x 512, the mean of layer2's map, for the refusal check.
     """
 
     logits: Floats
     maps: Floats
     pooled: Floats
+    texture: Floats
 
     @classmethod
     def joined(cls, parts: list[Outputs]) -> Outputs:
@@ -47,6 +51,7 @@ class Outputs:
             np.concatenate([part.logits for part in parts]),
             np.concatenate([part.maps for part in parts]),
             np.concatenate([part.pooled for part in parts]),
+            np.concatenate([part.texture for part in parts]),
         )
 
 
@@ -99,18 +104,18 @@ class TorchEngine:
                 moved = images.to(self._device, memory_format=torch.channels_last)
                 given = self._forward(moved)
             # Copied out before the next run: a graph writes to the same memory each time.
-            logits, maps, pooled = (
+            logits, maps, pooled, texture = (
                 np.array(t[: len(batch)].float().cpu().contiguous().numpy()) for t in given
             )
-        return Outputs(logits, maps, pooled)
+        return Outputs(logits, maps, pooled, texture)
 
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, images: Tensor) -> Forward:
         # Cast weights must not outlive a captured graph's memory, hence no cache of them.
         cuda = self._device.type == "cuda"
         with torch.autocast(self._device.type, torch.bfloat16, cuda, cache_enabled=False):
             return forward_with_cam(self._network, images)
 
-    def _graphed(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    def _graphed(self, images: Tensor) -> Forward | None:
         """The pass as one launch, at the next larger captured size; None where it cannot be.
 
         At small batches a ResNet-50 spends most of its time on a GPU launching kernels. Graphs
@@ -139,7 +144,7 @@ class _CudaGraph:
 
     def __init__(
         self,
-        forward: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
+        forward: Callable[[Tensor], Forward],
         shape: tuple[int, ...],
         device: torch.device,
     ) -> None:
@@ -154,7 +159,7 @@ class _CudaGraph:
         with torch.cuda.graph(self._graph):
             self._outputs = forward(self._input)
 
-    def run(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def run(self, images: Tensor) -> Forward:
         """Outputs of the captured size: those beyond ``images`` mean nothing."""
         self._input[: len(images)].copy_(images, non_blocking=True)
         self._graph.replay()

@@ -231,7 +231,7 @@ class Predictor:
         seconds: float,
     ) -> Prediction:
         started = time.perf_counter()
-        outcome, code, reason = self._verdict(item, scores, outputs.pooled[row])
+        outcome, code, reason = self._verdict(item, scores, outputs.texture[row])
         point, geometry = self.model.operating_point, item.geometry
         seconds += time.perf_counter() - started
         return Prediction(
@@ -260,11 +260,11 @@ class Predictor:
         self,
         item: _Prepared,
         scores: npt.NDArray[np.float64],
-        pooled: npt.NDArray[np.float32],
+        texture: npt.NDArray[np.float32],
     ) -> tuple[Outcome, str | None, str | None]:
         """Outcome, reason in a word, reason in a sentence: refusal goes before abstention."""
         if self._detector is not None:
-            refusal = self._detector.check(item.pixels, pooled)
+            refusal = self._detector.check(item.pixels, texture)
             if refusal is not None:
                 return "refused", refusal.code, refusal.sentence
         if self.minimum_score is not None and scores.max() < self.minimum_score:

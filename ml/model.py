@@ -25,6 +25,8 @@ _STRIDE_IN_1X1: Final[dict[Layout, tuple[str, ...]]] = {
     "v1-layer3": ("layer2", "layer3"),
 }
 LAYOUTS: Final = tuple(_STRIDE_IN_1X1)
+REFUSAL_PREFIX: Final = "refusal."
+"""Tensors of a model file under such names belong to its refusal check, not to the network."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +68,42 @@ def build_network(layout: Layout = "v1.5", *, classes: int = len(CLASSES)) -> Re
 
 def features(network: ResNet, images: Tensor) -> Tensor:
     """The last feature map: float Bx3xSxS -> B x 2048 x S/32 x S/32."""
-    x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
-    maps: Tensor = network.layer4(network.layer3(network.layer2(network.layer1(x))))
+    maps: Tensor = network.layer4(network.layer3(early_features(network, images)))
     return maps
 
 
-def forward_with_cam(network: ResNet, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, class activation maps (Zhou et al. 2016) and pooled features in one pass.
+def early_features(network: ResNet, images: Tensor) -> Tensor:
+    """The feature map of layer2: float Bx3xSxS -> B x 512 x S/8 x S/8. Its mean is the texture."""
+    x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+    early: Tensor = network.layer2(network.layer1(x))
+    return early
 
-    Float Bx3xSxS -> (logits B x classes, maps B x classes x S/32 x S/32, pooled B x 2048). A
-    map's mean plus the class's bias is its logit, so a cell's value is what that place adds to
-    the class's score. The pooled features are the last feature map's mean, the head's input.
+
+def forward_with_cam(network: ResNet, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits, class activation maps (Zhou et al. 2016), pooled features and texture in one pass.
+
+    Float Bx3xSxS -> (logits B x classes, maps B x classes x S/32 x S/32, pooled B x 2048,
+    texture B x 512). A map's mean plus the class's bias is its logit, so a cell's value is what
+    that place adds to the class's score. The pooled features are the last feature map's mean, the
+    head's input; the texture is that of layer2's map, for the refusal check.
     """
-    maps = features(network, images)
+    early = early_features(network, images)
+    maps = network.layer4(network.layer3(early))
     head = network.fc
     pooled = maps.mean(dim=(2, 3))
     cams = torch.einsum("kc,bchw->bkhw", head.weight, maps)
-    return head(pooled), cams, pooled
+    return head(pooled), cams, pooled, early.mean(dim=(2, 3))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
+    """The network's tensors in a safetensors file; those of a refusal check are left out.
+
+    Raises :class:`ModelFileError` if it cannot be read.
+    """
+    return {k: v for k, v in read_tensors(path).items() if not k.startswith(REFUSAL_PREFIX)}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file. Raises :class:`ModelFileError` if it cannot be read."""
     try:
         return load_file(path)

@@ -32,7 +32,7 @@ KEPT_BATCH: Final = 8
 """After larger batches the memory for activations goes back to the system: batches of 32 would
 hold 450 MiB for good, while giving back and asking again costs about 6 % of a pass."""
 
-_OUTPUTS: Final = ("logits", "maps", "pooled")
+_OUTPUTS: Final = ("logits", "maps", "pooled", "texture")
 
 
 class OnnxEngine:
@@ -102,9 +102,9 @@ def build_graph(network: ResNet, size: int) -> onnx.ModelProto:
     """The network in evaluation mode as ONNX, opset ``OPSET``.
 
     Input ``images`` float32 B x 3 x size x size, B free; outputs ``logits`` B x classes, ``maps``
-    B x classes x h x w, ``pooled`` B x 2048 (see :class:`ml.engine.Outputs`). Strides, pads and
-    the pool are read from the modules, so all layouts come out as they are. Raises
-    ``EngineError`` for a module it does not know.
+    B x classes x h x w, ``pooled`` B x 2048, ``texture`` B x 512 (see
+    :class:`ml.engine.Outputs`). Strides, pads and the pool are read from the modules, so all
+    layouts come out as they are. Raises ``EngineError`` for a module it does not know.
     """
     graph = _Graph()
     x = graph.convolution("images", network.conv1, network.bn1, relu=True)
@@ -112,6 +112,9 @@ def build_graph(network: ResNet, size: int) -> onnx.ModelProto:
     for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
         for block in stage:
             x = graph.bottleneck(x, block)
+        if stage is network.layer2:
+            average = graph.node("GlobalAveragePool", [x])
+            graph.node("Flatten", [average], out="texture", axis=1)
     weight, bias = network.fc.weight.detach(), network.fc.bias.detach()
     average = graph.node("GlobalAveragePool", [x])
     graph.node("Flatten", [average], out="pooled", axis=1)
@@ -124,6 +127,7 @@ def build_graph(network: ResNet, size: int) -> onnx.ModelProto:
         "logits": ["batch", classes],
         "maps": ["batch", classes, "rows", "columns"],
         "pooled": ["batch", features],
+        "texture": ["batch", network.layer3[0].conv1.in_channels],
     }
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, size, size])
     outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in _OUTPUTS]

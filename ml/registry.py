@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ml.model import Layout
     from ml.preprocessing import Preprocessing
+    from ml.refusal import Detector
 
 FORMAT: Final = "bcweb-model/1"
 ARCHITECTURE: Final = "resnet50"
@@ -61,7 +62,11 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A verified model file: network (float32, evaluation mode), and what its card says."""
+    """A verified model file: network (float32, evaluation mode), and what its card says.
+
+    ``detector`` is its refusal check; without one (earlier and tests-only models) nothing is
+    refused.
+    """
 
     network: ResNet
     card: Card
@@ -73,6 +78,7 @@ class LoadedModel:
     preprocessing: Preprocessing
     temperature: float
     operating_point: OperatingPoint
+    detector: Detector | None = None
 
 
 def shipped_path() -> Path:
@@ -175,6 +181,7 @@ def load_model(weights: Path | str | None = None) -> LoadedModel:
         raise ModelFileError(f"the card of {path.name} is not understood: {error}") from None
     model.load_trained(network, model.read_weights(path), source=path.name)
     network.eval()
+    detector = _detector(path, card)
     return LoadedModel(
         network=network,
         card=card,
@@ -186,7 +193,34 @@ def load_model(weights: Path | str | None = None) -> LoadedModel:
         preprocessing=preprocessing,
         temperature=temperature,
         operating_point=point,
+        detector=detector,
     )
+
+
+def _detector(path: Path, card: Card) -> Detector | None:
+    """The refusal check of a verified file, None where its card has none."""
+    from ml import model
+    from ml.refusal import Detector
+
+    if card.get("refusal") is None:
+        return None
+    try:
+        return Detector.from_tensors(model.read_tensors(path), card["refusal"])
+    except ValueError as error:
+        raise ModelFileError(f"the card of {path.name} is not understood: {error}") from None
+
+
+def add_detector(weights: Path, detector: Detector, out: Path | None = None) -> Card:
+    """Write a model file again with this refusal check, in the place of an earlier one.
+
+    ``out`` defaults to the same file. The network's tensors stay as they are, bit for bit; the
+    hash is a new one. Returns the card as written. Raises :class:`ModelFileError` for a bad file.
+    """
+    from ml import model
+
+    card, _ = verify_file(weights)
+    state = {**model.read_weights(weights), **detector.to_tensors()}
+    return save_model(out or weights, state, {**card, "refusal": detector.to_card()})
 
 
 def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:

@@ -14,7 +14,7 @@ from ml.model import LAYOUTS, build_network, features
 from ml.onnx_engine import TOLERANCE, OnnxEngine, build_graph
 
 CPU = torch.device("cpu")
-NAMES = ("logits", "maps", "pooled")
+NAMES = ("logits", "maps", "pooled", "texture")
 
 
 def batch(count, size=64, seed=3):
@@ -63,6 +63,7 @@ def test_onnx_equals_pytorch_at_every_batch_size(network):
         assert mine.logits.shape == (count, 3)
         assert mine.maps.shape == (count, 3, 2, 2)
         assert mine.pooled.shape == (count, 2048)
+        assert mine.texture.shape == (count, 512)
         assert_alike(mine, pytorch.run(batch(count)))
 
 
@@ -111,7 +112,7 @@ def test_large_batches_give_their_memory_back_and_small_ones_keep_it(network, mo
     class Session:
         def run(self, outputs, inputs, how):
             options.append(how)
-            return [np.zeros(1)] * 3
+            return [np.zeros(1)] * 4
 
     monkeypatch.setattr(onnx, "_session", Session())
     onnx.run(batch(2))

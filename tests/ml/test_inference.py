@@ -178,8 +178,8 @@ def test_a_rule_for_abstention_that_makes_no_sense_is_refused(model, rule):
 def test_a_refused_picture_has_a_reason_and_no_label_and_keeps_its_scores(model):
     seen = []
 
-    def check(pixels, pooled):
-        seen.append((pixels, pooled))
+    def check(pixels, texture):
+        seen.append((pixels, texture))
         if len(seen) == 1:
             return SimpleNamespace(code="not_ultrasound", sentence="This is no ultrasound.")
         return None
@@ -191,15 +191,15 @@ def test_a_refused_picture_has_a_reason_and_no_label_and_keeps_its_scores(model)
     assert refused.label is None
     assert sum(refused.probabilities.values()) == pytest.approx(1)
     assert other.outcome == "abstained"
-    for (pixels, pooled), picture in zip(seen, PICTURES, strict=False):
+    for (pixels, texture), picture in zip(seen, PICTURES, strict=False):
         np.testing.assert_array_equal(pixels, decode_raster(picture))
-        assert (pooled.dtype, pooled.shape) == (np.float32, (2048,))
+        assert (texture.dtype, texture.shape) == (np.float32, (512,))
     shown = refused.to_json()
     assert shown["probabilities"] is shown["label"] is None
 
 
 def test_pixels_held_for_the_check_are_bounded_and_order_is_kept(model, monkeypatch):
-    predictor = with_rules(model, refuses=lambda pixels, pooled: None)
+    predictor = with_rules(model, refuses=lambda pixels, texture: None)
     whole = predictor.predict(PICTURES)
     monkeypatch.setattr(inference, "MAX_HELD_BYTES", 2 * 90 * 150 * 3)
     passes, real = [], predictor.run

@@ -6,6 +6,7 @@ from ml.errors import ModelFileError
 from ml.model import (
     LAYOUTS,
     build_network,
+    early_features,
     features,
     forward_with_cam,
     load_initial,
@@ -59,7 +60,8 @@ def test_class_activation_maps_equal_autograd_grad_cam():
     torch.manual_seed(1)
     network = build_network("v1-layer3").eval()
     images = torch.randn(2, 3, 96, 96)
-    logits, cams, pooled = forward_with_cam(network, images)
+    logits, cams, pooled, texture = forward_with_cam(network, images)
+    torch.testing.assert_close(texture, early_features(network, images).mean(dim=(2, 3)))
     torch.testing.assert_close(logits, network(images), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(network.fc(pooled), logits)
     for k in range(3):
