@@ -44,7 +44,6 @@ def make_card(
     calibration: Calibration,
 ) -> Card:
     """The entries that serving needs (see ``ml.registry``), with intended use and limits."""
-    point = OperatingPoint(calibration.threshold, calibration.sensitivity)
     return {
         "format": FORMAT,
         "version": version,
@@ -53,6 +52,18 @@ def make_card(
         "classes": list(CLASSES),
         "preprocessing": preprocessing.to_dict(),
         "preprocessing_digest": preprocessing.digest(),
+        **calibration_entries(calibration),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "intended_use": INTENDED_USE,
+        "limits": list(LIMITS),
+        "research_use_only": True,
+    }
+
+
+def calibration_entries(calibration: Calibration) -> dict[str, Any]:
+    """The card's entries that turn logits into answers."""
+    point = OperatingPoint(calibration.threshold, calibration.sensitivity)
+    return {
         "temperature": calibration.temperature,
         "operating_point": point.to_json(),
         "abstention": {
@@ -61,10 +72,6 @@ def make_card(
             "error_among_answered": calibration.error,
             "coverage": calibration.coverage,
         },
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "intended_use": INTENDED_USE,
-        "limits": list(LIMITS),
-        "research_use_only": True,
     }
 
 

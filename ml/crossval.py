@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ml.calibrate import Calibration, softmax
 from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
-from ml.duplicates import RULE
+from ml.duplicates import RULE, group_records
 from ml.evaluate import (
     Scored,
     build_parser,
@@ -29,15 +29,16 @@ from ml.evaluate import (
     summary,
     write_outputs,
 )
+from ml.finish import RESULT_FILE, recalibrate, write_model
 from ml.inference import Predictor
 from ml.metrics import answers, measure
 from ml.oof import FILE as OOF_FILE
 from ml.oof import OutOfFold, logits_from_scores
 from ml.registry import write_atomic
+from ml.run import CHECKPOINT, WEIGHTS, Run, fit, prepare
 from ml.split import Split, split_records
-from ml.train import CHECKPOINT, WEIGHTS, Run, fit, prepare, write_model
 
-RESULT_FILE = "crossval.json"
+By = Literal["group", "source"]
 
 
 def cross_validate(
@@ -48,10 +49,11 @@ def cross_validate(
     init: str = "none",
     device: str = "auto",
     resume: bool = False,
+    by: By = "group",
     keep_checkpoints: bool = True,
     bootstraps: int = 1000,
 ) -> tuple[dict[str, Any], Scored]:
-    """Train ``config.folds`` models into ``out/fold-k`` and measure their out-of-fold scores.
+    """Train a model for each of :func:`fold_splits` into ``out/fold-k`` and measure them.
 
     Each picture is scored once, by a model that saw no picture of its group and trained for a
     number of epochs that was set before. What turns a fold's logits into answers (temperature,
@@ -61,19 +63,54 @@ def cross_validate(
     """
     if config.choose != "last":
         raise UsageError("cross-validation has no validation part to choose an epoch by")
-    parts: list[tuple[Run, OutOfFold]] = []
-    for fold in range(config.folds):
-        split = split_records(dataset.records, folds=config.folds, seed=config.seed, fold=fold)
-        rest = np.sort(np.concatenate([split.train, split.validation]))
-        split = Split(rest, np.zeros(0, dtype=np.int64), split.held_out, split.grouping)
-        run = prepare(dataset, config, out / f"fold-{fold}", init=init, device=device, split=split)
+    splits = fold_splits(dataset, config, by)
+    parts: list[OutOfFold] = []
+    for fold, split in enumerate(splits):
+        folder = out / f"fold-{fold}"
+        run = prepare(dataset, config, folder, init=init, device=device, split=split)
         fit(run, resume=resume, on_epoch=partial(_tell, fold))
-        parts.append((run, _score_fold(run, fold)))
+        parts.append(_score_fold(run, fold))
         if not keep_checkpoints:
-            (run.out / CHECKPOINT).unlink()
-    scores = _joined([part for _, part in parts])
+            (folder / CHECKPOINT).unlink()
+    scores = _joined(parts)
     scores.save(out / OOF_FILE)
-    return _measure(dataset, config, scores, [run for run, _ in parts], bootstraps)
+    result, scored = _measure(dataset, config, scores, out, bootstraps)
+    result["folds_by"] = by
+    return result, scored
+
+
+def fold_splits(dataset: Dataset, config: TrainConfig, by: By = "group") -> list[Split]:
+    """What each fold trains on and holds out; nothing validates, quarantined pictures are out.
+
+    ``group``: the grouped folds of :func:`ml.split.split_records`. ``source``: each source is
+    held out once and scored by a model of the others, so nothing at all is shared; raises
+    ``UsageError`` for data from a single source.
+    """
+    records = dataset.records
+    grouping = group_records(records)
+    if by == "group":
+        return [
+            split_records(
+                records,
+                folds=config.folds,
+                seed=config.seed,
+                fold=fold,
+                validate=False,
+                grouping=grouping,
+            )
+            for fold in range(config.folds)
+        ]
+    names = sorted({record.source for record in records})
+    if len(names) < 2:
+        raise UsageError(f"all pictures are from {names[0]}: there is no other source to hold out")
+    sources = np.array([record.source for record in records])
+    usable = np.flatnonzero(~grouping.quarantined)
+    return [
+        Split(
+            usable[sources[usable] != name], usable[:0], usable[sources[usable] == name], grouping
+        )
+        for name in names
+    ]
 
 
 def _score_fold(run: Run, fold: int) -> OutOfFold:
@@ -110,7 +147,7 @@ def _measure(
     dataset: Dataset,
     config: TrainConfig,
     out_of_fold: OutOfFold,
-    runs: Sequence[Run],
+    out: Path,
     bootstraps: int,
 ) -> tuple[dict[str, Any], Scored]:
     """Calibrate each fold on the others, write that into its model, and measure everything."""
@@ -119,15 +156,10 @@ def _measure(
     scores = np.zeros_like(out_of_fold.logits)
     thresholds, minimum = np.zeros(len(records)), np.zeros(len(records))
     folds: list[dict[str, Any]] = []
-    for fold, run in enumerate(runs):
+    for fold in np.unique(out_of_fold.folds).tolist():
         own = out_of_fold.folds == fold
         chosen = out_of_fold.calibration(config.target_sensitivity, without=fold)
-        write_model(
-            run,
-            version=f"fold-{fold}",
-            calibration=chosen,
-            calibrated_on="the out-of-fold scores of the other folds",
-        )
+        recalibrate(out / f"fold-{fold}" / WEIGHTS, chosen, "out-of-fold scores of the other folds")
         scores[own] = softmax(out_of_fold.logits[own], chosen.temperature)
         thresholds[own], minimum[own] = chosen.threshold, chosen.minimum_score
         figures = measure(out_of_fold.targets[own], scores[own], chosen.threshold)
@@ -152,6 +184,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``python -m ml.crossval --data DIR [--folds 5] …``: the evaluation's JSON keys."""
     parser: argparse.ArgumentParser = build_parser("python -m ml.crossval", __doc__)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument(
+        "--by",
+        choices=("group", "source"),
+        default="group",
+        help="source: hold out each source once (zero-shot), instead of folds of groups",
+    )
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="bcweb")
     parser.add_argument("--init", default="imagenet", metavar="FILE|imagenet|none")
     parser.add_argument("--seed", type=int, default=0)
@@ -183,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             init=arguments.init,
             device=arguments.device,
             resume=arguments.resume,
+            by=arguments.by,
             keep_checkpoints=arguments.out is not None,
             bootstraps=arguments.bootstraps,
         )

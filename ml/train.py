@@ -5,252 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from ml import registry
-from ml.batches import TrainingData
-from ml.calibrate import Calibration, fit_calibration
-from ml.cards import make_card, training_facts
-from ml.checkpoints import remove_leftovers, write_history
 from ml.cli import UsageError, run_cli
-from ml.config import CLASSES, RECIPES, TrainConfig
-from ml.dataset import Dataset, Record, limit_records, read_dataset
+from ml.config import RECIPES, TrainConfig
+from ml.dataset import Dataset, limit_records, read_dataset
 from ml.distributed import Loop, joined
-from ml.duplicates import group_records
-from ml.errors import DatasetError
-from ml.evaluate import Scored, check_counts, evaluation, score_records, summary
+from ml.evaluate import check_counts, summary
 from ml.figures import write_figures
-from ml.inference import Predictor, resolve_device
-from ml.initial import initial_network
-from ml.model import Layout, LoadReport
-from ml.oof import FILE as OOF_FILE
-from ml.oof import OutOfFold
-from ml.preprocessing import PREPROCESSING, Preprocessing
+from ml.finish import data_facts, finish, finish_on_everything
 from ml.progress import Bar, EventStream, Progress, StopSignal, open_events
-from ml.split import Split, split_records
-from ml.trainer import Trainer, out_of_memory_named, predict_logits
-
-WEIGHTS = "model.safetensors"
-CHECKPOINT = "checkpoint.pt"
-HISTORY = "history.csv"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training needs to start, and again to resume."""
-
-    dataset: Dataset
-    split: Split
-    config: TrainConfig
-    preprocessing: Preprocessing
-    layout: Layout
-    trainer: Trainer
-    initial: LoadReport
-    out: Path
-
-    def records(self, indices: Any) -> list[Record]:
-        """Records at the positions of one part of the split."""
-        return [self.dataset.records[int(i)] for i in indices]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must share with this run to be resumed."""
-        return {
-            "config": self.config.digest(),
-            "data": self.dataset.digest(),
-            "preprocessing": self.preprocessing.digest(),
-            "layout": self.layout,
-            "initial": self.initial.source,
-        }
-
-
-def everything(dataset: Dataset) -> Split:
-    """Train on all pictures but the quarantined; nothing validates, nothing is held out."""
-    grouping = group_records(dataset.records)
-    none = np.zeros(0, dtype=np.int64)
-    return Split(np.flatnonzero(~grouping.quarantined), none, none, grouping)
-
-
-def prepare(
-    dataset: Dataset,
-    config: TrainConfig,
-    out: Path,
-    *,
-    init: str = "none",
-    layout: Layout | None = None,
-    device: str = "auto",
-    split: Split | None = None,
-    loop: Loop | None = None,
-) -> Run:
-    """Split the data, decode it, build the network. Raises ``DatasetError``, ``ModelFileError``."""
-    loop = loop or Loop()
-    split = split or split_records(dataset.records, folds=config.folds, seed=config.seed)
-    preprocessing = replace(PREPROCESSING[config.recipe], size=config.size)
-    train = [dataset.records[int(i)] for i in split.train]
-    validation = [dataset.records[int(i)] for i in split.validation]
-    for part, name in ((train, "training"), (validation, "validation")):
-        if name == "validation" and not part:
-            continue
-        if "malignant" not in {r.label for r in part} or len({r.label for r in part}) < 2:
-            raise DatasetError(
-                f"the {name} part needs malignant pictures and others; it has {len(part)} pictures"
-            )
-    network, chosen, report = initial_network(init, layout, config.seed)
-    with out_of_memory_named("for the decoded pictures; use a cache on disk"):
-        data = TrainingData.load(
-            dataset,
-            train,
-            validation,
-            preprocessing,
-            validation_groups=split.grouping.groups[split.validation],
-            cache=loop.cache,
-        )
-    where = resolve_device(device)
-    trainer = Trainer(network, config, data, preprocessing, where, fresh=report.fresh, loop=loop)
-    return Run(dataset, split, config, preprocessing, chosen, trainer, report, out)
-
-
-def fit(
-    run: Run,
-    *,
-    resume: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> None:
-    """Train to the last epoch, with a checkpoint and ``history.csv`` after each.
-
-    With ``resume`` it goes on from the checkpoint in the run's folder if there is one.
-    ``cancelled`` is asked in each step. Of several processes the first one writes and calls
-    ``on_epoch``. Raises ``TrainingError`` and its kinds; the last good checkpoint stays.
-    """
-    checkpoint = run.out / CHECKPOINT
-    trainer = run.trainer
-    if trainer.world.first:
-        remove_leftovers(run.out, (CHECKPOINT, HISTORY, WEIGHTS))
-    if resume and checkpoint.exists():
-        trainer.load_checkpoint(checkpoint, run.identity)
-    while trainer.epoch < run.config.epochs:
-        row = trainer.run_epoch(on_progress, cancelled)
-        if not trainer.world.first:
-            continue
-        trainer.save_checkpoint(checkpoint, run.identity)
-        write_history(run.out / HISTORY, trainer.history)
-        if on_epoch:
-            on_epoch(row)
-
-
-def write_model(
-    run: Run, *, version: str, calibration: Calibration, calibrated_on: str
-) -> registry.Card:
-    """Write the run's weights and card, without figures. Returns the card as written."""
-    trainer = run.trainer
-    card = make_card(
-        version=version,
-        layout=run.layout,
-        preprocessing=run.preprocessing,
-        calibration=calibration,
-    )
-    card["training"] = training_facts(
-        run.config,
-        data=data_facts(run.dataset, run.split),
-        initial=run.initial,
-        chosen_epoch=trainer.best_epoch,
-        calibrated_on=calibrated_on,
-        device=str(trainer.device),
-        history=trainer.history,
-    )
-    return registry.save_model(run.out / WEIGHTS, trainer.best, card)
-
-
-def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.Card, Scored]:
-    """Calibrate on validation, write the model file, measure it on the held-out part.
-
-    The held-out part is scored through the written file, as the service would, after every
-    choice was made. Returns the card as written, and the held-out scores.
-    """
-    trainer = run.trainer
-    trainer.network.load_state_dict(trainer.best)
-    logits = predict_logits(trainer.network, trainer.data.validation, trainer.device)
-    calibration = fit_calibration(
-        logits,
-        trainer.data.validation_targets,
-        trainer.data.validation_weights,
-        run.config.target_sensitivity,
-    )
-    card = write_model(
-        run,
-        version=version,
-        calibration=calibration,
-        calibrated_on="the validation part, each group of near-duplicates counting once",
-    )
-    file = run.out / WEIGHTS
-    predictor = Predictor(file, device=str(trainer.device))
-    metrics, scored = {}, None
-    for part, indices in (("validation", run.split.validation), ("held_out", run.split.held_out)):
-        scored = score_records(predictor, run.dataset, run.records(indices))
-        groups = run.split.grouping.groups[indices]
-        metrics[part] = evaluation(scored, calibration.threshold, groups, bootstraps=bootstraps)
-    card["metrics"] = metrics
-    registry.write_card(file, card)
-    assert scored is not None
-    return card, scored
-
-
-def finish_on_everything(run: Run, crossval: Path, *, version: str) -> registry.Card:
-    """Write a model trained on every picture, calibrated and measured by its cross-validation.
-
-    ``crossval`` is the folder that ``ml.crossval --out`` wrote with the same settings, data and
-    initial weights; anything else raises ``UsageError``. The card's figures are out-of-fold.
-    """
-    out_of_fold = OutOfFold.load(crossval / OOF_FILE)
-    # The number of folds is the one setting that a training on everything does not use.
-    folds = len(set(out_of_fold.folds.tolist()))
-    same = replace(run, config=replace(run.config, folds=folds))
-    for key, value in same.identity.items():
-        if out_of_fold.identity.get(key) != value:
-            raise UsageError(f"the cross-validation in {crossval.name} is of another run: {key}")
-    calibration = out_of_fold.calibration(run.config.target_sensitivity)
-    card = write_model(
-        run,
-        version=version,
-        calibration=calibration,
-        calibrated_on="out-of-fold scores of the cross-validation, near-duplicates counting once",
-    )
-    try:
-        measured = json.loads((crossval / "crossval.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{crossval.name} holds no crossval.json ({error})") from None
-    card["metrics"] = {"out_of_fold": measured}
-    registry.write_card(run.out / WEIGHTS, card)
-    return card
-
-
-def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
-    """Name, id, counts and split sizes of the data, without file names."""
-    grouping = split.grouping
-    parts = {"train": split.train, "validation": split.validation, "held_out": split.held_out}
-    return {
-        "name": dataset.root.name,
-        "digest": dataset.digest(),
-        "images": len(dataset.records),
-        "classes": dataset.counts(),
-        "skipped": len(dataset.skipped),
-        "groups": grouping.count,
-        "near_duplicate_groups": len(grouping.duplicates),
-        "conflicting_groups": len(grouping.conflicts),
-        "quarantined_images": int(grouping.quarantined.sum()),
-        "split": {
-            name: {c: sum(dataset.records[int(i)].label == c for i in part) for c in CLASSES}
-            for name, part in parts.items()
-        },
-    }
+from ml.run import CHECKPOINT, WEIGHTS, Run, everything, fit, prepare
+from ml.split import KINDS, Split, split_records
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -269,6 +40,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--version", help="name on the card, default from recipe and seed")
     parser.add_argument("--bootstraps", type=int, default=1000, metavar="N")
+    parser.add_argument(
+        "--split",
+        choices=KINDS,
+        default="grouped",
+        help="random: the paper's protocol, picture by picture; its figures are too good",
+    )
     parser.add_argument(
         "--crossval",
         type=Path,
@@ -323,7 +100,7 @@ def _train(arguments: argparse.Namespace, loop: Loop, stop: StopSignal, events: 
         init=arguments.init,
         layout=arguments.layout,
         device=loop.world.device,
-        split=everything(dataset) if arguments.crossval else None,
+        split=_split(arguments, config, dataset),
         loop=loop,
     )
     if loop.world.first:
@@ -355,6 +132,19 @@ def _train(arguments: argparse.Namespace, loop: Loop, stop: StopSignal, events: 
         card = _conclude(run, version, arguments)
         events.send("done", model=WEIGHTS, version=version, sha256=card["weights"]["sha256"])
     return 0
+
+
+def _split(arguments: argparse.Namespace, config: TrainConfig, dataset: Dataset) -> Split | None:
+    """What the arguments ask for; None is the grouped split with a validation part."""
+    if arguments.crossval:
+        return everything(dataset)
+    if arguments.split == "grouped":
+        return None
+    split = split_records(
+        dataset.records, folds=config.folds, seed=config.seed, kind="random", validate=False
+    )
+    # As published: the test part is looked at in every epoch.
+    return replace(split, validation=split.held_out)
 
 
 def _tell_start(run: Run, events: EventStream) -> None:

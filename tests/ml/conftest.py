@@ -22,8 +22,8 @@ from ml.config import BCWEB, CLASSES, TrainConfig
 from ml.dataset import Dataset, read_dataset
 from ml.model import build_network
 from ml.preprocessing import Preprocessing
+from ml.run import Run, prepare
 from ml.split import Split, split_records
-from ml.train import Run, prepare
 from tests.ml.helpers import phantom
 
 

@@ -1,6 +1,8 @@
 """Cross-validation: what it writes, what it fits on what, and the model trained on everything."""
 
+import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +11,13 @@ import pytest
 from ml import crossval, registry, train
 from ml.calibrate import fit_abstention, fit_calibration, group_weights
 from ml.cli import UsageError
-from ml.config import BCWEB, TrainConfig
+from ml.config import BCWEB, CLASSES, TrainConfig
+from ml.dataset import read_dataset
 from ml.errors import ModelFileError
 from ml.evaluate import score_records
 from ml.inference import Predictor
 from ml.oof import OutOfFold, logits_from_scores
+from tests.ml.helpers import phantom, png
 
 TINY = ["--epochs", "1", "--size", "64", "--batch-size", "8", "--init", "none", "--bootstraps", "5"]
 
@@ -140,3 +144,39 @@ def test_out_of_fold_scores_are_those_of_the_folds_files(data_dir, dataset, tmp_
     order = [list(np.array(saved.files)[saved.folds == 0]).index(r.file) for r in own]
     expected = (powers / powers.sum(axis=1, keepdims=True))[order]
     assert np.allclose(again, expected, atol=1e-5)
+
+
+def test_each_source_is_held_out_once_and_shares_nothing_with_its_training(tmp_path):
+    root = tmp_path / "sets"
+    for seed, (name, label) in enumerate(itertools.product(("first", "second"), CLASSES)):
+        (root / name / label).mkdir(parents=True)
+        for number in range(3):
+            path = root / name / label / f"{number}.png"
+            path.write_bytes(png(phantom(10 * seed + number, lesion=label)))
+    data = read_dataset(root)
+    splits = crossval.fold_splits(data, BCWEB, "source")
+    sources = np.array([r.source for r in data.records])
+    assert [set(sources[s.held_out]) for s in splits] == [{"first"}, {"second"}]
+    assert [set(sources[s.train]) for s in splits] == [{"second"}, {"first"}]
+    assert all(len(s.validation) == 0 for s in splits)
+
+
+def test_data_of_one_source_cannot_be_held_out_by_source(dataset):
+    with pytest.raises(UsageError, match="no other source"):
+        crossval.fold_splits(dataset, BCWEB, "source")
+
+
+def test_the_published_split_says_what_it_leaks(data_dir, tmp_path, narrow):
+    root = tmp_path / "twins"
+    shutil.copytree(data_dir, root)
+    for path in sorted(root.glob("benign/benign (?).png")):
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    out = tmp_path / "out"
+    arguments = ["--data", str(root), "--recipe", "paper", "--split", "random", "--out", str(out)]
+    assert train.main([*arguments, *TINY]) == 0
+    card = registry.read_card(out / "model.safetensors")
+    facts = card["training"]["data"]
+    assert facts["split_kind"] == "random"
+    assert facts["held_out_with_their_group_in_training"] > 0
+    assert "published protocol" in card["training"]["calibrated_on"]
+    assert (out / "history.csv").read_text().splitlines()[0].count("val_") >= 5

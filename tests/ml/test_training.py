@@ -17,12 +17,14 @@ from ml.errors import (
 )
 from ml.evaluate import evaluation, score_records
 from ml.figures import write_figures
+from ml.finish import finish
 from ml.inference import Predictor
+from ml.initial import initial_network
 from ml.model import build_network
 from ml.preprocessing import PREPROCESSING
 from ml.registry import load_model, save_model
+from ml.run import CHECKPOINT, WEIGHTS, fit, prepare
 from ml.split import split_records
-from ml.train import CHECKPOINT, WEIGHTS, finish, fit, initial_network, prepare
 from ml.trainer import Trainer, TrainingData
 from tests.ml.helpers import phantom
 
