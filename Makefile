@@ -1,6 +1,9 @@
 # make run    set up and run everything in the foreground (Ctrl-C stops it)
 # make test   all tests
 # make check  formatting, types, migrations, deployment settings
+# make train DATA=DIR [INIT=FILE] [OUT=DIR]     train a model (ARGS="…": more of ml.train's options)
+# make evaluate DATA=DIR                         measure the shipped model (ARGS="--model FILE …")
+# make crossval DATA=DIR [INIT=FILE] [OUT=DIR]   grouped five-fold, out of fold
 # make lock   pin the packages of pyproject.toml anew (UPGRADE=1: to their newest versions)
 #
 # Only relative paths, so that a checkout may have spaces in its path.
@@ -10,12 +13,15 @@ HOST ?= 127.0.0.1
 STATE ?= ./var
 PYTHON ?= python3
 ARGS ?=
+DATA ?=
+INIT ?= imagenet
+OUT ?= ./var/$@
 
 python := .venv/bin/python
 # A value as one word for the shell, whatever is in it.
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: help run test check lock install-run install-dev
+.PHONY: help run test check train evaluate crossval lock install-run install-dev
 .NOTPARALLEL:
 
 help:
@@ -42,6 +48,20 @@ check: install-dev
 		DATABASE_URL=postgresql://bcweb@127.0.0.1/bcweb REDIS_URL=redis://127.0.0.1:6379/0 \
 		$(python) manage.py check --deploy --fail-level WARNING || code=1; \
 	if [ $$code = 0 ]; then echo "check: ok"; else echo "check: failed" >&2; fi; exit $$code
+
+# A folder per class, a manifest, or a folder that holds several of these.
+needs_data = $(if $(DATA),,$(error say which data: make $@ DATA=DIR))
+
+train: install-run
+	$(needs_data)@exec $(python) -m ml.train --data $(call quote,$(DATA)) \
+		--init $(call quote,$(INIT)) --out $(call quote,$(OUT)) --resume $(ARGS)
+
+crossval: install-run
+	$(needs_data)@exec $(python) -m ml.crossval --data $(call quote,$(DATA)) \
+		--init $(call quote,$(INIT)) --out $(call quote,$(OUT)) --resume $(ARGS)
+
+evaluate: install-run
+	$(needs_data)@exec $(python) -m ml.evaluate --data $(call quote,$(DATA)) $(ARGS)
 
 # One resolution (dev.txt) for everything; the others are parts of it.
 uv_compile = $(python) -m uv pip compile --quiet --universal --generate-hashes --no-header \
