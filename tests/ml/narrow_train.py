@@ -1,0 +1,62 @@
+"""``python -m ml.train`` with a narrow network and a tiny recipe, in a process that can be killed.
+
+    python -m tests.ml.narrow_train SETTINGS ARGUMENTS…
+
+SETTINGS is JSON: ``config`` changes the bcweb recipe; ``die`` = {"at", "count", "rank"} has the
+process kill itself (SIGKILL) at the count-th batch that it makes ("batch") or at the count-th file
+that it has written and not yet renamed ("write").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+from torchvision.models import resnet50
+
+import ml.model
+from ml import train
+from ml.batches import BatchMaker
+from ml.cli import run_cli
+from ml.config import BCWEB, RECIPES, TrainConfig
+
+
+def tiny(**changes: Any) -> TrainConfig:
+    """The recipe of these runs: 32 px, then 64; three folds; all augmentation; averaging."""
+    base = replace(BCWEB, size=64, epochs=3, batch_size=5, folds=3, ema=0.9, stages=((1, 32),))
+    return replace(base, **changes)
+
+
+def _dying(function: Callable[..., Any], at: int) -> Callable[..., Any]:
+    calls = count(1)
+
+    def call(*arguments: Any) -> Any:
+        if next(calls) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+
+    return call
+
+
+def main() -> int:
+    settings = json.loads(sys.argv[1])
+    ml.model.resnet50 = partial(resnet50, width_per_group=4)
+    RECIPES["bcweb"] = tiny(**settings.get("config", {}))
+    die = settings.get("die")
+    if die and int(os.environ.get("RANK", "0")) == die.get("rank", 0):
+        if die["at"] == "batch":
+            BatchMaker.make = _dying(BatchMaker.make, die["count"])
+        else:
+            os.fsync = _dying(os.fsync, die["count"])
+    return run_cli(partial(train.main, sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
