@@ -67,6 +67,9 @@ BCWEB_ENGINE_MEMORY_MB = env.int(
 BCWEB_DEVICE = env.str(
     "BCWEB_DEVICE", default="auto", validate=validate.Regexp(r"^(auto|cpu|cuda(:\d+)?)$")
 )
+BCWEB_ENGINE = env.str(
+    "BCWEB_ENGINE", default="auto", validate=validate.OneOf(["auto", "pytorch", "onnx"])
+)
 BCWEB_THREADS = env.int("BCWEB_THREADS", default=0, validate=validate.Range(0, 256))
 # Decoder children per web process (read by cases.intake.sandbox, which knows no settings).
 BCWEB_DECODERS = env.int("BCWEB_DECODERS", default=2, validate=validate.Range(1, 64))

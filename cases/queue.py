@@ -18,10 +18,13 @@ log = structlog.get_logger(__name__)
 
 TASK_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "worker.tasks.run_inference",
+    JobKind.REPLAY: "worker.tasks.run_replay",
 }
 QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "inference",
     JobKind.TRAINING: "training",
+    # Where the engines are.
+    JobKind.REPLAY: "inference",
 }
 SWEEP_TASK = "worker.tasks.sweep"
 

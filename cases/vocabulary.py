@@ -64,6 +64,8 @@ class OnBadFile(StrEnum):
 class JobKind(StrEnum):
     INFERENCE = "inference"
     TRAINING = "training"
+    # A stored result computed again, to see whether it comes out the same.
+    REPLAY = "replay"
 
 
 class Outcome(StrEnum):

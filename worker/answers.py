@@ -29,14 +29,21 @@ def _checked(raw: dict[str, Any], heatmap: bytes | None) -> Answer:
     scores = None if refused else _scores(raw["scores"])
     label = "" if refused else Label(raw["label"]).value
     point = raw["operating_point"]
+    if refused and heatmap is not None:
+        raise ValueError("a heatmap of what was refused")
     rows, columns = _shape(raw["heatmap_shape"], heatmap)
+    minimum = raw["minimum_score"]
     return Answer(
         outcome=outcome,
         reason=_text(raw["reason"], 300),
+        reason_code=_text(raw["reason_code"], 40),
         label=label,
         scores=scores,
         threshold=_share(point["threshold"]),
         sensitivity=_share(point["sensitivity"]),
+        temperature=_positive(raw["temperature"]),
+        minimum_score=None if minimum is None else _share(minimum),
+        transform=_transform(raw["transform"]),
         heatmap=heatmap,
         heatmap_rows=rows,
         heatmap_columns=columns,
@@ -62,6 +69,13 @@ def _share(value: Any) -> float:
     return number
 
 
+def _positive(value: Any) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise ValueError("not above zero")
+    return number
+
+
 def _text(value: Any, limit: int) -> str:
     if not isinstance(value, str) or len(value) > limit or "\0" in value:
         raise ValueError("not a short text")
@@ -77,6 +91,8 @@ def _scores(value: Any) -> dict[str, float]:
 
 def _shape(value: Any, heatmap: bytes | None) -> tuple[int, int]:
     if heatmap is None:
+        if value is not None:
+            raise ValueError("a heatmap was announced and did not come")
         return 0, 0
     classes, rows, columns = (int(side) for side in value)
     if classes != len(Label) or not 1 <= rows <= MAX_HEATMAP_SIDE:
@@ -91,6 +107,24 @@ def _box(value: Any) -> list[float]:
     if x1 <= x0 or y1 <= y0:
         raise ValueError("heatmap box")
     return [x0, y0, x1, y1]
+
+
+def _transform(value: Any) -> dict[str, Any]:
+    """How the picture was put on the input square; see `Prediction.transform`."""
+    width, height = (int(side) for side in value["picture"])
+    x0, y0, x1, y1 = (int(edge) for edge in value["content"])
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ValueError("content box")
+    size = int(value["size"])
+    if value["fit"] not in ("pad", "squash") or size < 1:
+        raise ValueError("fit or size")
+    return {
+        "picture": [width, height],
+        "content": [x0, y0, x1, y1],
+        "covered": _box(value["covered"]),
+        "fit": value["fit"],
+        "size": size,
+    }
 
 
 def _phash(value: Any) -> int:

@@ -41,9 +41,14 @@ class EngineFaultError(Exception):
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """``device``: auto, cpu or cuda[:n]; ``threads``: 0 for all; times in s, memory in MiB."""
+    """How to start and limit the engine; times in s, memory in MiB.
+
+    ``device``: auto, cpu or cuda[:n]; ``kind``: auto, pytorch or onnx; ``threads``: 0 for as many
+    as the CPU quota allows.
+    """
 
     device: str = "auto"
+    kind: str = "auto"
     threads: int = 0
     start_s: float = 120.0
     batch_s: float = 60.0
@@ -77,12 +82,17 @@ class EngineProcess:
         if "fault" in reply:
             raise EngineFaultError(str(reply["fault"]), str(reply["detail"]))
         self.engine = str(reply["engine"])
+        if reply.get("warning"):
+            log.warning("engine_fallback", engine=self.engine, reason=str(reply["warning"])[:500])
         self._loaded = sha256
 
     def predict(
         self, sha256: str, pictures: Sequence[bytes], on_wait: Callable[[], None]
     ) -> list[tuple[dict[str, Any], bytes | None]]:
-        """Answers and heatmaps in order. ``EngineFaultError`` where the batch killed the child."""
+        """Answers and heatmaps in order; none for an unreadable or refused picture.
+
+        ``EngineFaultError`` where the batch killed the child.
+        """
         reply, heatmaps = self._ask(
             {"do": "predict", "sha256": sha256},
             pictures,
@@ -94,7 +104,11 @@ class EngineProcess:
             self.close()
             raise EngineFaultError("engine_crashed", "The engine broke the protocol.")
         rest = iter(heatmaps)
-        return [(answer, None if "error" in answer else next(rest, None)) for answer in answers]
+        # A shape announces a heatmap; `answers.answer_from` refuses one without the other.
+        return [
+            (answer, next(rest, None) if answer.get("heatmap_shape") else None)
+            for answer in answers
+        ]
 
     def close(self) -> None:
         """Kill the child; the next `load` starts another."""
@@ -113,6 +127,7 @@ class EngineProcess:
         ours, theirs = socket.socketpair()
         options = {
             "device": self.options.device,
+            "kind": self.options.kind,
             "threads": self.options.threads,
             "parent": os.getpid(),
         }

@@ -8,6 +8,7 @@ kill it from outside.
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import sys
 from collections import OrderedDict
@@ -27,9 +28,12 @@ MAX_MODELS = 2
 class Engine:
     """Loaded predictors by SHA-256 of their weights, the latest used last."""
 
-    def __init__(self, *, device: str, threads: int) -> None:
+    def __init__(self, *, device: str, kind: str, threads: int) -> None:
+        from ml.threads import default_threads
+
         self.device = device
-        self.threads = threads or None
+        self.kind = kind
+        self.threads = threads or default_threads()
         self.loaded: OrderedDict[str, Predictor] = OrderedDict()
 
     def load(self, sha256: str, path: str) -> dict[str, Any]:
@@ -38,7 +42,9 @@ class Engine:
 
         if sha256 not in self.loaded:
             try:
-                predictor = Predictor(path, device=self.device, threads=self.threads)
+                predictor = Predictor(
+                    path, device=self.device, threads=self.threads, engine=self.kind
+                )
             except ModelFileError as error:
                 return {"fault": "model_unavailable", "detail": str(error)}
             if predictor.model.sha256 != sha256:
@@ -48,12 +54,13 @@ class Engine:
             while len(self.loaded) > MAX_MODELS:
                 self.loaded.popitem(last=False)
         self.loaded.move_to_end(sha256)
-        return {"engine": self.loaded[sha256].engine}
+        predictor = self.loaded[sha256]
+        return {"engine": predictor.engine, "warning": predictor.warning}
 
     def predict(
         self, sha256: str, pictures: list[bytes]
     ) -> tuple[list[dict[str, Any]], list[bytes]]:
-        """Answers in order; each with an ``error`` or the index of its heatmap among the blobs."""
+        """Answers in order, and the heatmaps of those that have a ``heatmap_shape``."""
         from ml.errors import ImageUnreadableError
 
         answers: list[dict[str, Any]] = []
@@ -61,20 +68,27 @@ class Engine:
         for item in self.loaded[sha256].predict_each(pictures):
             if isinstance(item, ImageUnreadableError):
                 answers.append({"error": "image_unreadable", "detail": item.reason})
-            else:
-                answers.append(_answer(item))
+                continue
+            answers.append(_answer(item))
+            if item.outcome != "refused":
                 heatmaps.append(item.heatmap.tobytes())
         return answers, heatmaps
 
 
 def _answer(prediction: Prediction) -> dict[str, Any]:
+    """A prediction for the wire. What was refused has no scores and no heatmap."""
+    refused = prediction.outcome == "refused"
     return {
         "outcome": prediction.outcome,
         "reason": prediction.reason or "",
+        "reason_code": prediction.reason_code or "",
         "label": prediction.label or "",
-        "scores": prediction.probabilities,
+        "scores": None if refused else prediction.probabilities,
         "operating_point": asdict(prediction.operating_point),
-        "heatmap_shape": list(prediction.heatmap.shape),
+        "temperature": prediction.temperature,
+        "minimum_score": prediction.minimum_score,
+        "transform": prediction.transform,
+        "heatmap_shape": None if refused else list(prediction.heatmap.shape),
         "heatmap_box": [float(edge) for edge in prediction.heatmap_box],
         "phash": prediction.phash,
         "engine": prediction.engine,
@@ -101,10 +115,16 @@ def main() -> None:
     descriptor, options = int(sys.argv[1]), json.loads(sys.argv[2])
     die_with_parent(options["parent"])
     sock = socket.socket(fileno=descriptor)
+    # Warnings travel in the answer to `load`, and the worker logs them as JSON.
+    logging.getLogger("ml").addHandler(logging.NullHandler())
     # Seconds of import, before the first request asks for them.
-    import ml.inference  # noqa: F401
+    import ml.inference
+    import ml.onnx_engine  # noqa: F401
 
-    serve(sock, Engine(device=options["device"], threads=options["threads"]))
+    serve(
+        sock,
+        Engine(device=options["device"], kind=options["kind"], threads=options["threads"]),
+    )
 
 
 if __name__ == "__main__":

@@ -17,13 +17,15 @@ from cases.selectors.learning import model_of
 from cases.services.jobs import live_model
 from cases.services.leases import (
     Claim,
-    inference_jobs_claim,
+    engine_jobs_claim,
     job_fail,
     jobs_heartbeat,
     jobs_release,
 )
-from cases.services.results import result_store
+from cases.services.replays import replay_store
+from cases.services.results import Answer, result_store
 from cases.storage import read_bytes
+from cases.vocabulary import JobKind
 from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
 from worker.model_store import forget, local_model
@@ -52,6 +54,7 @@ DETAILS = {
 def engine_options() -> EngineOptions:
     return EngineOptions(
         device=settings.BCWEB_DEVICE,
+        kind=settings.BCWEB_ENGINE,
         threads=settings.BCWEB_THREADS,
         start_s=settings.BCWEB_ENGINE_START_SECONDS,
         batch_s=settings.BCWEB_BATCH_SECONDS,
@@ -84,7 +87,7 @@ class Runner:
         taken = 0
         self.warm_up(live_model())
         while not self.should_stop():
-            claims = inference_jobs_claim(actor=self.actor, limit=settings.BCWEB_BATCH)
+            claims = engine_jobs_claim(actor=self.actor, limit=settings.BCWEB_BATCH)
             if not claims:
                 break
             taken += len(claims)
@@ -180,6 +183,9 @@ class Runner:
             log.error("engine_answer_invalid", error=str(error))
             self._fail(claim, "engine_answer_invalid", transient=False)
             return
+        if claim.kind is JobKind.REPLAY:
+            self._store_replay(claim, answer)
+            return
         stored = result_store(
             actor=self.actor, job_id=claim.job_id, attempt=claim.attempt, answer=answer
         )
@@ -189,6 +195,18 @@ class Runner:
             outcome=answer.outcome.value,
             duration_ms=round(answer.duration_ms, 1),
         )
+
+    def _store_replay(self, claim: Claim, answer: Answer) -> None:
+        replay = replay_store(
+            actor=self.actor, job_id=claim.job_id, attempt=claim.attempt, answer=answer
+        )
+        if replay is None:
+            log.info("job_fenced_out", attempt=claim.attempt)
+            return
+        # A result that does not come out again is for the operator to look at.
+        tell = log.info if replay.equal else log.warning
+        names = [difference["what"] for difference in replay.differences]
+        tell("result_replayed", result_id=str(replay.result_id), equal=replay.equal, differs=names)
 
     def _fail(self, claim: Claim, code: str, *, transient: bool) -> None:
         state = job_fail(

@@ -19,6 +19,12 @@ def run_inference(job_id: str) -> None:
     log.debug("doorbell", job_id=job_id, taken=taken)
 
 
+@shared_task(name="worker.tasks.run_replay")
+def run_replay(job_id: str) -> None:
+    """Compute stored results again: the same loop, which takes whatever is most due."""
+    run_inference(job_id)
+
+
 @shared_task(name="worker.tasks.sweep")
 def sweep() -> None:
     """Take back what dead workers held and ring for what nobody holds."""

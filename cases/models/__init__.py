@@ -6,7 +6,7 @@ from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, 
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
-from cases.models.results import Result, ResultRead
+from cases.models.results import Replay, Result, ResultRead
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -23,6 +23,7 @@ __all__ = [
     "ModelEvent",
     "ModelVersion",
     "Patient",
+    "Replay",
     "Result",
     "ResultRead",
     "ServiceHeartbeat",

@@ -41,6 +41,15 @@ class Job(models.Model):
     rerun_of = models.ForeignKey(
         "self", on_delete=models.PROTECT, related_name="reruns", null=True, blank=True
     )
+    # The result that a replay computes again. Such a job names no image of its own: it is no
+    # reading of one, and what a page says of an image does not follow it.
+    replay_of = models.ForeignKey(
+        "cases.Result",
+        on_delete=models.PROTECT,
+        related_name="replay_jobs",
+        null=True,
+        blank=True,
+    )
     priority = models.PositiveSmallIntegerField(
         choices=[(p.value, p.name.lower()) for p in PriorityRank],
         default=PriorityRank.ROUTINE.value,
@@ -84,6 +93,21 @@ class Job(models.Model):
                 condition=~Q(kind=JobKind.INFERENCE.value)
                 | Q(image__isnull=False, frame__isnull=False, model_version__isnull=False),
                 name="job_inference_names_its_image",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=JobKind.REPLAY.value)
+                | Q(
+                    replay_of__isnull=False,
+                    model_version__isnull=False,
+                    frame__isnull=False,
+                    image__isnull=True,
+                ),
+                name="job_replay_names_its_result",
+            ),
+            models.UniqueConstraint(
+                fields=["replay_of"],
+                condition=Q(state__in=ACTIVE),
+                name="job_one_active_replay",
             ),
             models.UniqueConstraint(
                 fields=["image", "frame", "model_version", "kind"],

@@ -29,6 +29,8 @@ class Result(models.Model):
     attempt = models.PositiveSmallIntegerField()
     outcome = models.CharField(max_length=12, choices=[(o.value, o.value) for o in Outcome])
     reason = models.CharField(max_length=300, blank=True)
+    # The reason in a word, for programs; "" where there is none.
+    reason_code = models.CharField(max_length=40, blank=True, db_default="")
     label = models.CharField(max_length=12, blank=True, choices=[(v.value, v.value) for v in Label])
     # Calibrated model scores in 0..1 that sum to 1. Not probabilities of disease.
     score_benign = models.FloatField(null=True)
@@ -37,6 +39,13 @@ class Result(models.Model):
     # Operating point of the model: malignant from this score on; sensitivity it was set for.
     threshold = models.FloatField()
     sensitivity = models.FloatField()
+    # Logits were divided by this; null in results stored before it was kept.
+    temperature = models.FloatField(null=True)
+    # The largest score must reach this for an answer; null: the model never abstains.
+    minimum_score = models.FloatField(null=True)
+    # How the frame was put on the input square: its size, the part used (crop), what the square
+    # covers, and how it was fitted; null in results stored before it was kept.
+    transform = models.JSONField(null=True)
     # Class activation maps, float16, 3 x rows x columns in the order benign, malignant, normal.
     heatmap = models.BinaryField(null=True)
     heatmap_rows = models.PositiveSmallIntegerField(default=0)
@@ -73,6 +82,30 @@ class Result(models.Model):
             "malignant": self.score_malignant,
             "normal": self.score_normal or 0.0,
         }
+
+
+class Replay(models.Model):
+    """What a replay job found: whether a stored result comes out the same again. Never changed."""
+
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, primary_key=True)
+    result = models.ForeignKey(Result, on_delete=models.PROTECT, related_name="replays")
+    equal = models.BooleanField()
+    # What differs: [{"what", "stored", "now", "tolerance"}], empty where equal.
+    differences = models.JSONField(default=list)
+    # Largest difference of a calibrated score that still counts as equal.
+    tolerance = models.FloatField()
+    engine = models.CharField(max_length=80)
+    duration_ms = models.FloatField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(equal=True, differences=[]) | (Q(equal=False) & ~Q(differences=[])),
+                name="replay_equal_exactly_without_differences",
+            )
+        ]
+        indexes = [models.Index(fields=["result", "-created_at"], name="replay_of_result")]
 
 
 class ResultRead(models.Model):

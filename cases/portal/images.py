@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from cases.access import Actor, Capability
@@ -14,7 +14,8 @@ from cases.portal.wording import STATES, StateWords, frame_words
 from cases.reports.answers import CaseSummary, ImageAnswer, above_threshold, headline
 from cases.selectors.health import services_alive
 from cases.selectors.portal import queue_positions
-from cases.states import JobState
+from cases.selectors.replays import replays_last
+from cases.states import JOB, JobState
 from cases.vocabulary import Outcome
 
 
@@ -25,10 +26,16 @@ class FrameAnswer:
     result: Result
     headline: str
     frame: str
+    # The newest job that computed this result again, if any.
+    replay: Job | None = None
 
     @property
     def is_answered(self) -> bool:
         return self.result.outcome == Outcome.ANSWERED
+
+    @property
+    def is_replaying(self) -> bool:
+        return self.replay is not None and JobState(self.replay.state) in JOB.active
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class ImagePanel:
     can_act: bool
     # Why the form was kept over the header of this image's delivery; "" where hidden.
     override_reason: str = ""
+    # The newest replays of the answers, by result.
+    replays: Mapping[UUID, Job] = field(default_factory=dict)
 
     @property
     def image(self) -> Image:
@@ -80,9 +89,18 @@ class ImagePanel:
             return (group, -(result.score_malignant or 0.0), result.frame)
 
         return [
-            FrameAnswer(result, headline(result), frame_words(self.image, result.frame))
+            FrameAnswer(
+                result,
+                headline(result),
+                frame_words(self.image, result.frame),
+                self.replays.get(result.pk),
+            )
             for result in sorted(self.answer.results, key=rank)
         ]
+
+    @property
+    def is_replaying(self) -> bool:
+        return any(answer.is_replaying for answer in self.answers)
 
     @property
     def failure(self) -> Job | None:
@@ -119,6 +137,7 @@ class ImagePanel:
             self.ahead,
             self.nobody_reads,
             [str(result.pk) for result in self.answer.results],
+            [(str(a.replay.pk), a.replay.state) for a in self.answers if a.replay is not None],
         )
         return hashlib.sha256(repr(seen).encode()).hexdigest()[:8]
 
@@ -142,6 +161,7 @@ def panels_of(
     numbers = {answer.image.pk: n for n, answer in enumerate(answers, start=1)}
     with_identity = actor.can(Capability.VIEW_IDENTITY)
     can_act = actor.can(Capability.SUBMIT) or actor.can(Capability.OPERATE)
+    replays = replays_last(result.pk for answer in answers for result in answer.results)
     return [
         ImagePanel(
             answer=answer,
@@ -160,6 +180,7 @@ def panels_of(
             override_reason=(reasons or {}).get(answer.image.submission_id, "")
             if with_identity
             else "",
+            replays=replays,
         )
         for number, answer in enumerate(answers, start=1)
     ]

@@ -10,6 +10,7 @@ from cases.portal.views.case import (
     CaseDetailView,
     JobCancelView,
     JobRerunView,
+    ResultReplayView,
 )
 from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
 from cases.portal.views.models import ModelDetailView, ModelListView
@@ -30,6 +31,7 @@ urlpatterns = [
     path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),
     path("images/<uuid:image_id>/file/", ImageFileView.as_view(), name="image-file"),
     path("results/<uuid:result_id>/heatmap/", ResultHeatmapView.as_view(), name="result-heatmap"),
+    path("results/<uuid:result_id>/replay/", ResultReplayView.as_view(), name="result-replay"),
     path("jobs/<uuid:job_id>/cancel/", JobCancelView.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/rerun/", JobRerunView.as_view(), name="job-rerun"),
     path("models/", ModelListView.as_view(), name="model-list"),

@@ -168,6 +168,10 @@ ACTIONS: dict[str, str] = {
     "model.shadow": "put a model into shadow",
     "patient.completed": "completed the patient record",
     "patient.created": "added a patient record",
+    "replay.cancelled": "called off computing the answer for {object} again",
+    "replay.created": "asked to compute the answer for {object} again",
+    "replay.failed": "could not compute the answer for {object} again",
+    "replay.stored": "computed the answer for {object} again",
     "result.read": "read the answer for {object}",
     "result.stored": "stored the answer for {object}",
     "role.granted": "gave a role",
@@ -217,6 +221,8 @@ def _more(detail: dict[str, Any]) -> str:
     more = []
     if detail.get("outcome") in _OUTCOMES:
         more.append(_OUTCOMES[detail["outcome"]])
+    if isinstance(detail.get("equal"), bool):
+        more.append("equal" if detail["equal"] else "different")
     if detail.get("skipped"):
         more.append(f"{count_of(len(detail['skipped']), 'file')} skipped")
     if detail.get("overridden"):

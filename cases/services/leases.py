@@ -12,17 +12,19 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
 from cases import queue
 from cases.access import Actor
-from cases.models import Image, Job
+from cases.models import Image, Job, Result
 from cases.services.moves import job_audit, jobs_move
 from cases.states import JobState
 from cases.vocabulary import JobKind
 
 RETRY_PAUSE = timedelta(seconds=3)
+# What inference workers do: read images, and compute stored results again.
+ENGINE_KINDS = (JobKind.INFERENCE, JobKind.REPLAY)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Claim:
     """One job in a worker's hands: the fence is the pair of id and attempt."""
 
     job_id: UUID
+    kind: JobKind
     attempt: int
     image_id: UUID
     frame: int
@@ -38,16 +41,45 @@ class Claim:
     request_id: str
 
 
-@transaction.atomic
+def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
+    """Take up to ``limit`` waiting jobs of the kind whose first one is most due."""
+    heads = []
+    for kind in ENGINE_KINDS:
+        first = _waiting(kind).values_list("due_at", flat=True).first()
+        if first is not None:
+            heads.append((first, kind))
+    # Another worker may have been faster with one kind: then the other one's turn has come.
+    for _, kind in sorted(heads):
+        claims = _claim(actor, kind, limit)
+        if claims:
+            return claims
+    return []
+
+
 def inference_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
-    """Take up to ``limit`` waiting jobs of one model, most due first: PENDING -> RUNNING.
+    """Take up to ``limit`` waiting readings of one model, most due first: PENDING -> RUNNING.
 
     Rows another worker is taking are skipped. Returns what this worker now holds, for
     ``BCWEB_LEASE_SECONDS`` at a time.
     """
-    waiting = Job.objects.filter(
-        kind=JobKind.INFERENCE, state=JobState.PENDING, available_at__lte=Now()
-    ).order_by("due_at", "id")
+    return _claim(actor, JobKind.INFERENCE, limit)
+
+
+def replay_job_claim(*, actor: Actor, job_id: UUID) -> list[Claim]:
+    """Take just this replay, where it still waits; else an empty list."""
+    return _claim(actor, JobKind.REPLAY, 1, job_id=job_id)
+
+
+def _waiting(kind: JobKind) -> QuerySet[Job]:
+    waiting = Job.objects.filter(kind=kind, state=JobState.PENDING, available_at__lte=Now())
+    return waiting.order_by("due_at", "id")
+
+
+@transaction.atomic
+def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = None) -> list[Claim]:
+    waiting = _waiting(kind)
+    if job_id is not None:
+        waiting = waiting.filter(pk=job_id)
     rows = list(
         waiting.select_for_update(skip_locked=True, of=("self",)).values_list(
             "pk", "model_version_id"
@@ -71,23 +103,34 @@ def inference_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
 
 
 def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
+    """What the worker needs to know of the jobs; a replay works on its result's image."""
+    replayed = [job.replay_of_id for job in moved if job.replay_of_id]
+    image_of_result = dict(
+        Result.objects.filter(pk__in=replayed).values_list("pk", "image_id") if replayed else ()
+    )
+    image_of = {
+        job.pk: image_of_result[job.replay_of_id] if job.replay_of_id else job.image_id
+        for job in moved
+    }
     images = {
         image.pk: image
         for image in Image.objects.filter(
-            pk__in=[job.image_id for job in moved if job.image_id]
+            pk__in=[image_id for image_id in image_of.values() if image_id]
         ).prefetch_related("frame_rows")
     }
     claims = []
     for job in sorted(moved, key=lambda job: order.index(job.pk)):
-        assert job.image_id is not None and job.frame is not None
+        image_id = image_of[job.pk]
+        assert image_id is not None and job.frame is not None
         assert job.model_version_id is not None
-        image = images[job.image_id]
+        image = images[image_id]
         frames = {frame.index: frame.storage_name for frame in image.frame_rows.all()}
         claims.append(
             Claim(
                 job_id=job.pk,
+                kind=JobKind(job.kind),
                 attempt=job.attempt,
-                image_id=job.image_id,
+                image_id=image_id,
                 frame=job.frame,
                 storage_name=frames.get(job.frame, image.storage_name),
                 model_version_id=job.model_version_id,
@@ -114,7 +157,8 @@ def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
 def job_fence_to_succeeded(*, actor: Actor, job_id: UUID, attempt: int) -> Job | None:
     """RUNNING -> SUCCEEDED for the holder of ``attempt``; None where another took over.
 
-    Only `results.result_store` calls it, in the transaction that stores the result.
+    Only `results.result_store` and `replays.replay_store` call it, in the transaction that
+    stores what the job was for.
     """
     moved = jobs_move(
         [job_id],
@@ -183,7 +227,9 @@ def jobs_release(
             max_attempts=F("max_attempts") + 1,
             available_at=Now() + Value(pause),
         )
-    queue.ring_on_commit(kind=JobKind.INFERENCE, job_ids=[claim.job_id for claim in claims])
+    for kind in {claim.kind for claim in claims}:
+        ids = [claim.job_id for claim in claims if claim.kind == kind]
+        queue.ring_on_commit(kind=kind, job_ids=ids)
 
 
 def jobs_sweep(*, actor: Actor) -> dict[str, int]:
@@ -218,16 +264,13 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
             )
         if state is not None:
             counts["requeued" if state == JobState.PENDING else "failed"] += 1
-    waiting = list(
-        Job.objects.filter(
-            kind=JobKind.INFERENCE,
-            state=JobState.PENDING,
-            available_at__lte=Now() - timedelta(seconds=2),
+    for kind in ENGINE_KINDS:
+        waiting = list(
+            _waiting(kind)
+            .filter(available_at__lte=Now() - timedelta(seconds=2))
+            .values_list("pk", flat=True)[: queue.MAX_RINGS]
         )
-        .order_by("due_at", "id")
-        .values_list("pk", flat=True)[: queue.MAX_RINGS]
-    )
-    if waiting:
-        queue.ring(kind=JobKind.INFERENCE, job_ids=waiting)
-        counts["rung"] = len(waiting)
+        if waiting:
+            queue.ring(kind=kind, job_ids=waiting)
+            counts["rung"] += len(waiting)
     return counts

@@ -68,13 +68,20 @@ def jobs_record(
 
 
 def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:
+    """Audit what happened to a job. A replay's trail is under its result, as ``replay.…``."""
+    told, kind, about = dict(detail or {}), "job", job.pk
+    image = job.image
+    if job.replay_of is not None:
+        action, kind, about = action.replace("job.", "replay."), "result", job.replay_of.pk
+        told["job"] = str(job.pk)
+        image = job.replay_of.image
     audit_record(
         actor=actor,
         action=action,
-        object_type="job",
-        object_id=job.pk,
+        object_type=kind,
+        object_id=about,
         site_id=job.site_id,
-        case_id=job.image.case_id if job.image else None,
+        case_id=image.case_id if image else None,
         changed_fields=["state"],
-        detail=detail,
+        detail=told or None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -17,10 +18,12 @@ from cases.vocabulary import Outcome
 
 @dataclass(frozen=True)
 class Answer:
-    """What the engine says about one frame.
+    """What the engine says about one frame, with all that is needed to compute it again.
 
     ``scores``: calibrated scores by class in 0..1, or None where refused. ``heatmap``: float16
     bytes, C order, 3 x ``heatmap_rows`` x ``heatmap_columns``. ``phash``: unsigned 64 bits.
+    ``temperature``, ``threshold`` and ``minimum_score`` (None: never abstains) turned logits
+    into the answer; ``transform`` says how the frame was put on the input square.
     """
 
     outcome: Outcome
@@ -37,6 +40,10 @@ class Answer:
     engine: str
     preprocessing: str
     duration_ms: float
+    reason_code: str = ""
+    temperature: float | None = None
+    minimum_score: float | None = None
+    transform: dict[str, Any] | None = None
 
 
 def signed64(value: int) -> int:
@@ -64,12 +71,16 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
         attempt=attempt,
         outcome=answer.outcome.value,
         reason=answer.reason[:300],
+        reason_code=answer.reason_code,
         label=answer.label,
         score_benign=scores.get("benign"),
         score_malignant=scores.get("malignant"),
         score_normal=scores.get("normal"),
         threshold=answer.threshold,
         sensitivity=answer.sensitivity,
+        temperature=answer.temperature,
+        minimum_score=answer.minimum_score,
+        transform=answer.transform,
         heatmap=answer.heatmap,
         heatmap_rows=answer.heatmap_rows,
         heatmap_columns=answer.heatmap_columns,

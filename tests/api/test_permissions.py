@@ -13,6 +13,7 @@ from django.urls import URLPattern
 from cases.access import Role, Scope
 from cases.api.urls import urlpatterns
 from cases.models import Job, Result, Site, Submission
+from cases.services.replays import replay_request
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem, schema
 from tests.factories import (
@@ -49,6 +50,8 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/images/{image}/preview/", CASES, 200),
     ("GET", "/results/{result}/", CASES, 200),
     ("GET", "/results/{result}/heatmap/", CASES, 200),
+    ("POST", "/results/{result}/replay/", CASES, 202),
+    ("GET", "/results/{replayed}/replay/", CASES, 200),
     ("GET", "/models/", MODELS, 200),
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
@@ -66,6 +69,8 @@ SCOPED: dict[str, set[str]] = {
     "/jobs/{job}/": {"read", "admin"},
     "/jobs/{waiting}/cancel/": {"admin"},
     "/jobs/{job}/rerun/": {"admin"},
+    "/results/{result}/replay/": {"admin"},
+    "/results/{replayed}/replay/": {"read", "admin"},
     "/training-runs/": {"read", "admin"},
     "/schema/": {"submit", "read", "admin"},
     "/docs/": {"submit", "read", "admin"},
@@ -74,11 +79,12 @@ SCOPED: dict[str, set[str]] = {
 
 @dataclass
 class World:
-    """A site with a finished and a waiting job."""
+    """A site with a finished and a waiting job, and a result that is computed again."""
 
     site: Site
     submission: Submission
     result: Result
+    replayed: Result
     waiting: Job
 
     @classmethod
@@ -87,7 +93,10 @@ class World:
         actor = make_actor(site=site)
         submission = submit(actor=actor)
         result = answer_waiting()[0]
-        return cls(site, submission, result, submit(actor=actor).jobs.get())
+        submit(actor=actor)
+        replayed = answer_waiting()[0]
+        replay_request(actor=actor, result_id=replayed.pk)
+        return cls(site, submission, result, replayed, submit(actor=actor).jobs.get())
 
     def path(self, template: str) -> str:
         return template.format(
@@ -96,6 +105,7 @@ class World:
             image=self.result.image_id,
             job=self.result.job_id,
             result=self.result.pk,
+            replayed=self.replayed.pk,
             waiting=self.waiting.pk,
             model=live_model().pk,
         )
@@ -165,8 +175,10 @@ def test_a_token_has_no_more_than_its_scopes(world: World, scope: Scope) -> None
     got, expected = {}, {}
     for method, template, _, status in MATRIX:
         got[method, template] = call(api, method, world.path(template)).status_code
-        # Of jobs and submissions, who may only submit sees its own.
-        own = scope is Scope.SUBMIT and template.startswith(("/jobs/{", "/submissions/{"))
+        # Of jobs, submissions and replays, who may only submit sees its own.
+        own = scope is Scope.SUBMIT and (
+            template.startswith(("/jobs/{", "/submissions/{")) or template.endswith("/replay/")
+        )
         allowed = scope.value in SCOPED.get(template, {"read"})
         expected[method, template] = status if allowed else 404 if own else 403
     assert got == expected
@@ -266,6 +278,7 @@ def test_the_matrix_covers_every_documented_operation() -> None:
     named = {
         "{submission}": "{submission_id}",
         "{waiting}": "{job_id}",
+        "{replayed}": "{result_id}",
         **{f"{{{name}}}": f"{{{name}_id}}" for name in ("job", "case", "image", "result", "model")},
     }
     covered = set()

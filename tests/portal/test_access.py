@@ -34,7 +34,11 @@ OF_A_CASE: dict[str, set[str]] = {
     # The file as sent holds the patient's name: administrators work without it.
     "image-file": CARERS,
 }
-ACTIONS: dict[str, set[str]] = {"job-cancel": VIEWERS, "job-rerun": VIEWERS}
+ACTIONS: dict[str, set[str]] = {
+    "job-cancel": VIEWERS,
+    "job-rerun": VIEWERS,
+    "result-replay": VIEWERS,
+}
 
 
 def address(name: str, world: World) -> str:

@@ -164,7 +164,7 @@ def test_leases_are_kept_while_the_engine_works(
 def test_the_real_engine_refuses_a_model_file_that_was_changed(tmp_path) -> None:
     weights = tmp_path / "m.safetensors"
     weights.write_bytes(b"not a model")
-    process = EngineProcess(EngineOptions(start_s=60))
+    process = EngineProcess(EngineOptions(start_s=200))
     try:
         with pytest.raises(EngineFaultError) as fault:
             process.load("0" * 64, weights, lambda: None)

@@ -39,6 +39,11 @@ class JobSerializer(serializers.Serializer[Any]):
     image = serializers.UUIDField(source="image_id", allow_null=True)
     frame = serializers.IntegerField(allow_null=True)
     rerun_of = serializers.UUIDField(source="rerun_of_id", allow_null=True)
+    replay_of = serializers.UUIDField(
+        source="replay_of_id",
+        allow_null=True,
+        help_text="The result that a replay computes again; what came of it is at its address.",
+    )
     error = serializers.SerializerMethodField()
     result = ResultSerializer(allow_null=True)
 

@@ -61,10 +61,38 @@ class ResultSerializer(serializers.Serializer[Any]):
         return shown
 
 
+class TransformSerializer(serializers.Serializer[Any]):
+    """How the frame was put on the network's input square; boxes are x0, y0, x1, y1 in pixels of
+    the frame."""
+
+    picture = serializers.ListField(child=serializers.IntegerField(), help_text="Width, height.")
+    content = serializers.ListField(
+        child=serializers.IntegerField(), help_text="The part that was used."
+    )
+    covered = serializers.ListField(
+        child=serializers.FloatField(),
+        help_text="What the square spans; beyond the frame where it was padded.",
+    )
+    fit = serializers.CharField(help_text="`pad` keeps the proportions, `squash` does not.")
+    size = serializers.IntegerField(help_text="Side of the square.")
+
+
 class ResultDetailSerializer(ResultSerializer):
-    """A result standing alone: with its address and what it is about."""
+    """A result standing alone: with its address, what it is about, and how it was computed."""
 
     url = serializers.URLField()
+    reason_code = serializers.CharField(
+        allow_null=True, help_text="The reason in a word; null where there is none."
+    )
+    temperature = serializers.FloatField(
+        allow_null=True, help_text="Logits were divided by this. Null in early results."
+    )
+    minimum_score = serializers.FloatField(
+        allow_null=True,
+        help_text="Below this largest score the model abstains; null where it never does.",
+    )
+    transform = TransformSerializer(allow_null=True)
+    replay_url = serializers.URLField(help_text="POST computes the result again.")
     job = serializers.UUIDField()
     image = serializers.UUIDField()
     case = serializers.UUIDField()
@@ -74,6 +102,11 @@ class ResultDetailSerializer(ResultSerializer):
         return {
             **super().told(result),
             "url": link(self.context["request"], "result-detail", result.pk),
+            "reason_code": result.reason_code or None,
+            "temperature": result.temperature,
+            "minimum_score": result.minimum_score,
+            "transform": result.transform,
+            "replay_url": link(self.context["request"], "result-replay", result.pk),
             "job": result.job_id,
             "image": result.image_id,
             "case": result.image.case_id,

@@ -25,8 +25,10 @@ from cases.selectors.cases import case_get
 from cases.selectors.jobs import job_get
 from cases.selectors.portal import case_events, case_steps, submissions_of_note
 from cases.selectors.reads import results_unread
+from cases.selectors.replays import replayable_get
 from cases.services.audit import audit_record
 from cases.services.jobs import job_cancel, job_rerun
+from cases.services.replays import replay_request
 from cases.services.results import results_read_note
 from cases.states import JobState
 
@@ -68,7 +70,7 @@ class _CasePage(PortalView):
             "panels": panels,
             "several": len(panels) > 1,
             "with_identity": self.can(Capability.VIEW_IDENTITY),
-            "poll": not all(panel.is_final for panel in panels),
+            "poll": any(not panel.is_final or panel.is_replaying for panel in panels),
             "poll_ms": POLL_MS,
             "poll_url": f"{url}?{urlencode(query)}",
         }
@@ -142,7 +144,7 @@ class CaseAnswersView(_CasePage):
             return HttpResponse(status=204)
         context = self.live_context(request, summary, panels) | {
             "changed": changed,
-            "news": [panel for panel in changed if panel.is_final],
+            "news": [panel for panel in changed if panel.is_final and not panel.is_replaying],
             "arrived": len(every) - len(panels),
             "oob": True,
         }
@@ -210,3 +212,17 @@ class JobRerunView(_JobAction):
         if image.frames == 1:
             return ""
         return f"?image={image.pk}&frame={again.frame + 1}"
+
+
+class ResultReplayView(PortalView):
+    """Compute a stored answer again; the page then shows whether it came out equal."""
+
+    any_of = (Capability.SUBMIT, Capability.OPERATE)
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
+        result = replayable_get(actor=self.actor, result_id=result_id)
+        replay_request(actor=self.actor, result_id=result.pk)
+        messages.success(request, "The answer is being computed again. It stays as it is.")
+        page = reverse("case-detail", args=[result.image.case_id])
+        return redirect(f"{page}#image-{result.image_id}")
