@@ -10,6 +10,7 @@ import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from tests.live import LiveService, start_live_service
+from tests.tests_only_model import write_tests_only_model
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,7 +57,18 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+def tests_only_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that gives phantoms a label, where the one that ships refuses them."""
+    path = tmp_path_factory.mktemp("tests-only model") / "tests-only.safetensors"
+    write_tests_only_model(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def live_service(
+    tmp_path_factory: pytest.TempPathFactory, tests_only_model: Path
+) -> Iterator[LiveService]:
     """The whole service, started once by the supervisor as `make run` does: real processes."""
-    with start_live_service(tmp_path_factory.mktemp("live state")) as service:
+    state = tmp_path_factory.mktemp("live state")
+    with start_live_service(state, BCWEB_MODEL=str(tests_only_model)) as service:
         yield service
