@@ -12,7 +12,8 @@ from django.urls import reverse
 
 from cases.access import SYSTEM
 from cases.models import ModelVersion
-from cases.portal.modelcards import card_view
+from cases.reports.card import card_view
+from cases.reports.card.sections import RESEARCH
 from cases.services.learning import shipped_model_install
 from tests.portal.conftest import SignIn
 from tests.portal.markup import csp_faults, read, structure_faults
@@ -73,28 +74,35 @@ def test_the_list_tells_state_data_and_held_out_figures_with_intervals(client: C
     assert "Live" in text
     assert "Retired" in text
     assert "busi, 780 images" in text
-    assert "151 images: held-out part" in text
-    assert "0.951 95 % interval 0.880 to 1.000" in text
+    assert "151 images: Held-out part" in text
+    assert "0.95 (0.88–1.00)" in text
 
 
 def test_the_card_reads_from_use_and_limits_to_figures_and_making(client: Client) -> None:
     model = install(CARD)
     page = read(client.get(reverse("model-detail", args=[model.pk])).content)
-    text = page.text
+    text = page.one("main").text
+    text = text[text.index(RESEARCH) :]
     places = [
         text.index(words)
         for words in (
-            "Intended use",
+            "Research only.",
             "Limits",
+            "Images by part of the training data",
             "Held-out part, never used for any choice",
             "Validation part",
+            "Heatmap",
+            "Calibration and operating point",
             "How it was made",
+            "Also on this card",
+            "File and whole card",
             "Everything on the card",
         )
     ]
     assert places == sorted(places)
     assert "151 images: 84 benign, 41 malignant, 26 normal. 1 refused, 2 abstained" in text
-    assert "0.412, set for a sensitivity of 95 %" in text
+    assert "Malignant threshold 0.412" in text
+    assert model.sha256 in text
     assert "something new" in text
     rows = [tag.text.split() for tag in page.all("tr")]
     assert ["Malignant", "1", "39", "1"] in rows
@@ -110,6 +118,12 @@ ODD_CARDS: list[dict[str, Any]] = [
     {"metrics": {"held_out": {"sensitivity": 0.9, "ci95": {"sensitivity": [0.8]}}}},
     {"training": {"data": {"split": {"train": 5}, "images": "many"}}},
     {"<script>": "<script>alert(1)</script>", "limits": ["<b>x</b>"]},
+    {"evaluation": {"a": "none", "b": {"n": "many"}, "c": [1]}, "comparators": [1, {"x": 2}]},
+    {"heatmap": "none", "shortcuts": 3, "refusal": ["a", 1], "abstention": 0.4, "data": "busi"},
+    {"heatmap": {"per_source": {"busi": {"malignant": 1, "benign": {"per_area": [1, {}]}}}}},
+    {"shortcuts": {"changes": {"text": None, "<i>": {}}, "source": [], "normal_score": {"a": 1}}},
+    {"evaluation": {"x": {"n": 1, "ece": 0.1, "folds": 5, "per_source": 3, "outcomes": {"a": 1}}}},
+    {"calibration": {"x": {"y": [{"z": 1}, {"z": [1, 2]}]}}, "data": {"busi": {"counts": [1]}}},
 ]
 
 
@@ -124,10 +138,10 @@ def test_a_card_of_any_shape_is_shown(card: dict[str, Any], client: Client) -> N
 
 
 def test_bare_figures_count_as_one_part() -> None:
-    view = card_view({"metrics": FIGURES})
-    assert view.held_out is not None
-    assert view.held_out.n == 151
-    assert view.held_out.metrics[0].value == 0.951
+    headline = card_view({"metrics": FIGURES}).headline
+    assert headline is not None
+    assert headline.n == 151
+    assert headline.figures[0][1] == "0.95 (0.88–1.00)"
 
 
 def test_an_unknown_model_is_not_found(client: Client) -> None:

@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from cases.access import Capability
-from cases.portal.modelcards import card_view
 from cases.portal.views.base import PortalView
 from cases.portal.wording import MODEL_STATE_LABELS, MODEL_STATES
+from cases.reports.card import card_view
 from cases.selectors.learning import model_get, model_list
 
 

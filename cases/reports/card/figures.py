@@ -1,0 +1,291 @@
+"""Evaluations as tables: side by side, and each in full.
+
+An entry is the JSON of ``ml.evaluate`` or ``ml.crossval`` with ``title``, ``command`` and
+``about`` added; every key is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cases.reports.card.blocks import Block, Part, Section, Text, bounds_of, rest, sentences, table
+from cases.reports.card.strata import STRATA, coverage, strata, unanswered
+from cases.reports.card.values import (
+    Fields,
+    count,
+    counted,
+    figure,
+    interval,
+    mapping,
+    number,
+    sequence,
+    text,
+    texts,
+    title,
+)
+
+# Figures in reading order, with what they say and, for narrow columns, in short.
+METRICS: tuple[tuple[str, str, str], ...] = (
+    ("sensitivity", "Sensitivity for malignant, at the operating point", "Sensitivity"),
+    ("specificity", "Specificity for malignant, at the operating point", "Specificity"),
+    ("specificity_at_95_sensitivity", "Specificity at 95 % sensitivity", "Spec. at 95 % sens."),
+    ("specificity_at_98_sensitivity", "Specificity at 98 % sensitivity", ""),
+    ("auc_malignant", "AUC, malignant against the rest", "AUC malignant"),
+    ("auc_macro", "AUC, mean over the classes", ""),
+    ("average_precision", "Average precision, malignant", ""),
+    ("accuracy", "Accuracy over the three classes", "Accuracy"),
+    ("macro_f1", "F1, mean over the classes", "Macro F1"),
+    ("macro_precision", "Precision, mean over the classes", ""),
+    ("macro_recall", "Recall, mean over the classes", ""),
+    ("brier", "Brier score (lower is better)", ""),
+    ("ece", "Calibration error of the malignant score (lower is better)", "Calibration error"),
+)
+_SHORT = tuple((key, short) for key, _, short in METRICS if short)
+PARTS = {
+    "held_out": "Held-out part, never used for any choice",
+    "validation": "Validation part, used to choose the epoch, temperature and threshold",
+    "train": "Training part",
+}
+_TRUTH = "Truth against answer"
+_CLASS_FIGURES = ("precision", "recall", "f1")
+_HEAD = (
+    "title",
+    "command",
+    "about",
+    "note",
+    "order",
+    "n",
+    "n_groups",
+    "n_refused",
+    "n_abstained",
+    "counts",
+    "classes",
+)
+_PLACED = {
+    *_HEAD,
+    *(key for key, _, _ in METRICS),
+    *(key for key, _ in STRATA),
+    *_CLASS_FIGURES,
+    "ci95",
+    "wilson95",
+    "confusion",
+    "at_operating_point",
+    "cancer_confusion",
+    "malignant_called_normal",
+    "specificity_at_sensitivity",
+    "auc_by_class",
+    "outcomes",
+    "answered_only",
+    "as_if_positive",
+    "coverage",
+    "folds",
+}
+
+
+def evaluations(card: Fields) -> list[tuple[str, Fields]]:
+    """Title and figures of everything that was measured, in order of reading.
+
+    The database does not keep the order of keys: entries are sorted by ``order``, then name.
+    ``metrics`` of earlier cards come after, held-out first; bare figures count as one part.
+    """
+    entries = {str(k): v for k, v in mapping(card.get("evaluation")).items() if is_measured(v)}
+    names = sorted(entries, key=lambda k: (_order(entries[k]), k))
+    found = [(text(entries[k].get("title")) or title(k), entries[k]) for k in names]
+    metrics = mapping(card.get("metrics"))
+    parts = {str(k): mapping(v) for k, v in metrics.items() if is_measured(v)}
+    if not parts and is_measured(metrics):
+        parts = {"": metrics}
+    order = [name for name in PARTS if name in parts]
+    order += sorted(name for name in parts if name not in PARTS)
+    found += [(PARTS.get(k) or title(k) or "How it scored", parts[k]) for k in order]
+    return found
+
+
+def _order(fields: Fields) -> float:
+    given = number(fields.get("order"))
+    return float("inf") if given is None else given
+
+
+def is_measured(value: object) -> bool:
+    return any(number(mapping(value).get(key)) is not None for key, _, _ in METRICS)
+
+
+def evaluation_section(card: Fields) -> Section | None:
+    found = evaluations(card)
+    unread = {
+        f"{key}: {name}": value
+        for key in ("evaluation", "metrics")
+        for name, value in mapping(card.get(key)).items()
+        if isinstance(value, dict | list | str) and not is_measured(value)
+    }
+    if is_measured(card.get("metrics")):
+        unread = {k: v for k, v in unread.items() if k.removeprefix("metrics: ") not in _PLACED}
+    if not found and not unread:
+        return None
+    blocks: tuple[Block, ...] = sentences(
+        ["Values with their 95 % intervals, from drawing whole groups of near-duplicates."],
+        muted=True,
+    )
+    if len(found) > 1:
+        columns = ("Measured on", "Images", *(short for _, short in _SHORT))
+        blocks += table("Figures side by side", columns, (_short_row(*one) for one in found))
+    parts = tuple(Part(name, _measured(fields)) for name, fields in found)
+    return Section("evaluation", "How it scored", (*blocks, *rest(unread, ())), parts)
+
+
+def _short_row(name: str, fields: Fields) -> tuple[str, ...]:
+    values = (figure(fields.get(k), bounds_of(fields, k)) for k, _ in _SHORT)
+    return (name, counted(fields.get("n")), *values)
+
+
+def counts_text(fields: Fields) -> str:
+    """ "154 images in 119 groups: 86 benign, 41 malignant, 27 normal." and what had no answer."""
+    total = count(fields.get("n"))
+    counts = mapping(fields.get("counts"))
+    order = [str(c) for c in sequence(fields.get("classes"))] or sorted(map(str, counts))
+    named = [f"{counted(counts.get(c))} {c}" for c in order if count(counts.get(c)) is not None]
+    groups = count(fields.get("n_groups"))
+    head = f"{total:,} images" if total is not None else "Images"
+    if groups is not None:
+        head += f" in {groups:,} groups"
+    said = f"{head}: {', '.join(named)}." if named else (f"{head}." if total is not None else "")
+    refused, abstained = count(fields.get("n_refused")), count(fields.get("n_abstained"))
+    if refused or abstained:
+        said += f" {refused or 0} refused, {abstained or 0} abstained; they are counted by their"
+        said += " scores."
+    return said
+
+
+def _measured(fields: Fields) -> tuple[Block, ...]:
+    command = text(fields.get("command"))
+    classes = tuple(str(c) for c in sequence(fields.get("classes")))
+    return (
+        *sentences([counts_text(fields), *texts(fields.get("about")), *texts(fields.get("note"))]),
+        *((Text(command, code=True),) if command else ()),
+        *_figures(fields),
+        *_at_sensitivities(fields),
+        *_by_class(fields),
+        *_confusions(fields, classes),
+        *(block for key, caption in STRATA for block in strata(fields, key, caption)),
+        *unanswered(fields),
+        *coverage(fields),
+        *_folds(fields),
+        *rest(fields, _PLACED),
+    )
+
+
+def _figures(fields: Fields) -> tuple[Block, ...]:
+    wilson = mapping(fields.get("wilson95"))
+    rows = [
+        (label, figure(fields[key], bounds_of(fields, key)), _range(wilson.get(key)))
+        for key, label, _ in METRICS
+        if number(fields.get(key)) is not None
+    ]
+    missed = count(fields.get("malignant_called_normal"))
+    if missed is not None:
+        rows.append(("Malignant called “normal”", str(missed), ""))
+    columns = ("Figure", "Value (95 % interval)", "Wilson's interval, each picture on its own")
+    return table("Figures with their 95 % intervals", columns, rows)
+
+
+def _range(value: object) -> str:
+    pair = interval(value)
+    return f"{pair[0]:.2f}–{pair[1]:.2f}" if pair else ""
+
+
+def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
+    found = mapping(fields.get("specificity_at_sensitivity"))
+    rows = []
+    for wanted in sorted(map(str, found)):
+        one = mapping(found[wanted])
+        if one:
+            rows.append(
+                (
+                    wanted,
+                    figure(one.get("sensitivity"), one.get("sensitivity_wilson95")),
+                    f"{counted(one.get('caught'))} of {counted(one.get('malignant'))}",
+                    figure(one.get("specificity"), one.get("specificity_wilson95")),
+                    figure(one.get("threshold")),
+                )
+            )
+    columns = ("Wanted sensitivity", "Reached", "Malignant caught", "Specificity", "Threshold")
+    caption = "Specificity at a wanted sensitivity (threshold chosen on these pictures; Wilson)"
+    return table(caption, columns, rows)
+
+
+def _by_class(fields: Fields) -> tuple[Block, ...]:
+    names = [str(c) for c in sequence(fields.get("classes"))]
+    names = names or sorted({str(c) for k in _CLASS_FIGURES for c in mapping(fields.get(k))})
+    keys = (*_CLASS_FIGURES, "auc_by_class")
+    bounds = {k: mapping(mapping(fields.get("ci95")).get(k)) for k in keys}
+    rows = [
+        (title(n), *(figure(mapping(fields.get(k)).get(n), bounds[k].get(n)) for k in keys))
+        for n in names
+    ]
+    columns = ("Class", "Precision", "Recall", "F1", "AUC against the rest")
+    return table("By class, answering the largest score", columns, rows)
+
+
+def _confusions(fields: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
+    at_point = mapping(fields.get("at_operating_point"))
+    shown = at_point.get("confusion")
+    cancer = mapping(fields.get("cancer_confusion"))
+    two = "Cancer against non-cancer, "
+    return (
+        *confusion(f"{_TRUTH}, answering the largest score", fields.get("confusion"), classes),
+        *confusion(f"{_TRUTH}, at the operating point", shown, classes),
+        *(
+            _cancer(f"{two}at the operating point", cancer, "operating_point")
+            or _collapsed(f"{two}at the operating point", shown, classes)
+        ),
+        *_cancer(f"{two}answering the largest score", cancer, "largest_score"),
+        *_point_figures(at_point, fields),
+    )
+
+
+def confusion(caption: str, value: object, classes: Sequence[str]) -> tuple[Block, ...]:
+    """Rows truth, columns answer; nothing unless it is square and fits the classes."""
+    rows = [[count(cell) for cell in sequence(row)] for row in sequence(value)]
+    fits = len(rows) == len(classes) and all(len(row) == len(classes) for row in rows)
+    if not classes or not fits or any(cell is None for row in rows for cell in row):
+        return ()
+    columns = ("Truth", *(f"Answered {name}" for name in classes))
+    body = ((title(n), *(counted(c) for c in row)) for n, row in zip(classes, rows, strict=True))
+    return table(caption, columns, body)
+
+
+def _cancer(caption: str, fields: Fields, key: str) -> tuple[Block, ...]:
+    return confusion(caption, fields.get(key), [str(c) for c in sequence(fields.get("classes"))])
+
+
+def _collapsed(caption: str, value: object, classes: Sequence[str]) -> tuple[Block, ...]:
+    """Malignant against the other two, from three classes."""
+    if "malignant" not in classes or not confusion("", value, classes):
+        return ()
+    one = classes.index("malignant")
+    sums = [[0, 0], [0, 0]]
+    for i, row in enumerate(sequence(value)):
+        for k, cell in enumerate(row):
+            sums[i != one][k != one] += cell
+    return confusion(caption, sums, ["cancer", "non-cancer"])
+
+
+def _point_figures(at_point: Fields, fields: Fields) -> tuple[Block, ...]:
+    intervals = mapping(mapping(fields.get("ci95")).get("at_operating_point"))
+    rows = [
+        (label, figure(at_point[key], intervals.get(key)))
+        for key, label, _ in METRICS
+        if number(at_point.get(key)) is not None
+    ]
+    columns = ("Figure", "Value (95 % interval)")
+    return table("Figures of the labels that users see, at the operating point", columns, rows)
+
+
+def _folds(fields: Fields) -> tuple[Block, ...]:
+    rows = []
+    for place, row in enumerate(sequence(fields.get("folds"))):
+        one = mapping(row)
+        number_of = count(one.get("fold"))
+        name = str(place if number_of is None else number_of)
+        rows.append((name, counted(one.get("n")), *(figure(one.get(k)) for k, _ in _SHORT)))
+    return table("By fold", ("Fold", "Images", *(short for _, short in _SHORT)), rows)

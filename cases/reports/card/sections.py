@@ -1,0 +1,254 @@
+"""The sections of a card in order of reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cases.reports.card.blocks import (
+    Block,
+    Bullets,
+    Entries,
+    Section,
+    entry,
+    facts,
+    loose,
+    rest,
+    sentences,
+    table,
+)
+from cases.reports.card.figures import evaluation_section
+from cases.reports.card.probes import heatmap_section, shortcuts_section
+from cases.reports.card.values import (
+    Fields,
+    count,
+    counted,
+    mapping,
+    scalar,
+    sequence,
+    text,
+    texts,
+    title,
+)
+
+RESEARCH = "Research software, not a medical device. A person decides."
+_SPLIT_ORDER = ("train", "validation", "held_out")
+_LOOSE = (
+    ("refusal", "What it refuses"),
+    ("abstention", "When it gives no answer"),
+    ("comparators", "Other methods on the same folds"),
+)
+# What the page shows outside of the sections, or where it names the model.
+_ELSEWHERE = (
+    "format",
+    "version",
+    "architecture",
+    "layout",
+    "classes",
+    "preprocessing",
+    "preprocessing_digest",
+    "created_at",
+    "research_use_only",
+    "weights",
+)
+_PLACED = {
+    *_ELSEWHERE,
+    *(key for key, _ in _LOOSE),
+    "intended_use",
+    "limits",
+    "known_gaps",
+    "notes",
+    "data",
+    "evaluation",
+    "metrics",
+    "heatmap",
+    "shortcuts",
+    "calibration",
+    "temperature",
+    "operating_point",
+    "training",
+}
+
+
+def sections(card: Fields) -> tuple[Section, ...]:
+    """All sections that have something to say; intended use and limits first."""
+    made = (
+        _use(card),
+        _limits(card),
+        _data(card),
+        evaluation_section(card),
+        heatmap_section(card),
+        shortcuts_section(card),
+        *(_loose_section(card, key, name) for key, name in _LOOSE),
+        _calibration(card),
+        _training(card),
+        _technical(card),
+        _unknown(card),
+    )
+    return tuple(section for section in made if section is not None)
+
+
+def _section(key: str, name: str, blocks: Sequence[Block]) -> Section | None:
+    return Section(key, name, tuple(blocks)) if blocks else None
+
+
+def _use(card: Fields) -> Section | None:
+    return _section("use", "Intended use", sentences([RESEARCH, *texts(card.get("intended_use"))]))
+
+
+def _bullets(value: object) -> tuple[Block, ...]:
+    items = texts(value)
+    return (Bullets(items),) if items else ()
+
+
+def _limits(card: Fields) -> Section | None:
+    gaps = _bullets(card.get("known_gaps"))
+    return _section(
+        "limits",
+        "Limits and known gaps",
+        (
+            *_bullets(card.get("limits")),
+            *(sentences(["Not tested on, or hardly:"]) if gaps else ()),
+            *gaps,
+            *_bullets(card.get("notes")),
+        ),
+    )
+
+
+def _data(card: Fields) -> Section | None:
+    """The sets with their counts and licences, and how the training set was split."""
+    classes = tuple(str(c) for c in sequence(card.get("classes")))
+    given = mapping(card.get("data"))
+    sets = {str(k): v for k, v in given.items() if isinstance(v, dict)}
+    known = ("title", "citation", "licence", "images", "patients", "groups", "counts", "use")
+    rows = [
+        (
+            text(one.get("title")) or name,
+            counted(one.get("images")),
+            *(counted(mapping(one.get("counts")).get(c)) for c in classes),
+            counted(one.get("patients")),
+            counted(one.get("groups")),
+        )
+        for name, one in sorted(sets.items())
+    ]
+    columns = ("Set", "Images", *map(title, classes), "Patients", "Groups of near-duplicates")
+    origins = [
+        (
+            text(one.get("title")) or name,
+            *(text(one.get(k)) for k in ("use", "citation", "licence")),
+        )
+        for name, one in sorted(sets.items())
+    ]
+    training = mapping(mapping(card.get("training")).get("data"))
+    return _section(
+        "data",
+        "Data",
+        (
+            *table("Images by set and class", columns, rows),
+            *table(
+                "Origin and terms", ("Set", "Used for", "Source", "Licence"), origins, numbers=False
+            ),
+            *(b for one in sets.values() for b in rest(one, known)),
+            *rest(given, sets),
+            *_training_data(training, classes),
+        ),
+    )
+
+
+def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
+    counts = mapping(data.get("classes"))
+    by_class = ", ".join(f"{counted(counts.get(c))} {c}" for c in classes if counted(counts.get(c)))
+    images = counted(data.get("images"))
+    split = mapping(data.get("split"))
+    names = [n for n in _SPLIT_ORDER if n in split]
+    names += sorted(str(n) for n in split if n not in _SPLIT_ORDER)
+    parts = [n for n in names if isinstance(split[n], dict)]
+    rows = [
+        (
+            title(n).replace("Held out", "Held-out"),
+            *(str(count(split[n].get(c)) or 0) for c in classes),
+        )
+        for n in parts
+    ]
+    known = ["name", "images", "classes", "source", "split"]
+    described = [(title(k), scalar(data[k])) for k in sorted(data) if _flat(data[k], k, known)]
+    return (
+        *facts(
+            [
+                (
+                    "Trained on",
+                    ", ".join(
+                        t
+                        for t in (text(data.get("name")), f"{images} images" if images else "")
+                        if t
+                    ),
+                ),
+                ("By class", by_class),
+                ("Source", text(data.get("source"))),
+                *described,
+            ]
+        ),
+        *table("Images by part of the training data", ("Part", *map(title, classes)), rows),
+        *rest(data, [*known, *(k for k in data if _flat(data[k], k, known))]),
+        *rest(split, parts),
+    )
+
+
+def _flat(value: object, key: object, known: Sequence[str]) -> bool:
+    return key not in known and not isinstance(value, dict | list)
+
+
+def _loose_section(card: Fields, key: str, name: str) -> Section | None:
+    value = card.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return _section(key, name, sentences(texts(value)) or (Entries("", (entry(key, value),)),))
+    return _section(key, name, loose(value))
+
+
+def _calibration(card: Fields) -> Section | None:
+    point = mapping(card.get("operating_point"))
+    given = card.get("calibration")
+    shown = [
+        ("Malignant threshold", point.get("threshold")),
+        ("Set for a sensitivity of", point.get("sensitivity")),
+        ("Temperature", card.get("temperature")),
+    ]
+    calibrated_on = text(mapping(card.get("training")).get("calibrated_on"))
+    said = facts(
+        [
+            *((label, scalar(value)) for label, value in shown if value is not None),
+            ("Fitted on", calibrated_on),
+        ]
+    )
+    more = loose(mapping(given)) if isinstance(given, dict) else sentences(texts(given))
+    return _section(
+        "calibration",
+        "Calibration and operating point",
+        (*said, *more, *rest(point, ("threshold", "sensitivity"))),
+    )
+
+
+def _training(card: Fields) -> Section | None:
+    training = mapping(card.get("training"))
+    plain = {
+        str(k): v
+        for k, v in training.items()
+        if k not in ("data", "calibrated_on") and not isinstance(v, dict | list)
+    }
+    items = [(title(k), scalar(v)) for k, v in sorted(plain.items())]
+    return _section(
+        "training",
+        "How it was made",
+        (*facts(items), *rest(training, ("data", "calibrated_on", *plain), heading="Settings")),
+    )
+
+
+def _technical(card: Fields) -> Section | None:
+    given = {key: card[key] for key in _ELSEWHERE if key in card}
+    return _section("file", "Model file", rest(given, (), heading=""))
+
+
+def _unknown(card: Fields) -> Section | None:
+    left = {str(k): v for k, v in card.items() if k not in _PLACED}
+    return _section("more", "Also on this card", loose(left))

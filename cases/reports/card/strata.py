@@ -1,0 +1,119 @@
+"""Parts of an evaluation: sources, devices, lesion sizes, BI-RADS, and what got no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cases.reports.card.blocks import Block, bounds_of, rest, sentences, table
+from cases.reports.card.values import (
+    Fields,
+    count,
+    counted,
+    figure,
+    interval,
+    mapping,
+    percent,
+    sequence,
+    text,
+    title,
+)
+
+STRATA = (
+    ("per_source", "By source"),
+    ("per_device", "By device"),
+    ("per_lesion_area", "By lesion area"),
+    ("per_birads", "By BI-RADS category as stated in the data"),
+)
+_SENSE = ("sensitivity", "specificity")
+
+
+def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
+    """A row for each part; nothing where one part is the whole."""
+    found = mapping(fields.get(key))
+    parts = {str(k): v for k, v in found.items() if isinstance(v, dict)}
+    if len(parts) < 2 and not found.get("rule"):
+        return ()
+    keys = ("auc_malignant", "sensitivity", "specificity", "accuracy")
+    rows = [
+        (
+            title(name),
+            counted(parts[name].get("n")),
+            counted(mapping(parts[name].get("counts")).get("malignant")),
+            *(figure(parts[name].get(k), bounds_of(parts[name], k)) for k in keys),
+        )
+        for name in _strata_order(parts)
+    ]
+    columns = ("Part", "Images", "Malignant", "AUC malignant", "Sensitivity", "Specificity")
+    known = ("rule", "bounds", *parts)
+    return (
+        *table(caption, (*columns, "Accuracy"), rows),
+        *sentences([_rule(found)], muted=True),
+        *rest(found, known),
+    )
+
+
+def _rule(found: Fields) -> str:
+    said, pair = text(found.get("rule")), interval(found.get("bounds"))
+    if not said:
+        return ""
+    said = said[:1].upper() + said[1:]
+    return f"{said} (bounds: {percent(pair[0])} and {percent(pair[1])})." if pair else f"{said}."
+
+
+def _strata_order(names: Iterable[str]) -> list[str]:
+    sizes = ("small", "middle", "large")
+    return sorted(names, key=lambda n: (sizes.index(n) if n in sizes else 0, n == "not stated", n))
+
+
+def unanswered(fields: Fields) -> tuple[Block, ...]:
+    outcomes = mapping(fields.get("outcomes"))
+    given = [n for n in ("answered", "abstained", "refused") if n in outcomes]
+    given += sorted(str(n) for n in outcomes if n not in given)
+    shares = {n: mapping(mapping(outcomes[n]).get("share_by_class")) for n in given}
+    classes = sorted({str(c) for n in given for c in shares[n]})
+    first = table(
+        "Answered, abstained and refused",
+        ("Outcome", "Images", "Share", *(f"Share of {c}" for c in classes)),
+        (
+            (
+                title(n),
+                counted(mapping(outcomes[n]).get("n")),
+                percent(mapping(outcomes[n]).get("share")),
+                *(percent(shares[n].get(c)) for c in classes),
+            )
+            for n in given
+        ),
+    )
+    only, counted_as = mapping(fields.get("answered_only")), mapping(fields.get("as_if_positive"))
+    none = not count(fields.get("n_refused")) and not count(fields.get("n_abstained"))
+    rows = [
+        (name, counted(f.get("n")), *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE))
+        for name, f in (
+            ("Every picture by its scores", fields),
+            ("Answered pictures only", only),
+            ("Pictures without an answer counted as called malignant", counted_as),
+        )
+        if f
+    ]
+    if none or len(rows) < 2:
+        return first
+    columns = ("Counted", "Images", "Sensitivity", "Specificity")
+    return (*first, *table("With and without the pictures that got no answer", columns, rows))
+
+
+def coverage(fields: Fields) -> tuple[Block, ...]:
+    rows = [
+        (
+            percent(one.get("coverage")),
+            counted(one.get("n")),
+            figure(one.get("minimum_score")),
+            figure(one.get("error"), one.get("error_wilson95")),
+            figure(one.get("sensitivity")),
+            figure(one.get("specificity")),
+            counted(one.get("malignant_left_out")),
+        )
+        for row in sequence(fields.get("coverage"))
+        if (one := mapping(row))
+    ]
+    columns = ("Answered", "Images", "Least largest score", "Error", *map(title, _SENSE))
+    return table("Error against coverage", (*columns, "Malignant left out"), rows)

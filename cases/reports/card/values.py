@@ -1,0 +1,110 @@
+"""Reading cards that may hold anything, and writing numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Fields = Mapping[str, Any]
+
+# An interval narrower than this deserves a third digit.
+_NARROW = 0.02
+_MOST_DIGITS = 4
+
+
+def mapping(value: object) -> Fields:
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A sentence or a list of them."""
+    one = text(value)
+    return (one,) if one else tuple(t for item in sequence(value) if (t := text(item)))
+
+
+def number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def counted(value: object) -> str:
+    """A count with its thousands set apart; empty where there is none."""
+    n = count(value)
+    return "" if n is None else f"{n:,}"
+
+
+def interval(value: object) -> tuple[float, float] | None:
+    bounds = [number(v) for v in sequence(value)]
+    if len(bounds) != 2 or bounds[0] is None or bounds[1] is None:
+        return None
+    return bounds[0], bounds[1]
+
+
+def figure(value: object, bounds: object = None, *, sign: bool = False) -> str:
+    """A figure with its interval: "0.95 (0.93–0.97)"; a dash where there is none.
+
+    Two digits, three without an interval or where it is narrow, and more where fewer would say
+    1.00 or 0.00 of what is neither.
+    """
+    known, pair = number(value), interval(bounds)
+    if known is None:
+        return "–"
+    digits = 3 if pair is None or 0 < pair[1] - pair[0] < _NARROW else 2
+    while digits < _MOST_DIGITS and _says_too_much(known, digits):
+        digits += 1
+    shown = _signed(known, digits, plus=sign)
+    if pair is None:
+        return shown
+    low, high = (_signed(bound, digits) for bound in pair)
+    return f"{shown} ({low} to {high})" if pair[0] < 0 else f"{shown} ({low}–{high})"
+
+
+def _says_too_much(value: float, digits: int) -> bool:
+    rounded = round(value, digits)
+    return rounded in (0.0, 1.0, -1.0) and value != rounded
+
+
+def _signed(value: float, digits: int, *, plus: bool = False) -> str:
+    shown = f"{abs(value):.{digits}f}"
+    if value < 0 and float(shown) != 0:
+        return f"−{shown}"
+    return f"+{shown}" if plus and value > 0 else shown
+
+
+def percent(value: object) -> str:
+    """A share in per cent: "2.1 %"; a dash where there is none."""
+    known = number(value)
+    return "–" if known is None else f"{100 * known:.1f} %"
+
+
+def words(key: object) -> str:
+    """A key as people read it: "grouping_rule" says "grouping rule"."""
+    return str(key).replace("_", " ").strip()
+
+
+def title(key: object) -> str:
+    shown = words(key)
+    return shown[:1].upper() + shown[1:]
+
+
+def scalar(value: object) -> str:
+    """Anything that is not nested, in words."""
+    if value is None or value in ((), [], ""):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
