@@ -137,7 +137,8 @@ def read_dataset(path: Path, *, classes_needed: int = 2, links: bool = True) -> 
             skipped.append(Skipped(printable(row["file"]), reason))
     skipped.extend(_orphans(root, masks))
     if not records:
-        raise DatasetError(f"there are no readable pictures in {path}")
+        why = f" ({skipped[0].file}: {skipped[0].reason})" if skipped else ""
+        raise DatasetError(f"there are no readable pictures in {path}{why}")
     found = {record.label for record in records}
     if len(found) < classes_needed:
         raise DatasetError(f"all pictures in {path} are of the class {', '.join(sorted(found))}")

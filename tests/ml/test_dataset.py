@@ -259,6 +259,12 @@ def test_strange_names_stay_on_one_line(folder):
     assert "\x1b" not in text
 
 
+def test_where_no_file_can_be_read_the_first_and_its_reason_are_told(folder):
+    manifest_text(folder, "file,class\nno.png,benign\nnot.png,malignant\n")
+    with pytest.raises(DatasetError, match=r"no\.png: No such file or directory"):
+        read_dataset(folder)
+
+
 def test_a_folder_in_place_of_a_picture_is_named(folder):
     manifest_text(folder, "file,class\n" + BOTH + "benign,benign\n")
     assert [(s.file, s.reason) for s in read_dataset(folder).skipped] == [
