@@ -152,7 +152,7 @@ def _reliability(targets: Indices, scores: Floats, result: Mapping[str, Any]) ->
         mean = float(score[own].mean())
         axes.plot([mean, mean], bounds, color=COLOURS[0], linewidth=1.0)
         axes.plot(mean, caught / size, MARKERS[0], color=COLOURS[0], markersize=6)
-        axes.text(mean, -0.05, str(size), ha="center", va="center", size=8, color="0.2")
+        axes.text(mean, -0.05, str(size), ha="center", va="center", size=9, color="0.2")
     axes.set_title(f"ECE {_interval(result, 'ece')}")
     note = "bars: 95 % (Wilson)\nnumbers: pictures in the bin"
     axes.text(1.0, 0.05, note, ha="right", va="bottom", size=9)

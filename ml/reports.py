@@ -119,7 +119,7 @@ def _parts(result: Mapping[str, Any]) -> list[str]:
         parts = result[key] or {}
         if len([v for v in parts.values() if isinstance(v, dict)]) < 2:
             continue
-        lines.append(f"{key.replace('_', ' ')}:")
+        lines.append(f"{key.replace('_', ' ')} (sensitivity, specificity: Wilson's intervals):")
         for name, part in parts.items():
             if isinstance(part, dict):
                 lines.append(f"  {name}: n {part['n']}, {_short(part)}")
@@ -127,5 +127,7 @@ def _parts(result: Mapping[str, Any]) -> list[str]:
 
 
 def _short(part: Mapping[str, Any]) -> str:
+    """Shares with Wilson's intervals: resampling shows no spread in 20 of 20."""
+    bounds = {**part["ci95"], **part["wilson95"]}
     known = [(key, part[key]) for key in _PART if part[key] is not None]
-    return ", ".join(f"{k} {v:.3f} {_range(part['ci95'].get(k))}" for k, v in known)
+    return ", ".join(f"{k} {v:.3f} {_range(bounds.get(k))}" for k, v in known)

@@ -59,7 +59,8 @@ def features(grey: UInt8Image) -> Floats:
     """Features of a grey picture: uint8 hxw, sides of at least 16 px -> float64, finite.
 
     Co-occurrence: 32 grey levels, distances of 1, 2, 4 and 8 px at 0, 45, 90 and 135 degrees,
-    symmetric; of each property the mean and the range over the angles, as Haralick proposed.
+    symmetric; of each property the mean and the range over the angles, as Haralick proposed. On
+    the diagonals the offset is rounded to whole pixels (a distance of 2 is one row and column).
     """
     return np.concatenate([_co_occurrence(grey), _patterns(grey), _first_order(grey)])
 

@@ -13,12 +13,8 @@ from ml import crossval, evaluate, predict, train
 from ml import dataset as dataset_module
 from ml.cli import run_cli
 from tests.ml.helpers import phantom, png
+from tests.ml.samples import KEYS
 
-KEYS = {
-    "n", "n_refused", "n_abstained", "accuracy", "macro_f1", "precision", "recall", "f1",
-    "auc_malignant", "auc_macro", "sensitivity", "specificity", "specificity_at_95_sensitivity",
-    "brier", "ece", "confusion", "ci95", "per_source", "classes",
-}  # fmt: skip
 TINY = ["--epochs", "1", "--size", "64", "--batch-size", "8", "--init", "none", "--bootstraps", "5"]
 
 
