@@ -8,11 +8,13 @@ import torch
 
 from ml.augment import augment
 from ml.config import BCWEB, PAPER, RECIPES, AugmentConfig, TrainConfig
+from ml.distributed import Loop
 from ml.errors import (
     DatasetError,
     ModelFileError,
     NonFiniteLossError,
     OutOfMemoryError,
+    TrainingCancelledError,
     TrainingError,
 )
 from ml.evaluate import evaluation, score_records
@@ -141,22 +143,91 @@ def test_a_loss_that_is_no_number_ends_with_a_named_error_and_keeps_the_checkpoi
     assert torch.load(run.out / CHECKPOINT, weights_only=True)["epoch"] == 1
 
 
+def test_weights_that_the_last_step_of_an_epoch_spoiled_are_not_kept(make_run):
+    run = make_run(epochs=2)
+
+    def spoil_the_gradients_of_the_last_step(progress):
+        if progress.epoch == 2 and progress.step == progress.steps - 1:
+            run.trainer.network.conv1.weight.register_hook(lambda grad: grad * float("inf"))
+
+    with pytest.raises(NonFiniteLossError, match="the weights of epoch 2 are not numbers"):
+        fit(run, on_progress=spoil_the_gradients_of_the_last_step)
+    saved = torch.load(run.out / CHECKPOINT, weights_only=True)
+    assert saved["epoch"] == 1
+    assert all(bool(torch.isfinite(value).all()) for value in saved["network"].values())
+
+
+def ask_the_cpu_for_too_much(*_):
+    torch.empty(1 << 55)
+
+
+def ask_python_for_too_much(*_):
+    bytearray(1 << 60)
+
+
+def run_out_of_cuda_memory(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def run_out_in_cublas(*_):
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+
+
 @pytest.mark.parametrize(
     "failure",
     [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
-        MemoryError(),
+        ask_the_cpu_for_too_much,
+        ask_python_for_too_much,
+        run_out_of_cuda_memory,
+        run_out_in_cublas,
     ],
 )
 def test_a_full_memory_ends_with_a_named_error(make_run, monkeypatch, failure):
-    def fail(*_):
-        raise failure
+    monkeypatch.setattr("ml.trainer.features", failure)
+    with pytest.raises(OutOfMemoryError, match="out of memory with batches of 4; use a smaller"):
+        fit(make_run(epochs=1))
 
-    run = make_run(epochs=1)
-    monkeypatch.setattr("ml.trainer.features", fail)
-    with pytest.raises(OutOfMemoryError, match="out of memory with batches of"):
+
+def test_a_full_memory_in_validation_is_named_and_keeps_the_checkpoint(make_run, monkeypatch):
+    monkeypatch.setattr("ml.trainer.forward_with_cam", ask_the_cpu_for_too_much)
+    run = make_run(epochs=2)
+    with pytest.raises(OutOfMemoryError, match="out of memory with batches of 4"):
         fit(run)
+    assert torch.load(run.out / CHECKPOINT, weights_only=True)["epoch"] == 1
+
+
+def test_a_full_memory_while_decoding_or_making_batches_is_named_too(make_run, monkeypatch):
+    run = make_run(epochs=1)
+    monkeypatch.setattr("ml.batches.augment", ask_python_for_too_much)
+    with pytest.raises(OutOfMemoryError, match="with batches of"):
+        fit(run)
+    monkeypatch.setattr("ml.batches.framed", ask_python_for_too_much)
+    with pytest.raises(OutOfMemoryError, match="for the decoded pictures; use a cache on disk"):
+        make_run("other")
+
+
+def test_cancelled_between_two_steps_it_keeps_the_last_epoch_and_can_go_on(make_run):
+    whole, run = make_run("whole"), make_run("cancelled")
+    fit(whole)
+    steps = []
+
+    def cancelled():
+        return len(steps) == run.trainer.steps_per_epoch + 1
+
+    with pytest.raises(TrainingCancelledError, match="cancelled in epoch 2 of 2"):
+        fit(run, on_progress=steps.append, cancelled=cancelled)
+    resumed = make_run("cancelled")
+    fit(resumed, resume=True)
+    assert losses(resumed) == losses(whole)
+
+
+def test_threads_and_a_cache_on_disk_change_no_number(make_run, dataset, tmp_path):
+    plain = make_run("plain", epochs=1)
+    loop = Loop(workers=2, cache=tmp_path / "cache")
+    other = prepare(dataset, plain.config, tmp_path / "other", device="cpu", loop=loop)
+    fit(plain)
+    fit(other)
+    assert losses(plain) == losses(other)
 
 
 def test_another_failure_of_torch_keeps_its_own_words(make_run, monkeypatch):
@@ -212,7 +283,7 @@ def test_one_batch_can_be_learned_by_heart(dataset, tiny_config, narrow):
 
 
 def test_a_run_ends_in_a_model_file_history_and_figures_that_agree(make_run):
-    run = make_run(epochs=1)
+    run = make_run(epochs=1, stages=())
     fit(run)
     card, scored = finish(run, version="made-here", bootstraps=20)
     model = load_model(run.out / WEIGHTS)
