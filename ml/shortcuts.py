@@ -84,9 +84,9 @@ def probe_shortcuts(
         "counts": dataset.counts(),
         "repeats": repeats,
         "threshold": threshold,
-        "about": "changes are made to the whole picture; shares and means are over all changed "
-        "pictures and repeats; flips are answers that cross the operating point; intervals are "
-        "from whole groups",
+        "about": "Changes are made to the whole picture. Shares and means are over all changed "
+        "pictures and repeats; flips are answers that cross the operating point. Intervals are "
+        "from whole groups.",
         "changes": changes,
         "source": probe_sources(predictor, dataset, groups, shown),
         "normal_score": normal_scores(dataset, before, threshold),

@@ -202,7 +202,7 @@ def _changes(changes: Fields) -> tuple[Block, ...]:
             figure(one.get("mean_abs_change"), bounds_of(one, "mean_abs_change")),
             *(percent(one.get(k)) for k in ("flipped", "to_malignant", "from_malignant")),
             figure(one.get("auc_before")),
-            figure(one.get("auc_after")),
+            figure(one.get("auc_change"), bounds_of(one, "auc_change"), sign=True),
         )
         for name, one in found
     ]
@@ -214,7 +214,7 @@ def _changes(changes: Fields) -> tuple[Block, ...]:
         "To malignant",
         "From malignant",
         "AUC before",
-        "AUC after",
+        "AUC moves by",
     )
     what = [(text(one.get("title")) or title(name), text(one.get("what"))) for name, one in found]
     return (*table("What changes to the picture do", columns, rows), *facts(what))
