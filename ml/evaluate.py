@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ml import registry
 from ml.calibrate import Floats, Indices
 from ml.cli import UsageError, run_cli
-from ml.config import CLASSES, TrainConfig
+from ml.config import CLASSES
 from ml.dataset import Dataset, Record, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
 from ml.inference import Prediction, Predictor
@@ -40,6 +40,7 @@ from ml.strata import (
 
 __all__ = [
     "Scored",
+    "any_held_out",
     "build_parser",
     "check_counts",
     "evaluation",
@@ -182,12 +183,24 @@ def trained_on(card: registry.Card, dataset: Dataset) -> bool:
     return bool(facts.get("digest") == dataset.digest())
 
 
+def any_held_out(card: registry.Card) -> bool:
+    """Whether the card says that a part of the training data was only measured on."""
+    return any(card["training"]["data"]["split"]["held_out"].values())
+
+
 def held_out_part(card: registry.Card, dataset: Dataset) -> Dataset:
-    """The pictures that the model's own split held out. Raises ``UsageError`` for other data."""
+    """The pictures that the model's own split held out.
+
+    Raises ``UsageError`` for other data and for a model that was trained on all of it.
+    """
     if not trained_on(card, dataset):
         raise UsageError("this model was not trained on this data, so nothing was held out of it")
-    config = TrainConfig.from_dict(card["training"]["config"])
-    split = split_records(dataset.records, folds=config.folds, seed=config.seed)
+    if not any_held_out(card):
+        raise UsageError("this model was trained on all of this data, so nothing was held out")
+    # Only what decides the split is read, so that cards of earlier settings can be measured too.
+    config = card["training"]["config"]
+    kind = card["training"]["data"].get("split_kind", "grouped")
+    split = split_records(dataset.records, folds=config["folds"], seed=config["seed"], kind=kind)
     records = tuple(dataset.records[i] for i in split.held_out.tolist())
     return Dataset(dataset.root, records, dataset.skipped)
 
@@ -239,9 +252,11 @@ def _score_model(
     scored = score_records(predictor, dataset, dataset.records, progress=True)
     seen = seen and arguments.part == "all"
     if seen:
+        held_out = any_held_out(predictor.model.card)
+        honest = "of --part held-out" if held_out else "out of fold, on its card"
         print(
             "note: the model was trained on most of these pictures; its honest figures on this "
-            "data are those of --part held-out",
+            f"data are those {honest}",
             file=sys.stderr,
         )
     model = {"version": predictor.model.version, "sha256": predictor.model.sha256}

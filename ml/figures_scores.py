@@ -139,7 +139,8 @@ def _precision_recall(targets: Indices, scores: Floats, result: Mapping[str, Any
 
 
 def _reliability(targets: Indices, scores: Floats, result: Mapping[str, Any]) -> Figure:
-    figure, axes = new_axes("Malignant score", "Share that is malignant")
+    what = "Malignant score\n(bars: 95 %, Wilson; numbers: pictures in the bin)"
+    figure, axes = new_axes(what, "Share that is malignant")
     score, positive = scores[:, MALIGNANT], targets == MALIGNANT
     axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8)
     bins = bin_of(score)
@@ -154,8 +155,6 @@ def _reliability(targets: Indices, scores: Floats, result: Mapping[str, Any]) ->
         axes.plot(mean, caught / size, MARKERS[0], color=COLOURS[0], markersize=6)
         axes.text(mean, -0.05, str(size), ha="center", va="center", size=9, color="0.2")
     axes.set_title(f"ECE {_interval(result, 'ece')}")
-    note = "bars: 95 % (Wilson)\nnumbers: pictures in the bin"
-    axes.text(1.0, 0.05, note, ha="right", va="bottom", size=9)
     _unit(axes)
     axes.set_ylim(-0.1, 1.02)
     return figure

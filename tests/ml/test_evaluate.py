@@ -10,17 +10,18 @@ from PIL import Image
 
 from ml import evaluate
 from ml.calibrate import softmax
-from ml.cli import run_cli
-from ml.config import CLASSES, MALIGNANT
+from ml.cli import UsageError, run_cli
+from ml.config import BCWEB, CLASSES, MALIGNANT
 from ml.dataset import read_dataset
 from ml.duplicates import RULE, group_records
 from ml.errors import DatasetError
-from ml.evaluate import evaluation
+from ml.evaluate import evaluation, held_out_part
 from ml.intervals import wilson
 from ml.metrics import Sample, measure
 from ml.oof import OutOfFold
 from ml.reports import summary
 from ml.scored import cross_fitted, records_of
+from ml.split import split_records
 from ml.strata import by_lesion_area, coverage_table, lesion_areas
 from tests.ml.helpers import phantom, png
 from tests.ml.samples import made, scored
@@ -297,3 +298,21 @@ def test_one_class_is_measured_where_that_is_asked_for(data_dir, model_file, tmp
 def test_options_that_make_no_sense_end_with_2(wrong, data_dir, capsys):
     assert run_cli(lambda: evaluate.main(["--data", str(data_dir), *wrong])) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def card_of(dataset, held_out, **facts):
+    split = {"train": {"benign": 5}, "validation": {}, "held_out": {"benign": held_out}}
+    data = {"digest": dataset.digest(), "split": split, **facts}
+    return {"training": {"config": BCWEB.to_dict(), "data": data}}
+
+
+@pytest.mark.parametrize("kind", ["grouped", "random"])
+def test_the_held_out_part_is_that_of_the_models_own_split(dataset, kind):
+    found = held_out_part(card_of(dataset, 3, split_kind=kind), dataset)
+    split = split_records(dataset.records, folds=BCWEB.folds, seed=BCWEB.seed, kind=kind)
+    assert found.records == tuple(dataset.records[i] for i in split.held_out)
+
+
+def test_a_model_trained_on_everything_has_no_held_out_part(dataset):
+    with pytest.raises(UsageError, match="trained on all of this data"):
+        held_out_part(card_of(dataset, 0), dataset)
