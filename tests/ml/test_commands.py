@@ -193,7 +193,9 @@ def test_bad_input_ends_with_2_and_one_line_and_nothing_half_written(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "crossval", "predict", "dataset"])
+@pytest.mark.parametrize(
+    "module", ["train", "evaluate", "crossval", "predict", "dataset", "baselines"]
+)
 def test_bad_usage_ends_with_2(module):
     done = subprocess.run(
         [sys.executable, "-m", f"ml.{module}", "--no-such-option"], capture_output=True, check=False
