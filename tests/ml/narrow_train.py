@@ -30,7 +30,7 @@ from ml.config import BCWEB, RECIPES, TrainConfig
 
 def tiny(**changes: Any) -> TrainConfig:
     """The recipe of these runs: 32 px, then 64; three folds; all augmentation; averaging."""
-    base = replace(BCWEB, size=64, epochs=3, batch_size=5, folds=3, ema=0.9, stages=((1, 32),))
+    base = replace(BCWEB, size=64, epochs=2, batch_size=5, folds=3, ema=0.9, stages=((1, 32),))
     return replace(base, **changes)
 
 

@@ -71,7 +71,7 @@ def test_two_processes_end_where_a_lone_one_ends_also_after_one_was_killed(
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
     # Sums in another order round differently, and Adam divides tiny gradients by their own size:
-    # within 0.1 % after six steps (0.012 % measured). The gradients themselves: see below.
+    # within 0.1 % after four steps. The gradients themselves: see below.
     for row, expected in zip(history(whole), lone.trainer.history, strict=True):
         for name in ("train_loss", "train_accuracy", "val_loss"):
             if row[name]:

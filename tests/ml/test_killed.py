@@ -1,4 +1,4 @@
-"""Real processes of the training command: killed, told to stop, and resumed."""
+"""The training command ended early: killed, told to stop, refused; and resumed."""
 
 import json
 import signal
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ml import train
+from ml.cli import run_cli
+from ml.config import RECIPES
 from ml.run import CHECKPOINT, fit, prepare
 from tests.ml.narrow_train import tiny
 
@@ -40,7 +43,7 @@ def check_resumed(prepared, tmp_path):
         epochs = []
         fit(resumed, resume=True, on_epoch=lambda row: epochs.append(row["epoch"]))
         fit(whole)
-        assert epochs == [2, 3]
+        assert epochs == [2]
         for ours, theirs in zip(resumed.trainer.history, whole.trainer.history, strict=True):
             assert {k: v for k, v in ours.items() if k != "seconds"} == {
                 k: v for k, v in theirs.items() if k != "seconds"
@@ -90,7 +93,7 @@ def test_sigterm_ends_with_one_line_and_an_event_and_the_run_can_go_on(
             break
     rest, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors.splitlines()[-1] == "error: the training was cancelled in epoch 2 of 3"
+    assert errors.splitlines()[-1] == "error: the training was cancelled in epoch 2 of 2"
     kinds = [event["event"] for event in seen]
     steps = seen[0]["steps"]
     assert kinds == ["start", *["step"] * steps, "epoch", "checkpoint", "step"]
@@ -98,3 +101,43 @@ def test_sigterm_ends_with_one_line_and_an_event_and_the_run_can_go_on(
     assert (last["event"], last["code"]) == ("error", "training_cancelled")
     assert epoch_of(out) == 1
     check_resumed(out)
+
+
+def refused(run, data_dir, monkeypatch, *more):
+    """Exit code of the command, resuming a run in a folder whose checkpoint does not fit."""
+    monkeypatch.setitem(RECIPES, "bcweb", run.config)
+    arguments = ["--data", str(data_dir), "--out", str(run.out), "--init", "none", "--resume"]
+    return run_cli(lambda: train.main([*arguments, "--device", "cpu", *more]))
+
+
+def test_a_checkpoint_of_another_architecture_ends_with_one_line_and_2(
+    prepared, data_dir, tmp_path, monkeypatch, capsys
+):
+    run = prepared(tmp_path / "out")
+    run.trainer.network.conv1 = torch.nn.Conv2d(1, 64, 7)
+    run.trainer.save_checkpoint(run.out / CHECKPOINT, run.identity)
+    events = tmp_path / "events"
+    assert refused(run, data_dir, monkeypatch, "--events", str(events)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: checkpoint.pt is no checkpoint of this network")
+    assert [p.name for p in run.out.iterdir()] == [CHECKPOINT]  # nothing half-written
+    assert json.loads(events.read_text().splitlines()[-1])["code"] == "model_file"
+
+
+def test_a_checkpoint_of_other_settings_ends_with_one_line_and_1(
+    prepared, data_dir, tmp_path, monkeypatch, capsys
+):
+    run = prepared(tmp_path / "out")
+    run.trainer.save_checkpoint(run.out / CHECKPOINT, run.identity)
+    assert refused(run, data_dir, monkeypatch, "--batch-size", "4") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: checkpoint.pt is of another run: config differs"
+
+
+@pytest.mark.parametrize("option", [("--workers", "-1"), ("--batch-size", "0"), ("--seed", "-3")])
+def test_counts_that_make_no_sense_end_with_one_line_and_2(data_dir, tmp_path, capsys, option):
+    arguments = ["--data", str(data_dir), "--out", str(tmp_path / "out"), *option]
+    assert run_cli(lambda: train.main(arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {option[0]} must be at least")
+    assert not (tmp_path / "out").exists()
