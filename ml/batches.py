@@ -55,16 +55,22 @@ class Batch:
 class TrainingData:
     """Decoded pictures: framed canvases for training, ready inputs for validation.
 
-    ``masks`` are the lesion masks on the same canvases, None where there is none.
-    ``validation_weights`` make the pictures of a group count as one. There may be no validation.
+    ``masks`` are the lesion masks on the same canvases, None where there is none. ``groups`` are
+    those of the training pictures (patients and near-duplicates). ``validation_weights`` make the
+    pictures of a group count as one. There may be no validation.
     """
 
     canvases: list[UInt8Image]
     masks: list[UInt8Image | None]
     targets: Indices
+    groups: Indices
     validation: list[Float32Image]
     validation_targets: Indices
     validation_weights: Floats
+
+    def epoch_length(self, one_per_group: bool) -> int:
+        """Pictures in an epoch: all of them, or one of each group."""
+        return len(np.unique(self.groups)) if one_per_group else len(self.targets)
 
     @classmethod
     def load(
@@ -74,6 +80,7 @@ class TrainingData:
         validation: Sequence[Record],
         preprocessing: Preprocessing,
         *,
+        groups: Indices | None = None,
         validation_groups: Indices | None = None,
         cache: Path | None = None,
     ) -> TrainingData:
@@ -84,7 +91,7 @@ class TrainingData:
         file there that is mapped into memory: the system may drop its pages, several processes
         share them, and the next run with the same pictures and preprocessing skips the decoding.
         """
-        groups = np.arange(len(validation)) if validation_groups is None else validation_groups
+        apart = np.arange(len(validation)) if validation_groups is None else validation_groups
         larger = replace(preprocessing, size=round(preprocessing.size * _MARGIN))
         if cache is None:
             pictures = [framed(dataset, record, larger) for record in train]
@@ -94,9 +101,10 @@ class TrainingData:
             canvases=[canvas for canvas, _ in pictures],
             masks=[mask for _, mask in pictures],
             targets=np.array([r.target for r in train], dtype=np.int64),
+            groups=np.arange(len(train)) if groups is None else groups,
             validation=[preprocessing.apply(dataset.read(r))[0] for r in validation],
             validation_targets=np.array([r.target for r in validation], dtype=np.int64),
-            validation_weights=group_weights(groups),
+            validation_weights=group_weights(apart),
         )
 
 
@@ -128,6 +136,10 @@ class BatchMaker:
     def plan(self, epoch: int, count: int) -> list[Indices]:
         """Positions of the pictures of each of ``count`` batches, whole, for all processes."""
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data.targets))
+        if self.config.one_per_group:
+            # The first of each group in a random order is a random one of it.
+            _, first = np.unique(self.data.groups[order], return_index=True)
+            order = order[np.sort(first)]
         return np.array_split(order, count)
 
     def make(self, epoch: int, chosen: Indices) -> Batch:

@@ -51,7 +51,9 @@ class TrainConfig:
     ``stages`` are (epochs, side in pixels) that come first, at smaller inputs, where an epoch
     costs a fraction; the remaining epochs run at ``size`` and let weights and BatchNorm settle
     there (progressive resizing; Tan and Le 2021, section 4). ``class_weights`` multiply the loss of
-    each class, in the order of ``CLASSES`` (empty: all 1). ``attention`` is the weight of a
+    each class, in the order of ``CLASSES`` (empty: all 1). ``one_per_group`` makes an epoch of one
+    picture of each group, another one each time: views and near-duplicates of one lesion count
+    once, as they do in calibration. ``attention`` is the weight of a
     second loss on pictures with a lesion mask: cross-entropy between the mask's share in each
     cell and the softmax over the cells of the true class's activation map. ``choose`` takes the
     weights of the best validation epoch or of the last.
@@ -75,6 +77,7 @@ class TrainConfig:
     size: int = 224
     stages: tuple[tuple[int, int], ...] = ()
     class_weights: tuple[float, ...] = ()
+    one_per_group: bool = False
     attention: float = 0.0
     choose: Literal["best", "last"] = "last"
     folds: int = 5
@@ -149,12 +152,13 @@ PAPER = TrainConfig(
 
 BCWEB = TrainConfig(
     recipe="bcweb",
-    epochs=15,
+    epochs=16,
     batch_size=16,
     lr=1.5e-4,
     head_lr=1e-3,
     ema=0.99,
     stages=((8, 128), (3, 160)),
+    one_per_group=True,
     # One picture in fourteen is normal; left alone, the network learns them last.
     class_weights=(1.0, 1.0, 2.0),
     attention=0.2,

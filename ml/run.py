@@ -96,7 +96,8 @@ def prepare(
             train,
             validation,
             preprocessing,
-            validation_groups=split.grouping.groups[split.validation],
+            groups=split.grouping.groups[split.train],
+        validation_groups=split.grouping.groups[split.validation],
             cache=loop.cache,
         )
     where = resolve_device(device)

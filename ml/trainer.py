@@ -143,7 +143,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best: State = self.average
         self.best_epoch = 0
-        smallest = len(data.targets) // self.steps_per_epoch
+        smallest = data.epoch_length(config.one_per_group) // self.steps_per_epoch
         if smallest < self.world.size:
             raise TrainingError(
                 f"batches of {smallest} pictures cannot be shared by {self.world.size} processes"
@@ -155,7 +155,8 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Batches per epoch; they differ in size by one at most."""
-        return math.ceil(len(self.data.targets) / self.config.batch_size)
+        length = self.data.epoch_length(self.config.one_per_group)
+        return math.ceil(length / self.config.batch_size)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config

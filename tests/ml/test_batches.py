@@ -201,3 +201,22 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
     removed = remove_leftovers(tmp_path, ["checkpoint.pt", "history.csv"])
     assert removed == [".checkpoint.pt.ab1", ".checkpoint.pt.cd2"]
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint.pt", ".other", "notes"}
+
+
+def test_an_epoch_takes_one_picture_of_each_group_and_another_one_the_next_time(make_run):
+    run = make_run(one_per_group=True)
+    data = replace(run.trainer.data, groups=np.arange(len(run.trainer.data.targets)) // 3)
+    maker = BatchMaker(data, run.config, run.preprocessing)
+    count = data.epoch_length(one_per_group=True)
+    epochs = [np.concatenate(maker.plan(epoch, 2)) for epoch in range(6)]
+    for chosen in epochs:
+        assert sorted(data.groups[chosen].tolist()) == list(range(count))
+    assert len({tuple(sorted(chosen.tolist())) for chosen in epochs}) > 1
+    assert set(np.concatenate(epochs).tolist()) > set(epochs[0].tolist())
+    assert (np.concatenate(maker.plan(3, 2)) == epochs[3]).all()
+
+
+def test_without_groups_an_epoch_takes_every_picture_once(make_run):
+    run = make_run(one_per_group=False)
+    maker = BatchMaker(run.trainer.data, run.config, run.preprocessing)
+    assert sorted(np.concatenate(maker.plan(0, 3)).tolist()) == list(range(len(maker.data.targets)))
