@@ -149,8 +149,10 @@ def change_figures(
     }
     before, after = probed.before[:, MALIGNANT], probed.after[:, MALIGNANT]
     positive = own == MALIGNANT
-    result["auc_before"], result["auc_after"] = auc(positive, before), auc(positive, after)
-    if result["auc_before"] is not None:
+    both = 0 < positive.sum() < len(positive)
+    result["auc_before"] = auc(positive, before) if both else None
+    result["auc_after"] = auc(positive, after) if both else None
+    if both:
         result["auc_change"] = result["auc_after"] - result["auc_before"]
     result["ci95"] = _intervals(rows, positive, before, after, whose)
     result["per_class"] = {
