@@ -113,10 +113,8 @@ def _shapes(rng: Rng, side: int, number: int) -> UInt8Image:
 def _checkerboard(rng: Rng, side: int, number: int) -> UInt8Image:
     cell = int(rng.integers(6, 80))
     y, x = np.mgrid[0:side, 0:side]
-    if number % 2:
-        values = 255.0 * ((x // cell) % 2)
-    else:
-        values = 255.0 * ((x // cell + y // cell) % 2)
+    down = 0 if number % 2 else y // cell
+    values = 255.0 * ((x // cell + down) % 2)
     return as_picture(values * rng.uniform(0.5, 1) + rng.normal(0, rng.uniform(0, 8), values.shape))
 
 
@@ -243,9 +241,9 @@ def _portrait(rng: Rng, side: int, number: int) -> UInt8Image:
         (0, 0.28, 0.17, 0.05, (150, 70, 70)),
     )
     for cx, cy, rx, ry, tone in parts:
-        inside = 1 / (1 + np.exp((np.hypot((x - cx) / rx, (y - cy) / ry) - 1) * 60))
+        inside = np.hypot((x - cx) / rx, (y - cy) / ry) < 1
         light = 1 - 0.35 * np.clip((x - cx) / rx, -1, 1)
-        picture = np.where(inside[:, :, None] > 0.5, np.asarray(tone) * light[:, :, None], picture)
+        picture = np.where(inside[:, :, None], np.asarray(tone) * light[:, :, None], picture)
     picture = ndimage.gaussian_filter(picture, (1.5, 1.5, 0)) + rng.normal(0, 3, picture.shape)
     image = Image.fromarray(as_picture(picture))
     return np.array(image.convert("L").convert("RGB") if number % 2 else image)
@@ -300,7 +298,7 @@ def _spectrum(rng: Rng, side: int, number: int) -> UInt8Image:
     beat = np.abs(np.sin(x * rng.uniform(9, 20))) ** 3 * 0.6 + 0.1
     height_above = 0.8 - y
     lit = (height_above > 0) & (height_above < beat)
-    strip = np.where(lit, 230 * (height_above / np.maximum(beat, 0.01)) ** 1.5, 0)
+    strip = np.where(lit, 230 * (np.maximum(height_above, 0) / beat) ** 1.5, 0)
     strip = strip * rng.uniform(0.4, 1, strip.shape) + 180 * (np.abs(y - 0.8) < 0.004)
     return as_picture(strip)
 

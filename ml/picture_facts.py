@@ -21,6 +21,7 @@ _LIGHT: Final = 32  # darker pixels have no colour worth the name
 _GREY: Final = 0.002  # a smaller share of pixels with any colour makes no coloured picture
 _COLOUR_STEP: Final = 48  # distance from the picture's own tint, in grey levels
 _GAP_LIT: Final = 0.05  # lit share of a column that still counts as a gap
+_RULER_LIT: Final = 0.25  # a depth scale may stand in the gap
 _SIDE_LIT: Final = 0.35  # lit share that most columns on each side of a gap must have
 _INNER: Final = (0.28, 0.72)  # a dual view is parted in this stretch of the width
 _BANDS: Final = 24  # a seam is looked for in as many bands over the height
@@ -62,7 +63,7 @@ def picture_facts(image: UInt8Image) -> PictureFacts:
         spread=float(green[::2, ::2].std()),
         lit=float(lit.mean()),
         coloured=coloured,
-        gap=dark_gap(lit),
+        gap=dark_gap(green),
         seam=seam(green),
     )
 
@@ -89,24 +90,27 @@ def coloured_share(image: UInt8Image) -> float:
     return float(inner.mean()) if inner.size else 0.0
 
 
-def dark_gap(lit: npt.NDArray[np.bool_]) -> float:
+def dark_gap(grey: UInt8Image) -> float:
     """Width of the dark band between two lit halves as a share of the width; 0 where none.
 
-    ``lit``: bool HxW. The band is one piece in the middle stretch, and the columns on both
-    sides of it are mostly lit right up to it: a shadow fades, a gap does not.
+    ``grey``: uint8 HxW. The band is one piece in the middle stretch, and the columns on both
+    sides of it are mostly lit, and bright right up to it: a shadow fades, a gap does not.
     """
-    width = lit.shape[1]
-    share = lit.mean(axis=0)
+    width = grey.shape[1]
+    share = (grey > BLACK).mean(axis=0)
     low, high = int(_INNER[0] * width), int(_INNER[1] * width)
     dark = low + np.flatnonzero(share[low:high] < _GAP_LIT)
-    if dark.size == 0 or dark[-1] - dark[0] + 1 != dark.size:
+    if dark.size == 0 or share[dark[0] : dark[-1] + 1].max() > _RULER_LIT:
         return 0.0
     near = max(4, width // 8)
-    for side in (share[: dark[0]], share[dark[-1] + 1 :][::-1]):
-        beside = side[-near - 2 : -2]
-        if np.mean(side > _SIDE_LIT) < 0.6 or np.mean(beside > _SIDE_LIT) < 0.9:
+    light = grey.mean(axis=0)
+    for outward in (np.arange(dark[0])[::-1], np.arange(dark[-1] + 1, width)):
+        close = outward[2 : near + 2]
+        if np.mean(share[outward] > _SIDE_LIT) < 0.6 or np.mean(share[close] > _SIDE_LIT) < 0.9:
             return 0.0
-    return float(dark.size / width)
+        if light[outward[2]] < np.median(light[close]) / 2:
+            return 0.0
+    return float(dark[-1] - dark[0] + 1) / width
 
 
 def seam(grey: UInt8Image) -> float:

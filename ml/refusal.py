@@ -81,7 +81,7 @@ class Limits:
     coloured: float = 0.006
     gap: float = 0.0
     seam: float = 3.0
-    texture: float = 0.55
+    texture: float = 0.65
     certain: float = 1.0
 
 
@@ -211,7 +211,8 @@ def fit(
     scale = scale + 0.05 * scale.mean() + 1e-6
     standard = (roots - mean) / scale
     values, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
-    order = np.argsort(values)[::-1][: min(components, len(standard) - 1)]
+    # Few pictures span few directions: more would fit those pictures alone.
+    order = np.argsort(values)[::-1][: max(1, min(components, len(standard) // 10))]
     # Signs of eigenvectors are arbitrary: the largest entry is made positive.
     basis = vectors[:, order]
     basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])])

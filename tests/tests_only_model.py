@@ -21,7 +21,7 @@ def write_tests_only_model(
 ) -> dict[str, Any]:
     """Write weights (47 MB) and card; returns the card. The same arguments, the same bytes.
 
-    ``texture_score`` is what the refusal check gives every picture: above 0.55 it refuses all as
+    ``texture_score`` is what the refusal check gives every picture: above 0.65 it refuses all as
     "not_ultrasound". With a ``minimum_score`` above 0.7 the model abstains from all others.
     """
     # Imported here: torch takes seconds, and most tests of the service need none.
