@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -138,6 +139,17 @@ def test_the_command_tells_why_it_was_not_possible(result: Result) -> None:
     with pytest.raises(CommandError, match="The stored image is missing") as caught:
         command(result.pk)
     assert caught.value.returncode == 1
+
+
+def test_the_command_repeats_an_attempt_that_failed(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, result.job, "crash")
+    monkeypatch.setattr("cases.services.leases.RETRY_PAUSE", timedelta(0))
+    with pytest.raises(CommandError, match="process ended while it read"):
+        command(result.pk)
+    job = Job.objects.get(kind=JobKind.REPLAY)
+    assert (job.state, job.attempt) == (JobState.FAILED, job.max_attempts)
 
 
 def test_the_command_waits_for_a_worker_that_was_faster(

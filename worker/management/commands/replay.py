@@ -19,7 +19,7 @@ from worker.runner import Runner
 if TYPE_CHECKING:
     from cases.models import Job
 
-# How often to look for the end of a replay that another worker does.
+# How often to look while a worker does it, or while a failed attempt pauses.
 LOOK_S = 0.5
 
 
@@ -44,31 +44,26 @@ class Command(BaseCommand):
             raise CommandError("a result's id is a UUID", returncode=2) from error
         except NotFound as error:
             raise CommandError(f"there is no result {result_id}", returncode=2) from error
-        self._work(job)
         self._tell(self._ended(job, options["seconds"]))
 
-    def _work(self, job: Job) -> None:
-        """Do it here, unless a worker has taken it meanwhile."""
+    def _ended(self, job: Job, seconds: float) -> Job:
+        """The job at its end: done here, unless a worker is faster."""
+        deadline = time.monotonic() + seconds
         runner = Runner(name="manage.py replay")
         try:
-            claims = replay_job_claim(actor=runner.actor, job_id=job.pk)
-            if claims:
-                runner.process(claims)
+            while JobState((now := replay_job(job_id=job.pk)).state) not in JOB.final:
+                if time.monotonic() > deadline:
+                    raise CommandError(
+                        f"the replay is still {now.state} after {seconds:g} s (job {job.pk})"
+                    )
+                claims = replay_job_claim(actor=runner.actor, job_id=job.pk)
+                if claims:
+                    runner.process(claims)
+                else:
+                    time.sleep(LOOK_S)
+            return now
         finally:
             runner.engine.close()
-
-    def _ended(self, job: Job, seconds: float) -> Job:
-        """The job at its end. Attempts that failed here are repeated by the workers."""
-        deadline = time.monotonic() + seconds
-        while True:
-            now = replay_job(job_id=job.pk)
-            if JobState(now.state) in JOB.final:
-                return now
-            if time.monotonic() > deadline:
-                raise CommandError(
-                    f"the replay is still {now.state} after {seconds:g} s (job {job.pk})"
-                )
-            time.sleep(LOOK_S)
 
     def _tell(self, job: Job) -> None:
         if job.state != JobState.SUCCEEDED:

@@ -1,0 +1,1 @@
+"""Measurements of this machine: tables for people, JSON for records. Nothing here is served."""
