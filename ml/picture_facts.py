@@ -110,7 +110,7 @@ def dark_gap(grey: UInt8Image) -> float:
             return 0.0
         if light[outward[2]] < np.median(light[close]) / 2:
             return 0.0
-    return float(dark[-1] - dark[0] + 1) / width
+    return int(dark[-1] - dark[0] + 1) / int(width)
 
 
 def seam(grey: UInt8Image) -> float:

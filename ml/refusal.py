@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -205,6 +205,19 @@ def fit(
     """
     from sklearn.linear_model import LogisticRegression
 
+    blank = _without_weights(ultrasounds, components)
+    seen, unseen = blank.inputs(ultrasounds), blank.inputs(others)
+    model = LogisticRegression(C=strength, max_iter=5000, class_weight="balanced")
+    model.fit(np.concatenate([seen, unseen]), [0] * len(seen) + [1] * len(unseen))
+    low = float(np.quantile(model.decision_function(seen), 0.998))
+    high = float(np.quantile(model.decision_function(unseen), 0.02))
+    unit = high - low if high > low else 1.0
+    weights = np.append(model.coef_[0], model.intercept_[0] - low) / unit
+    return replace(blank, weights=weights.astype(np.float32), limits=limits or Limits())
+
+
+def _without_weights(ultrasounds: Floats, components: int) -> Detector:
+    """Mean, scale and principal components of ultrasounds' textures; the weights are 0."""
     roots = np.sqrt(np.maximum(ultrasounds, 0)).astype(np.float64)
     mean, scale = roots.mean(axis=0), roots.std(axis=0)
     # A channel that hardly moves among ultrasounds must not dominate the distance from them.
@@ -216,27 +229,12 @@ def fit(
     # Signs of eigenvectors are arbitrary: the largest entry is made positive.
     basis = vectors[:, order]
     basis = basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])])
-    blank = Detector(
+    return Detector(
         mean=mean.astype(np.float32),
         scale=scale.astype(np.float32),
         basis=basis.astype(np.float16).astype(np.float32),
         spread=np.sqrt(np.maximum(values[order], 0) + 0.01).astype(np.float32),
         weights=np.zeros(len(order) + 3, dtype=np.float32),
-    )
-    seen, unseen = blank.inputs(ultrasounds), blank.inputs(others)
-    model = LogisticRegression(C=strength, max_iter=5000, class_weight="balanced")
-    model.fit(np.concatenate([seen, unseen]), [0] * len(seen) + [1] * len(unseen))
-    low = float(np.quantile(model.decision_function(seen), 0.998))
-    high = float(np.quantile(model.decision_function(unseen), 0.02))
-    unit = high - low if high > low else 1.0
-    weights = np.append(model.coef_[0], model.intercept_[0] - low) / unit
-    return Detector(
-        mean=blank.mean,
-        scale=blank.scale,
-        basis=blank.basis,
-        spread=blank.spread,
-        weights=weights.astype(np.float32),
-        limits=limits or Limits(),
     )
 
 
