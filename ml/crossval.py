@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ml.calibrate import Calibration, softmax
+from ml.calibrate import Calibration
 from ml.cli import UsageError, run_cli
-from ml.config import CLASSES, RECIPES, TrainConfig
+from ml.config import RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
 from ml.evaluate import (
@@ -25,17 +25,19 @@ from ml.evaluate import (
     build_parser,
     check_counts,
     evaluation,
+    lesion_areas,
     score_records,
     summary,
     write_outputs,
 )
 from ml.finish import RESULT_FILE, recalibrate, write_model
 from ml.inference import Predictor
-from ml.metrics import answers, measure
+from ml.metrics import measure
 from ml.oof import FILE as OOF_FILE
 from ml.oof import OutOfFold, logits_from_scores
 from ml.registry import write_atomic
 from ml.run import CHECKPOINT, WEIGHTS, Run, fit, prepare
+from ml.scored import cross_fitted, records_of
 from ml.split import Split, split_records
 
 By = Literal["group", "source"]
@@ -150,27 +152,24 @@ def _measure(
     out: Path,
     bootstraps: int,
 ) -> tuple[dict[str, Any], Scored]:
-    """Calibrate each fold on the others, write that into its model, and measure everything."""
-    by_file = {record.file: record for record in dataset.records}
-    records = tuple(by_file[file] for file in out_of_fold.files)
-    scores = np.zeros_like(out_of_fold.logits)
-    thresholds, minimum = np.zeros(len(records)), np.zeros(len(records))
+    """Write each fold's calibration on the others into its model, and measure all scores."""
+    records = records_of(out_of_fold, dataset)
+    goal = config.target_sensitivity
+    everything, thresholds = cross_fitted(out_of_fold, records, goal)
     folds: list[dict[str, Any]] = []
     for fold in np.unique(out_of_fold.folds).tolist():
         own = out_of_fold.folds == fold
-        chosen = out_of_fold.calibration(config.target_sensitivity, without=fold)
+        chosen = out_of_fold.calibration(goal, without=fold)
         recalibrate(out / f"fold-{fold}" / WEIGHTS, chosen, "out-of-fold scores of the other folds")
-        scores[own] = softmax(out_of_fold.logits[own], chosen.temperature)
-        thresholds[own], minimum[own] = chosen.threshold, chosen.minimum_score
-        figures = measure(out_of_fold.targets[own], scores[own], chosen.threshold)
+        figures = measure(out_of_fold.targets[own], everything.scores[own], chosen.threshold)
         folds.append({"fold": fold, "temperature": chosen.temperature, **figures})
-    everything = Scored(
-        records=records,
-        scores=scores,
-        outcomes=tuple(np.where(scores.max(axis=1) < minimum, "abstained", "answered").tolist()),
-        labels=tuple(CLASSES[k] for k in answers(scores, thresholds).tolist()),
+    result = evaluation(
+        everything,
+        thresholds,
+        out_of_fold.groups,
+        bootstraps=bootstraps,
+        areas=lesion_areas(dataset, records),
     )
-    result = evaluation(everything, thresholds, out_of_fold.groups, bootstraps=bootstraps)
     result["folds"] = folds
     return result, everything
 

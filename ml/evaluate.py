@@ -183,6 +183,18 @@ def trained_on(card: registry.Card, dataset: Dataset) -> bool:
     return bool(facts.get("digest") == dataset.digest())
 
 
+def seen_in_training(model: registry.LoadedModel, whole: Dataset, records: Sequence[Record]) -> int:
+    """How many of the records the model was trained on, by the hashes in its file.
+
+    A file without hashes is only known to have been trained on all of the data that its card
+    names, but for the part it held out.
+    """
+    known = registry.trained_pictures(model.path)
+    if known is None:
+        return len(records) if trained_on(model.card, whole) else 0
+    return sum(bytes.fromhex(r.sha256)[:8] in known for r in records)
+
+
 def any_held_out(card: registry.Card) -> bool:
     """Whether the card says that a part of the training data was only measured on."""
     return any(card["training"]["data"]["split"]["held_out"].values())
@@ -245,22 +257,25 @@ def _score_model(
 ) -> tuple[Scored, float, dict[str, Any]]:
     """Scores by the model, its threshold, and what is to be told of it."""
     predictor = Predictor(arguments.model, device=arguments.device)
-    seen = trained_on(predictor.model.card, dataset)
+    whole = dataset
     if arguments.part == "held-out":
         dataset = held_out_part(predictor.model.card, dataset)
     dataset = limit_records(dataset, arguments.limit_images)
     scored = score_records(predictor, dataset, dataset.records, progress=True)
-    seen = seen and arguments.part == "all"
+    if arguments.part == "held-out":
+        seen = 0
+    else:
+        seen = seen_in_training(predictor.model, whole, dataset.records)
     if seen:
         held_out = any_held_out(predictor.model.card)
         honest = "of --part held-out" if held_out else "out of fold, on its card"
         print(
-            "note: the model was trained on most of these pictures; its honest figures on this "
-            f"data are those {honest}",
+            f"note: the model was trained on {seen} of these pictures; its honest figures on them "
+            f"are those {honest}",
             file=sys.stderr,
         )
     model = {"version": predictor.model.version, "sha256": predictor.model.sha256}
-    facts = {"seen_in_training": seen, "model": model}
+    facts = {"seen_in_training": seen > 0, "n_seen_in_training": seen, "model": model}
     return scored, predictor.model.operating_point.threshold, facts
 
 

@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ml import registry
 from ml.calibrate import Calibration, fit_calibration
 from ml.cards import calibration_entries, make_card, training_facts
 from ml.cli import UsageError
 from ml.config import CLASSES
 from ml.dataset import Dataset
-from ml.evaluate import Scored, evaluation, score_records
+from ml.evaluate import Scored, evaluation, lesion_areas, score_records
 from ml.inference import Predictor
-from ml.model import read_weights
+from ml.model import PICTURES, read_tensors
 from ml.oof import FILE as OOF_FILE
 from ml.oof import OutOfFold
 from ml.run import WEIGHTS, Run
+from ml.scored import cross_fitted, records_of
 from ml.split import Split
 from ml.trainer import predict_logits
 
@@ -46,7 +49,9 @@ def write_model(
         device=str(trainer.device),
         history=trainer.history,
     )
-    return registry.save_model(run.out / WEIGHTS, trainer.best, card)
+    digests = [bytes.fromhex(r.sha256)[:8] for r in run.records(run.split.train)]
+    pictures = torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
+    return registry.save_model(run.out / WEIGHTS, {**trainer.best, PICTURES: pictures}, card)
 
 
 def recalibrate(weights: Path, calibration: Calibration, calibrated_on: str) -> registry.Card:
@@ -54,7 +59,7 @@ def recalibrate(weights: Path, calibration: Calibration, calibrated_on: str) -> 
     card = registry.verify_file(weights)[0]
     card |= calibration_entries(calibration)
     card["training"]["calibrated_on"] = calibrated_on
-    return registry.save_model(weights, read_weights(weights), card)
+    return registry.save_model(weights, read_tensors(weights), card)
 
 
 def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.Card, Scored]:
@@ -89,19 +94,25 @@ def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.
     parts = {"validation": run.split.validation, "held_out": run.split.held_out}
     for part, indices in parts.items():
         scored = score_records(predictor, run.dataset, run.records(indices))
-        groups = run.split.grouping.groups[indices]
-        metrics[part] = evaluation(scored, calibration.threshold, groups, bootstraps=bootstraps)
+        metrics[part] = evaluation(
+            scored,
+            calibration.threshold,
+            run.split.grouping.groups[indices],
+            bootstraps=bootstraps,
+            areas=lesion_areas(run.dataset, scored.records),
+        )
     card["metrics"] = metrics
     registry.write_card(file, card)
     assert scored is not None
     return card, scored
 
 
-def finish_on_everything(run: Run, crossval: Path, *, version: str) -> registry.Card:
+def finish_on_everything(run: Run, crossval: Path, *, version: str) -> tuple[registry.Card, Scored]:
     """Write a model trained on every picture, calibrated and measured by its cross-validation.
 
     ``crossval`` is the folder that ``ml.crossval --out`` wrote with the same settings, data and
     initial weights; anything else raises ``UsageError``. The card's figures are out-of-fold.
+    Returns the card as written, and the out-of-fold scores.
     """
     out_of_fold = OutOfFold.load(crossval / OOF_FILE)
     # The number of folds is the one setting that a training on everything does not use.
@@ -123,7 +134,8 @@ def finish_on_everything(run: Run, crossval: Path, *, version: str) -> registry.
         raise UsageError(f"{crossval.name} holds no {RESULT_FILE} ({error})") from None
     card["metrics"] = {"out_of_fold": measured}
     registry.write_card(run.out / WEIGHTS, card)
-    return card
+    records = records_of(out_of_fold, run.dataset)
+    return card, cross_fitted(out_of_fold, records, run.config.target_sensitivity)[0]
 
 
 def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:

@@ -29,6 +29,11 @@ REFUSAL_PREFIX: Final = "refusal."
 """Tensors of a model file under such names belong to its refusal check, not to the network."""
 
 
+PICTURES: Final = "training.pictures"
+"""Which pictures a model was trained on: uint8 N x 8, the first bytes of each file's SHA-256."""
+_NOT_NETWORK: Final = (REFUSAL_PREFIX, "training.")
+
+
 @dataclass(frozen=True)
 class LoadReport:
     """What an initialisation put into the network, by module (conv1, bn1, layer1 .. fc)."""
@@ -96,11 +101,11 @@ def forward_with_cam(network: ResNet, images: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The network's tensors in a safetensors file; those of a refusal check are left out.
+    """The network's tensors in a safetensors file, without what else a model file carries.
 
     Raises :class:`ModelFileError` if it cannot be read.
     """
-    return {k: v for k, v in read_tensors(path).items() if not k.startswith(REFUSAL_PREFIX)}
+    return {k: v for k, v in read_tensors(path).items() if not k.startswith(_NOT_NETWORK)}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -219,8 +219,20 @@ def add_detector(weights: Path, detector: Detector, out: Path | None = None) -> 
     from ml import model
 
     card, _ = verify_file(weights)
-    state = {**model.read_weights(weights), **detector.to_tensors()}
+    kept = {k: v for k, v in model.read_tensors(weights).items() if not k.startswith("refusal.")}
+    state = {**kept, **detector.to_tensors()}
     return save_model(out or weights, state, {**card, "refusal": detector.to_card()})
+
+
+def trained_pictures(weights: Path) -> frozenset[bytes] | None:
+    """The first 8 bytes of the SHA-256 of each training picture; None in files that do not tell.
+
+    Raises :class:`ModelFileError` if the file cannot be read.
+    """
+    from ml import model
+
+    known = model.read_tensors(weights).get(model.PICTURES)
+    return None if known is None else frozenset(bytes(row) for row in known.tolist())
 
 
 def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:
@@ -238,6 +250,8 @@ def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:
             continue
         # Running variances fall below what fp16 resolves; vectors are small, so they stay whole.
         dtype = torch.float32 if tensor.ndim < 2 else torch.float16
+        if not tensor.is_floating_point():
+            dtype = tensor.dtype
         tensors[name] = tensor.detach().cpu().to(dtype).contiguous()
     serving = {key: card[key] for key in _SERVING_KEYS}
     serving |= {key: card[key] for key in _OPTIONAL_KEYS if card.get(key) is not None}

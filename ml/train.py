@@ -16,9 +16,10 @@ from ml.cli import UsageError, run_cli
 from ml.config import RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
 from ml.distributed import Loop, joined
-from ml.evaluate import check_counts, summary
+from ml.evaluate import check_counts, score_records, summary
 from ml.figures import write_figures
 from ml.finish import data_facts, finish, finish_on_everything
+from ml.inference import Predictor
 from ml.progress import Bar, EventStream, Progress, StopSignal, open_events
 from ml.run import CHECKPOINT, WEIGHTS, Run, everything, fit, prepare
 from ml.split import KINDS, Split, split_records
@@ -165,12 +166,16 @@ def _tell_start(run: Run, events: EventStream) -> None:
 
 def _conclude(run: Run, version: str, arguments: argparse.Namespace) -> registry.Card:
     """Write and measure the model as the arguments say; prints the figures."""
+    figures, history = run.out / "figures", run.trainer.history
     if arguments.crossval:
-        card = finish_on_everything(run, arguments.crossval, version=version)
+        card, scored = finish_on_everything(run, arguments.crossval, version=version)
+        write_figures(figures, history, card, scored)
         print(summary(card["metrics"]["out_of_fold"]))
         return card
     card, scored = finish(run, version=version, bootstraps=arguments.bootstraps)
-    write_figures(run.out / "figures", run.trainer.history, card, scored)
+    predictor = Predictor(run.out / WEIGHTS, device=str(run.trainer.device))
+    trained = score_records(predictor, run.dataset, run.records(run.split.train))
+    write_figures(figures, history, card, scored, trained)
     print(f"held-out part, {run.out / WEIGHTS}:")
     print(summary(card["metrics"]["held_out"]))
     return card

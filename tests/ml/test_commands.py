@@ -82,7 +82,7 @@ def test_evaluate_tells_what_was_seen_in_training(data_dir, tmp_path, capsys, na
     measured += ["--json", str(json_out), "--bootstraps", "5"]
     assert evaluate.main(measured) == 0
     assert json.loads(json_out.read_text())["seen_in_training"] is True
-    assert "trained on most of these pictures" in capsys.readouterr().err
+    assert "honest figures on them are those of --part held-out" in capsys.readouterr().err
     assert evaluate.main([*measured, "--part", "held-out"]) == 0
     result = json.loads(json_out.read_text())
     assert result["seen_in_training"] is False

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml import crossval, registry, train
+from ml import crossval, evaluate, registry, train
 from ml.calibrate import fit_abstention, fit_calibration, group_weights
 from ml.cli import UsageError
 from ml.config import BCWEB, CLASSES, TrainConfig
@@ -122,6 +122,24 @@ def test_a_model_of_everything_takes_its_figures_from_the_folds(data_dir, tmp_pa
         "malignant": 0,
         "normal": 0,
     }
+
+
+def test_a_measurement_says_how_many_pictures_the_model_was_trained_on(data_dir, tmp_path, narrow):
+    folds, part, json_out = tmp_path / "folds", tmp_path / "part", tmp_path / "e.json"
+    assert crossval.main(["--data", str(data_dir), *TINY, "--folds", "2", "--out", str(folds)]) == 0
+    shutil.copytree(data_dir, part)
+    for path in sorted(part.glob("benign/*(?).png")):
+        path.unlink()
+    held_out = OutOfFold.load(folds / "oof.npz")
+    trained = {file for file, fold in zip(held_out.files, held_out.folds, strict=True) if fold != 0}
+    left = [f for f in held_out.files if (part / f).exists()]
+    model = str(folds / "fold-0" / "model.safetensors")
+    arguments = ["--data", str(part), "--model", model, "--json", str(json_out)]
+    assert evaluate.main([*arguments, "--bootstraps", "5"]) == 0
+    result = json.loads(json_out.read_text())
+    assert result["n_seen_in_training"] == len(trained & set(left)) > 0
+    assert result["seen_in_training"] is True
+    assert result["n"] == len(left)
 
 
 def test_figures_of_another_run_are_refused(data_dir, tmp_path, narrow):
