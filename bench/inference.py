@@ -18,11 +18,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torchvision.models import ResNet
 
 from ml import registry
 from ml.calibrate import softmax
@@ -32,6 +34,7 @@ from ml.errors import MlError
 from ml.inference import Predictor
 from ml.model import build_network
 from ml.preprocessing import decode_raster
+from ml.refusal import Detector
 from ml.registry import LoadedModel
 from ml.threads import default_threads
 from tests.ml.helpers import png
@@ -62,11 +65,12 @@ class Cell:
 Work = Callable[[], Any]
 
 
-def network_of(model: LoadedModel) -> torch.nn.Module:
+def network_of(model: LoadedModel) -> ResNet:
     """The model's network anew, in torch's ordinary memory format."""
     network = build_network(model.layout)
     network.load_state_dict(model.network.state_dict())
-    return network.eval()
+    network.eval()
+    return network
 
 
 def scores_only(predictor: Predictor, model: LoadedModel, threads: int) -> Callable[[Floats], Any]:
@@ -127,9 +131,9 @@ def cells_of(
     reference = eager(prepared[:2])
     facts: dict[str, Any] = {"engines": {EAGER: f"pytorch-{torch.__version__}, CPU, NCHW"}}
     for count in batches:
-        work[Cell(EAGER, count, "pass")] = lambda n=count: eager(prepared[:n])
-        work[Cell(EAGER, count, "decode")] = lambda n=count: eager(decoded(n))
-    detector = getattr(model, "detector", None)
+        work[Cell(EAGER, count, "pass")] = partial(eager, prepared[:count])
+        work[Cell(EAGER, count, "decode")] = partial(_chain, partial(decoded, count), eager)
+    detector = model.detector
     for kind in ENGINES:
         own = registry.load_model(model_file)
         predictor = Predictor(own, device="cpu", threads=threads, engine=kind)
@@ -143,17 +147,26 @@ def cells_of(
         )
         for count in batches:
             cells = _engine_cells(predictor, bare, detector, prepared, pixels, pictures, count)
-            cells["decode"] = lambda n=count, b=bare: softmax(b(decoded(n)), temperature)
+            scores = partial(_scores, bare, temperature)
+            cells["decode"] = partial(_chain, partial(decoded, count), scores)
             work.update({Cell(kind, count, mode): cells[mode] for mode in MODES if mode in cells})
     facts["refusal_check"] = detector is not None
     facts["model"] = {"version": model.version, "sha256": model.sha256}
     return work, facts
 
 
+def _chain(first: Callable[[], Floats], then: Callable[[Floats], Any]) -> Any:
+    return then(first())
+
+
+def _scores(bare: Callable[[Floats], Any], temperature: float, batch: Floats) -> Any:
+    return softmax(bare(batch), temperature)
+
+
 def _engine_cells(
     predictor: Predictor,
     bare: Callable[[Floats], Any],
-    detector: Any,
+    detector: Detector | None,
     prepared: Floats,
     pixels: Sequence[Any],
     pictures: Sequence[bytes],
@@ -169,11 +182,12 @@ def _engine_cells(
 
     def refusal() -> Any:
         outputs = heatmap()
-        for row in range(count):
-            detector.check(pixels[row], outputs.texture[row])
+        if detector is not None:
+            for row in range(count):
+                detector.check(pixels[row], outputs.texture[row])
 
     cells: dict[str, Work] = {
-        "pass": lambda: softmax(bare(prepared[:count]), temperature),
+        "pass": partial(_scores, bare, temperature, prepared[:count]),
         "heatmap": heatmap,
         "all": lambda: predictor.predict(pictures[:count]),
     }

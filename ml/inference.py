@@ -150,8 +150,7 @@ class Predictor:
             threads=threads,
         )
         self._engine, self.warning = made.engine, made.warning
-        # Tests-only and earlier models have no refusal check.
-        self._detector = getattr(self.model, "detector", None)
+        self._detector = self.model.detector
         self._preprocessing_digest = self.model.preprocessing.digest()
 
     @property
@@ -264,6 +263,7 @@ class Predictor:
     ) -> tuple[Outcome, str | None, str | None]:
         """Outcome, reason in a word, reason in a sentence: refusal goes before abstention."""
         if self._detector is not None:
+            assert item.pixels is not None  # kept for just this
             refusal = self._detector.check(item.pixels, texture)
             if refusal is not None:
                 return "refused", refusal.code, refusal.sentence
