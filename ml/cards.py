@@ -1,14 +1,24 @@
-"""The model card: what a model is, how it was made, and how it scored."""
+"""The model card: what a model is, how it was made, and how it scored.
+
+``python -m ml.cards --model FILE --set KEY=VALUE …`` adds what was measured later.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
 
+from ml import registry
 from ml.calibrate import Calibration
+from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, TrainConfig
 from ml.duplicates import RULE
 from ml.model import Layout, LoadReport
@@ -29,10 +39,17 @@ LIMITS = (
     "All 'normal' pictures come from one source; 'normal' means no lesion pattern in this picture.",
     "No patient ids in BUSI: groups of near-duplicate pictures are kept together, but two "
     "different pictures of one patient can lie on both sides of the split.",
-    "There is no check yet that a picture is a breast ultrasound: anything gets an answer.",
-    "The heatmap is coarse: 7 x 7 cells over the input square.",
-    "Not tested on: men, people under 18, implants, lactating or treated breasts, Doppler, "
-    "elastography, other hospitals' scanners.",
+    "The heatmap is coarse: 7 x 7 cells over the input square. It shows neither the extent of a "
+    "lesion nor the cause of the answer.",
+)
+KNOWN_GAPS = (
+    "men",
+    "people under 18",
+    "breasts with implants",
+    "lactating breasts",
+    "treated breasts",
+    "Doppler and elastography",
+    "scanners and hospitals other than those of the data",
 )
 
 
@@ -56,6 +73,7 @@ def make_card(
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "intended_use": INTENDED_USE,
         "limits": list(LIMITS),
+        "known_gaps": list(KNOWN_GAPS),
         "research_use_only": True,
     }
 
@@ -105,3 +123,63 @@ def training_facts(
         "device": device,
         "software": {"torch": torch.__version__, "torchvision": torchvision.__version__},
     }
+
+
+def set_entry(card: Card, path: str, value: Any) -> None:
+    """Set ``value`` at a dotted path such as ``evaluation.folds.title``, making what is missing.
+
+    Raises ``UsageError`` for entries that decide answers (they are under the file's hash) and
+    for a path through something that is no mapping.
+    """
+    *above, last = path.split(".")
+    if (above or [last])[0] in registry.PROTECTED_KEYS:
+        raise UsageError(f"{path} decides answers and cannot be set afterwards")
+    inner: Any = card
+    for key in above:
+        inner = inner.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{path} leads through {key}, which holds a value")
+    inner[last] = value
+
+
+def _value(text: str) -> Any:
+    """``@FILE`` is that file's JSON; else JSON where it is some, else the text itself."""
+    if not text.startswith("@"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    try:
+        return json.loads(Path(text[1:]).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{text[1:]} holds no JSON ({error})") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m ml.cards --model FILE [--set KEY=VALUE|KEY=@FILE]…``: extend and print a card."""
+    parser = argparse.ArgumentParser(prog="python -m ml.cards", description=__doc__)
+    parser.add_argument("--model", type=Path, metavar="FILE", help="default: the shipped model")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="dotted key; the value is text, JSON, or @FILE with JSON",
+    )
+    arguments = parser.parse_args(argv)
+    file = arguments.model or registry.shipped_path()
+    card, _ = registry.verify_file(file)
+    for given in arguments.set:
+        path, equals, text = given.partition("=")
+        if not equals or not all(path.split(".")):
+            raise UsageError(f"--set {given} is not KEY=VALUE")
+        set_entry(card, path, _value(text))
+    if arguments.set:
+        registry.write_card(file, card)
+    else:
+        print(json.dumps(card, indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

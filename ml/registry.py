@@ -40,6 +40,8 @@ _SERVING_KEYS: Final = (
 )
 # Serving entries that older files do not have; absent on both sides is sound.
 _OPTIONAL_KEYS: Final = ("abstention", "refusal")
+PROTECTED_KEYS: Final = (*_SERVING_KEYS, *_OPTIONAL_KEYS, "weights")
+"""Entries that only :func:`save_model` writes."""
 _METADATA_KEY: Final = "bcweb"
 
 Card = dict[str, Any]

@@ -189,7 +189,7 @@ ACTIONS: dict[str, str] = {
 _OUTCOMES = {
     "answered": "answered",
     "abstained": "no answer, too uncertain",
-    "refused": "no answer, not readable for the model",
+    "refused": "no answer, the image was refused",
 }
 
 # Fields in which a form was kept although a DICOM header differed.

@@ -75,7 +75,7 @@ _WORDS: dict[str, str] = {
     "below": "Below the malignant threshold",
     "no_lesion": "No lesion pattern in this image",
     "abstained": "No answer: too uncertain",
-    "refused": "No answer: not readable for the model",
+    "refused": "No answer: the image was refused",
     "failed": "Failed",
     "cancelled": "Cancelled",
 }
