@@ -39,6 +39,7 @@ from ml.registry import write_atomic
 from ml.run import CHECKPOINT, WEIGHTS, Run, fit, prepare
 from ml.scored import cross_fitted, records_of
 from ml.split import Split, split_records
+from ml.threads import default_threads
 
 By = Literal["group", "source"]
 
@@ -205,8 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError("--folds must be at least 2")
     if arguments.resume and arguments.out is None:
         raise UsageError("--resume needs --out")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads or default_threads())
     names = ("seed", "epochs", "batch_size", "size", "folds")
     config = RECIPES[arguments.recipe].changed(**{n: getattr(arguments, n) for n in names})
     dataset = read_dataset(arguments.data)

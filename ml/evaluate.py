@@ -37,6 +37,7 @@ from ml.strata import (
     part,
     shares_at_point,
 )
+from ml.threads import default_threads
 
 __all__ = [
     "Scored",
@@ -256,7 +257,7 @@ def _score_model(
     arguments: argparse.Namespace, dataset: Dataset
 ) -> tuple[Scored, float, dict[str, Any]]:
     """Scores by the model, its threshold, and what is to be told of it."""
-    predictor = Predictor(arguments.model, device=arguments.device)
+    predictor = Predictor(arguments.model, device=arguments.device, threads=default_threads())
     whole = dataset
     if arguments.part == "held-out":
         dataset = held_out_part(predictor.model.card, dataset)

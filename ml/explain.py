@@ -25,6 +25,7 @@ from ml.inference import Predictor
 from ml.pointing import COLUMNS, GRID, ROUNDS, Lesions, pointing_game, read_lesions
 from ml.preprocessing import Preprocessing
 from ml.split import grouped_folds, split_records
+from ml.threads import default_threads
 
 Box = tuple[float, float, float, float]
 _BATCH: Final = 8
@@ -243,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.crossval, dataset, device=arguments.device, rounds=rounds
         )
     else:
-        predictor = Predictor(arguments.model, device=arguments.device)
+        predictor = Predictor(arguments.model, device=arguments.device, threads=default_threads())
         result = explain_model(
             predictor, dataset, part=arguments.part, limit=arguments.limit_images, rounds=rounds
         )

@@ -97,7 +97,7 @@ def prepare(
             validation,
             preprocessing,
             groups=split.grouping.groups[split.train],
-        validation_groups=split.grouping.groups[split.validation],
+            validation_groups=split.grouping.groups[split.validation],
             cache=loop.cache,
         )
     where = resolve_device(device)

@@ -32,6 +32,7 @@ from ml.metrics import auc
 from ml.preprocessing import UInt8Image
 from ml.sources import normal_scores, probe_sources
 from ml.split import split_records
+from ml.threads import default_threads
 
 LIMIT: Final = 150
 REPEATS: Final = 2
@@ -246,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_counts(arguments)
     if arguments.repeats < 1:
         raise UsageError("--repeats must be at least 1")
-    predictor = Predictor(arguments.model, device=arguments.device)
+    predictor = Predictor(arguments.model, device=arguments.device, threads=default_threads())
     card = predictor.model.card
     if arguments.settings_of:
         given = registry.read_card(arguments.settings_of)

@@ -23,6 +23,7 @@ from ml.inference import Predictor
 from ml.progress import Bar, EventStream, Progress, StopSignal, open_events
 from ml.run import CHECKPOINT, WEIGHTS, Run, everything, fit, prepare
 from ml.split import KINDS, Split, split_records
+from ml.threads import default_threads
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -76,8 +77,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m ml.train --data DIR --out DIR …``: see the contract. Under ``torchrun`` too."""
     arguments = _arguments(argv)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads or default_threads())
     stop = StopSignal()
     with (
         stop.listening(),
