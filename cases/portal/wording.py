@@ -156,6 +156,7 @@ ACTIONS: dict[str, str] = {
     "case.created": "created the case",
     "case.listed": "looked at a list of cases",
     "case.viewed": "looked at the case",
+    "dataset.imported": "imported a data set",
     "image.downloaded": "downloaded {object}",
     "image.viewed": "looked at {object}",
     "job.cancelled": "cancelled the reading of {object}",
