@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any
 
 import torch
 
-from ml.errors import ModelFileError, TrainingError
+from ml.errors import ModelFileError
 from ml.registry import write_atomic
+
+PICTURES = "pictures"
+"""The identity's digest of who is trained on; checkpoints of earlier versions lack it."""
 
 _BROKEN = (
     OSError,
@@ -55,17 +59,24 @@ def read_checkpoint(
 ) -> dict[str, Any]:
     """Read what :func:`write_checkpoint` wrote, without running any code from the file.
 
-    Raises ``ModelFileError`` when it cannot be read, ``TrainingError`` when its ``identity``
-    differs from the run's.
+    Raises ``ModelFileError`` when it cannot be read or its ``identity`` differs from the run's.
+    One that does not say which pictures it was trained on is taken, with a note on stderr.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         theirs = dict(saved["identity"])
     except _BROKEN as error:
         raise not_a_checkpoint(path, error) from None
+    unsaid = PICTURES in identity and PICTURES not in theirs
     for key, value in identity.items():
-        if theirs.get(key) != value:
-            raise TrainingError(f"{path.name} is of another run: {key} differs")
+        if theirs.get(key) != value and not (unsaid and key == PICTURES):
+            raise ModelFileError(f"{path.name} is of another run: {key} differs")
+    if unsaid:
+        print(
+            f"note: {path.name} does not say which pictures it was trained on; they are taken to "
+            "be those of this run",
+            file=sys.stderr,
+        )
     return saved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ml.batches import TrainingData
-from ml.checkpoints import remove_leftovers, write_history
+from ml.checkpoints import PICTURES, remove_leftovers, write_history
 from ml.config import TrainConfig
 from ml.dataset import Dataset, Record
 from ml.distributed import Loop
@@ -48,7 +49,7 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must share with this run to be resumed."""
+        """What the weights come from, whatever part of the data they are trained on."""
         return {
             "config": self.config.digest(),
             "data": self.dataset.digest(),
@@ -56,6 +57,15 @@ class Run:
             "layout": self.layout,
             "initial": self.initial.source,
         }
+
+    @property
+    def checkpoint_identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with this run to be resumed: the pictures too."""
+        text = "\n".join(
+            ",".join(sorted(record.sha256 for record in self.records(part)))
+            for part in (self.split.train, self.split.validation)
+        )
+        return {**self.identity, PICTURES: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def everything(dataset: Dataset) -> Split:
@@ -117,19 +127,20 @@ def fit(
 
     With ``resume`` it goes on from the checkpoint in the run's folder if there is one.
     ``cancelled`` is asked in each step. Of several processes the first one writes and calls
-    ``on_epoch``. Raises ``TrainingError`` and its kinds; the last good checkpoint stays.
+    ``on_epoch``. Raises ``ModelFileError`` for a checkpoint of another run, ``TrainingError`` and
+    its kinds later; the last good checkpoint stays.
     """
-    checkpoint = run.out / CHECKPOINT
+    checkpoint, identity = run.out / CHECKPOINT, run.checkpoint_identity
     trainer = run.trainer
     if trainer.world.first:
         remove_leftovers(run.out, (CHECKPOINT, HISTORY, WEIGHTS))
     if resume and checkpoint.exists():
-        trainer.load_checkpoint(checkpoint, run.identity)
+        trainer.load_checkpoint(checkpoint, identity)
     while trainer.epoch < run.config.epochs:
         row = trainer.run_epoch(on_progress, cancelled)
         if not trainer.world.first:
             continue
-        trainer.save_checkpoint(checkpoint, run.identity)
+        trainer.save_checkpoint(checkpoint, identity)
         write_history(run.out / HISTORY, trainer.history)
         if on_epoch:
             on_epoch(row)

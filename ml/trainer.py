@@ -21,6 +21,7 @@ from torchvision.models import ResNet
 from ml.batches import Batch, BatchMaker, TrainingData, made_ahead
 from ml.calibrate import Floats, fit_temperature, log_loss, softmax
 from ml.checkpoints import not_a_checkpoint, read_checkpoint, write_checkpoint
+from ml.cli import UsageError
 from ml.config import TrainConfig
 from ml.distributed import Loop, others_named
 from ml.errors import (
@@ -147,6 +148,12 @@ class Trainer:
         if smallest < self.world.size:
             raise TrainingError(
                 f"batches of {smallest} pictures cannot be shared by {self.world.size} processes"
+            )
+        learning = not config.frozen_batchnorm and "layer4" not in config.frozen
+        per_step = smallest if synced else smallest // self.world.size
+        if learning and per_step < 2 and min(config.size, *(s for _, s in config.stages), 999) < 64:
+            raise UsageError(
+                "one picture of 32 px leaves BatchNorm nothing to average: use larger batches"
             )
         model = _Classifier(self.network, config.dropout)
         together = self.world.together(model, device, synced=synced)
@@ -380,8 +387,8 @@ class Trainer:
     def load_checkpoint(self, path: Path, identity: dict[str, Any]) -> None:
         """Go on from a checkpoint of the same run.
 
-        Raises ``ModelFileError`` when it cannot be read or is of another architecture, and
-        ``TrainingError`` when its settings or data differ from this run's.
+        Raises ``ModelFileError`` when it cannot be read, is of another architecture, or its
+        settings or data differ from this run's.
         """
         saved = read_checkpoint(path, self.device, identity)
         try:

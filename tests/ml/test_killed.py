@@ -115,7 +115,7 @@ def test_a_checkpoint_of_another_architecture_ends_with_one_line_and_2(
 ):
     run = prepared(tmp_path / "out")
     run.trainer.network.conv1 = torch.nn.Conv2d(1, 64, 7)
-    run.trainer.save_checkpoint(run.out / CHECKPOINT, run.identity)
+    run.trainer.save_checkpoint(run.out / CHECKPOINT, run.checkpoint_identity)
     events = tmp_path / "events"
     assert refused(run, data_dir, monkeypatch, "--events", str(events)) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -124,14 +124,36 @@ def test_a_checkpoint_of_another_architecture_ends_with_one_line_and_2(
     assert json.loads(events.read_text().splitlines()[-1])["code"] == "model_file"
 
 
-def test_a_checkpoint_of_other_settings_ends_with_one_line_and_1(
-    prepared, data_dir, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (("--batch-size", "4"), "config"),
+        (("--layout", "v1"), "layout"),
+        (("--split", "random"), "pictures"),
+    ],
+)
+def test_a_checkpoint_of_another_run_ends_with_one_line_and_2(
+    prepared, data_dir, tmp_path, monkeypatch, capsys, more, what
 ):
     run = prepared(tmp_path / "out")
-    run.trainer.save_checkpoint(run.out / CHECKPOINT, run.identity)
-    assert refused(run, data_dir, monkeypatch, "--batch-size", "4") == 1
+    run.trainer.save_checkpoint(run.out / CHECKPOINT, run.checkpoint_identity)
+    assert refused(run, data_dir, monkeypatch, *more) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "error: checkpoint.pt is of another run: config differs"
+    assert line == f"error: checkpoint.pt is of another run: {what} differs"
+
+
+def test_a_checkpoint_that_does_not_name_its_pictures_is_resumed_with_a_note(
+    prepared, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    first = prepared(out)
+    first.trainer.run_epoch()
+    first.trainer.save_checkpoint(out / CHECKPOINT, first.identity)
+    epochs = []
+    fit(prepared(out), resume=True, on_epoch=lambda row: epochs.append(row["epoch"]))
+    assert epochs == [2]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: checkpoint.pt does not say which pictures")
 
 
 @pytest.mark.parametrize("option", [("--workers", "-1"), ("--batch-size", "0"), ("--seed", "-3")])

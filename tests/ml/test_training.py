@@ -15,7 +15,6 @@ from ml.errors import (
     NonFiniteLossError,
     OutOfMemoryError,
     TrainingCancelledError,
-    TrainingError,
 )
 from ml.evaluate import evaluation, score_records
 from ml.figures import write_figures
@@ -112,7 +111,7 @@ def test_resuming_without_a_checkpoint_starts_from_the_beginning(make_run):
 
 def test_a_checkpoint_of_other_settings_is_refused(make_run):
     fit(make_run(epochs=1))
-    with pytest.raises(TrainingError, match="config differs"):
+    with pytest.raises(ModelFileError, match="config differs"):
         fit(make_run(epochs=1, lr=0.5), resume=True)
 
 
