@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 
 _VOID = {"input", "img", "meta", "link", "br", "hr", "rect", "line", "path", "circle"}
@@ -12,11 +13,19 @@ _LABELLED = {"input", "select", "textarea"}
 _SPACE = re.compile(r"\s+")
 
 
+def _joined(pieces: list[str]) -> str:
+    return _SPACE.sub(" ", "".join(pieces))
+
+
 @dataclass
 class Tag:
     name: str
     attrs: dict[str, str]
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+    @cached_property
+    def text(self) -> str:
+        return _joined(self.pieces)
 
 
 @dataclass
@@ -24,7 +33,11 @@ class Markup:
     """The tags of a page in order, and its visible text."""
 
     tags: list[Tag] = field(default_factory=list)
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+    @cached_property
+    def text(self) -> str:
+        return _joined(self.pieces)
 
     def all(self, name: str, **attrs: str) -> list[Tag]:
         wanted = {key.rstrip("_").replace("_", "-"): value for key, value in attrs.items()}
@@ -80,9 +93,9 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         for tag in self.stack:
-            tag.text = _SPACE.sub(" ", tag.text + data)
+            tag.pieces.append(data)
         if not any(tag.name in ("script", "style", "title") for tag in self.stack):
-            self.page.text = _SPACE.sub(" ", self.page.text + data)
+            self.page.pieces.append(data)
 
 
 def read(html: str | bytes) -> Markup:
