@@ -1,8 +1,9 @@
 """Replay: a result computed again, and what a result needs for that.
 
 Safe while the earlier version still runs: new columns of `Result` are empty or have a default in
-the database, new constraints hold for all that it writes. What replays found is never changed,
-by the trigger that guards results (0002).
+the database, new constraints hold for all that it writes. Jobs and results are locked while their
+checks are validated and the index of active replays is built. What replays found is never
+changed, by the trigger that guards results (0002).
 """
 
 import django.db.models.deletion
@@ -95,6 +96,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='replay',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('differences', []), ('equal', True)), models.Q(('equal', False), models.Q(('differences', []), _negated=True)), _connector='OR'), name='replay_equal_exactly_without_differences'),
+        ),
+        migrations.RemoveConstraint(
+            model_name='result',
+            name='result_scores_unless_refused',
+        ),
+        migrations.AddConstraint(
+            model_name='result',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('heatmap__isnull', True), ('outcome', 'refused'), ('score_benign__isnull', True), ('score_malignant__isnull', True), ('score_normal__isnull', True), models.Q(('reason', ''), _negated=True)), models.Q(models.Q(('outcome', 'refused'), _negated=True), ('score_benign__isnull', False), ('score_benign__range', (0, 1)), ('score_malignant__isnull', False), ('score_malignant__range', (0, 1)), ('score_normal__isnull', False), ('score_normal__range', (0, 1))), _connector='OR'), name='result_scores_unless_refused'),
         ),
         migrations.RunSQL(GUARD, UNGUARD),
     ]

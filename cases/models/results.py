@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -13,6 +14,11 @@ from cases.models.imaging import Image
 from cases.models.jobs import Job
 from cases.models.learning import ModelVersion
 from cases.vocabulary import Label, Outcome
+
+
+def _each_score(**lookup: Any) -> dict[str, Any]:
+    """``lookup`` (its name and value) for each score of a result."""
+    return {f"score_{label.value}__{name}": to for label in Label for name, to in lookup.items()}
 
 
 class Result(models.Model):
@@ -66,7 +72,13 @@ class Result(models.Model):
                 name="result_label_unless_refused",
             ),
             models.CheckConstraint(
-                condition=Q(outcome=Outcome.REFUSED.value) | Q(score_malignant__range=(0, 1)),
+                # NULL in 0..1 is NULL, which passes a check: so it says NOT NULL as well.
+                condition=Q(
+                    outcome=Outcome.REFUSED.value, heatmap__isnull=True, **_each_score(isnull=True)
+                )
+                & ~Q(reason="")
+                | ~Q(outcome=Outcome.REFUSED.value)
+                & Q(**_each_score(isnull=False), **_each_score(range=(0, 1))),
                 name="result_scores_unless_refused",
             ),
         ]

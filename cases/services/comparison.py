@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -44,7 +45,8 @@ def differences(result: Result, answer: Answer, tolerance: Tolerance) -> list[Di
     """What of the stored ``result`` does not come out again; empty where all of it does.
 
     Each: ``what`` differs, its ``stored`` value and its value ``now``, and for numbers the
-    ``tolerance``. What a result of an earlier version did not store yet is not compared.
+    ``tolerance``. What a result of an earlier version did not store yet is not compared. A value
+    that is no finite number differs from everything, and is None: JSON has no word for it.
     """
     found = [
         *_words(result, answer),
@@ -52,7 +54,11 @@ def differences(result: Result, answer: Answer, tolerance: Tolerance) -> list[Di
         *_transform(result, answer),
         *_heatmap(result, answer, tolerance),
     ]
-    return found
+    return [{name: _stateable(value) for name, value in one.items()} for one in found]
+
+
+def _stateable(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _words(result: Result, answer: Answer) -> Iterator[Difference]:
@@ -114,8 +120,11 @@ def _heatmap(result: Result, answer: Answer, tolerance: Tolerance) -> Iterator[D
     box, again = result.heatmap_box or [], answer.heatmap_box or []
     if len(box) != len(again) or not np.allclose(box, again, rtol=0, atol=BOX):
         yield {"what": "heatmap_box", "stored": box, "now": again, "tolerance": BOX}
-    allowed = tolerance.heatmap * max(float(np.abs(stored).max()), 1e-3)
-    worst = int(np.abs(stored - now).argmax())
+    largest = np.abs(stored[np.isfinite(stored)]).max(initial=1e-3)
+    allowed = tolerance.heatmap * float(largest)
+    with np.errstate(invalid="ignore"):
+        # Where one of them is no number, that cell is the worst.
+        worst = int(np.abs(stored - now).argmax())
     then, here = float(stored.flat[worst]), float(now.flat[worst])
     # "not below" also where one of them is no number.
     if not abs(then - here) <= allowed:

@@ -66,7 +66,7 @@ def test_a_case_with_an_image_left_unanswered_never_reads_as_below_the_threshold
     actor: Actor, site: Site, sign_in: SignIn
 ) -> None:
     submission = submit(actor=actor, files=[phantom_jpeg(), phantom_jpeg()])
-    answer_images(submission, answer(0.05), answer(0.05, outcome="refused"))
+    answer_images(submission, answer(0.05), answer(0.05, outcome="refused", reason="No."))
     (row,) = rows(sign_in(site=site))
     assert row.startswith("No answer")
     assert "0.05 in 1 of 2 images answered" in row
