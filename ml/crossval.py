@@ -43,6 +43,9 @@ from ml.threads import default_threads
 
 By = Literal["group", "source"]
 
+PLAN_FILE = "folds.json"
+"""How an output folder's folds were made: never to be mixed with others."""
+
 
 def cross_validate(
     dataset: Dataset,
@@ -62,11 +65,13 @@ def cross_validate(
     number of epochs that was set before. What turns a fold's logits into answers (temperature,
     threshold, abstention) is fitted on the logits of the other folds. Quarantined pictures are in
     no fold. Writes ``out/oof.npz`` and the folds' model files. A resumed run needs the
-    checkpoints. Returns the evaluation JSON and the scores.
+    checkpoints. Returns the evaluation JSON and the scores. Raises ``UsageError`` for a folder
+    that holds folds made in another way.
     """
     if config.choose != "last":
         raise UsageError("cross-validation has no validation part to choose an epoch by")
     splits = fold_splits(dataset, config, by)
+    _claim(out, by, len(splits))
     parts: list[OutOfFold] = []
     for fold, split in enumerate(splits):
         folder = out / f"fold-{fold}"
@@ -80,6 +85,22 @@ def cross_validate(
     result, scored = _measure(dataset, config, scores, out, bootstraps)
     result["folds_by"] = by
     return result, scored
+
+
+def _claim(out: Path, by: By, count: int) -> None:
+    """Write how the folds are made into their folder, or refuse one that holds others."""
+    plan = {"by": by, "folds": count}
+    path = out / PLAN_FILE
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        # Folders of earlier versions have no plan; more folds than are made now show all the same.
+        known = plan if not (out / f"fold-{count}").exists() else None
+    except ValueError:
+        known = None
+    if known != plan:
+        raise UsageError(f"{out} holds the folds of another cross-validation; give another --out")
+    write_atomic(path, (json.dumps(plan) + "\n").encode())
 
 
 def fold_splits(dataset: Dataset, config: TrainConfig, by: By = "group") -> list[Split]:
@@ -110,9 +131,14 @@ def fold_splits(dataset: Dataset, config: TrainConfig, by: By = "group") -> list
     usable = np.flatnonzero(~grouping.quarantined)
     return [
         Split(
-            usable[sources[usable] != name], usable[:0], usable[sources[usable] == name], grouping
+            usable[sources[usable] != name],
+            usable[:0],
+            usable[sources[usable] == name],
+            grouping,
+            fold=fold,
+            source=name,
         )
-        for name in names
+        for fold, name in enumerate(names)
     ]
 
 

@@ -34,6 +34,9 @@ class Split:
     held_out: Indices
     grouping: Grouping
     kind: Kind = "grouped"
+    fold: int = 0
+    source: str | None = None
+    """The source that is held out whole, where that is how the data was split."""
 
     def leaked(self) -> Indices:
         """Held-out records whose group also lies in the other parts: none where grouped."""
@@ -123,6 +126,6 @@ def split_records(
     outer = assign(usable, seed)
     rest, held_out = usable[outer != fold], usable[outer == fold]
     if not validate:
-        return Split(rest, rest[:0], held_out, known, kind)
+        return Split(rest, rest[:0], held_out, known, kind, fold)
     inner = assign(rest, seed + 1)
-    return Split(rest[inner != 0], rest[inner == 0], held_out, known, kind)
+    return Split(rest[inner != 0], rest[inner == 0], held_out, known, kind, fold)

@@ -17,6 +17,7 @@ from ml.errors import ModelFileError
 from ml.evaluate import score_records
 from ml.inference import Predictor
 from ml.oof import OutOfFold, logits_from_scores
+from ml.split import split_records
 from tests.ml.helpers import phantom, png
 
 TINY = ["--epochs", "1", "--size", "64", "--batch-size", "8", "--init", "none", "--bootstraps", "5"]
@@ -151,6 +152,19 @@ def test_figures_of_another_run_are_refused(data_dir, tmp_path, narrow):
         train.main(other)
 
 
+@pytest.mark.parametrize("known", ['{"by": "source", "folds": 5}', '{"by": "group", "folds": 2}'])
+def test_a_folder_with_folds_made_otherwise_is_refused(known, dataset, tmp_path):
+    (tmp_path / crossval.PLAN_FILE).write_text(known)
+    with pytest.raises(UsageError, match="holds the folds of another cross-validation"):
+        crossval.cross_validate(dataset, BCWEB, tmp_path)
+
+
+def test_a_folder_with_more_folds_than_are_made_now_is_refused(dataset, tmp_path):
+    (tmp_path / "fold-5").mkdir()
+    with pytest.raises(UsageError, match="holds the folds of another cross-validation"):
+        crossval.cross_validate(dataset, BCWEB, tmp_path)
+
+
 def test_out_of_fold_scores_are_those_of_the_folds_files(data_dir, dataset, tmp_path, narrow):
     arguments = ["--data", str(data_dir), *TINY, "--folds", "2", "--out", str(tmp_path)]
     assert crossval.main(arguments) == 0
@@ -195,6 +209,12 @@ def test_the_published_split_says_what_it_leaks(data_dir, tmp_path, narrow):
     card = registry.read_card(out / "model.safetensors")
     facts = card["training"]["data"]
     assert facts["split_kind"] == "random"
-    assert facts["held_out_with_their_group_in_training"] > 0
+    records = read_dataset(root).records
+    parts = split_records(records, folds=5, seed=0, kind="random", validate=False)
+    groups = parts.grouping.groups.tolist()
+    trained = {groups[i] for i in parts.train.tolist()}
+    by_hand = sum(groups[i] in trained for i in parts.held_out.tolist())
+    assert facts["held_out_with_their_group_in_training"] == by_hand
+    assert 0 < by_hand < len(parts.held_out)
     assert "published protocol" in card["training"]["calibrated_on"]
     assert (out / "history.csv").read_text().splitlines()[0].count("val_") >= 5
