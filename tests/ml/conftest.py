@@ -24,7 +24,7 @@ from ml.model import build_network
 from ml.preprocessing import Preprocessing
 from ml.run import Run, prepare
 from ml.split import Split, split_records
-from tests.ml.helpers import phantom
+from tests.ml.helpers import oval, phantom
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,10 @@ def _few_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder per class: 10 benign, 8 malignant, 6 normal phantoms of different sizes, and masks."""
+    """Folder per class: 10 benign, 8 malignant, 6 normal phantoms of different sizes, and masks.
+
+    As in BUSI, the masks of normal pictures are empty.
+    """
     root = tmp_path_factory.mktemp("phantoms")
     seed = 0
     for label, count in zip(CLASSES, (10, 8, 6), strict=True):
@@ -52,8 +55,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = phantom(seed, size=(96 + 5 * (seed % 4), 110 + 7 * (seed % 5)), lesion=label)
             stem = root / label / f"{label} ({number})"
             Image.fromarray(image).save(stem.with_suffix(".png"))
-            mask = Image.fromarray(np.zeros_like(image))
-            mask.save(stem.parent / f"{stem.name}_mask.png")
+            mask = np.zeros_like(image) if label == "normal" else oval(image.shape, seed)
+            Image.fromarray(mask).save(stem.parent / f"{stem.name}_mask.png")
     return root
 
 

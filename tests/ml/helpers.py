@@ -20,6 +20,16 @@ def phantom(
     return bmode_phantom(seed, size, lesion)
 
 
+def oval(size: tuple[int, int], seed: int = 0) -> npt.NDArray[np.uint8]:
+    """A lesion mask, 0 or 255, about where the phantoms have theirs. ``size``: (height, width)."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    across = (x - width * rng.uniform(0.35, 0.65)) / (width * rng.uniform(0.08, 0.16))
+    down = (y - height * rng.uniform(0.38, 0.48)) / (height * rng.uniform(0.08, 0.14))
+    return np.where(across**2 + down**2 < 1, 255, 0).astype(np.uint8)
+
+
 def png(image: npt.NDArray[Any], **options: Any) -> bytes:
     """Encode an array as PNG bytes."""
     buffer = io.BytesIO()

@@ -98,6 +98,7 @@ def gradients(dataset, out, world):
     with closing(trainer.batches(0)) as batches:
         batch = next(batches)
         assert batch.total == 5
+        assert batch.lesions.sum() >= 1
         trainer._step(batch, lambda: False)
     return {name: p.grad for name, p in trainer.network.named_parameters()}, len(batch.targets)
 
