@@ -80,8 +80,11 @@ class EngineProcess:
         request = {"do": "load", "sha256": sha256, "path": str(path)}
         reply, _ = self._ask(request, (), limit_s=self.options.start_s, on_wait=on_wait)
         if "fault" in reply:
-            raise EngineFaultError(str(reply["fault"]), str(reply["detail"]))
-        self.engine = str(reply["engine"])
+            raise EngineFaultError("model_unavailable", str(reply.get("detail", ""))[:500])
+        engine = reply.get("engine")
+        if not isinstance(engine, str) or not engine.isprintable() or len(engine) > 80:
+            raise self._broken()
+        self.engine = engine
         if reply.get("warning"):
             log.warning("engine_fallback", engine=self.engine, reason=str(reply["warning"])[:500])
         self._loaded = sha256
@@ -100,9 +103,12 @@ class EngineProcess:
             on_wait=on_wait,
         )
         answers = reply.get("answers")
-        if not isinstance(answers, list) or len(answers) != len(pictures):
-            self.close()
-            raise EngineFaultError("engine_crashed", "The engine broke the protocol.")
+        if (
+            not isinstance(answers, list)
+            or len(answers) != len(pictures)
+            or not all(isinstance(answer, dict) for answer in answers)
+        ):
+            raise self._broken()
         rest = iter(heatmaps)
         # A shape announces a heatmap; `answers.answer_from` refuses one without the other.
         return [
@@ -142,6 +148,11 @@ class EngineProcess:
         self._sock = ours
         log.info("engine_started", engine_pid=self._child.pid)
 
+    def _broken(self) -> EngineFaultError:
+        """The fault of a child that answers nonsense, which does not live on."""
+        self.close()
+        return EngineFaultError("engine_crashed", "The engine broke the protocol.")
+
     def _ask(
         self,
         request: dict[str, Any],
@@ -155,10 +166,14 @@ class EngineProcess:
         deadline = time.monotonic() + limit_s
         try:
             # The child may hang before it has read everything: sending has a deadline too.
-            sock.settimeout(limit_s)
-            wire.send(sock, request, blobs)
+            wire.send(sock, request, blobs, lambda: _allow(sock, deadline))
             sock.settimeout(None)
-            return wire.receive(sock, lambda: self._watch(sock, deadline, on_wait))
+            return wire.receive(
+                sock,
+                lambda: self._watch(sock, deadline, on_wait),
+                max_blobs=len(blobs),
+                max_blob=wire.MAX_HEATMAP,
+            )
         except EngineFaultError:
             self.close()
             raise
@@ -175,8 +190,11 @@ class EngineProcess:
             ) from error
 
     def _watch(self, sock: socket.socket, deadline: float, on_wait: Callable[[], None]) -> None:
-        """Wait for data, within the limits; keep the leases alive meanwhile."""
-        while not select.select([sock], [], [], TICK_S)[0]:
+        """Wait for data, within the limits; keep the leases alive meanwhile.
+
+        Looks at the limits at least once: they hold also for a child that keeps sending.
+        """
+        while True:
             if time.monotonic() > deadline:
                 raise EngineFaultError("engine_timeout", "The engine took too long and was ended.")
             used = self._resident_mb()
@@ -185,6 +203,8 @@ class EngineProcess:
                     "engine_memory", f"The engine used {used} MiB of memory and was ended."
                 )
             on_wait()
+            if select.select([sock], [], [], TICK_S)[0]:
+                return
 
     def _exit_code(self) -> str:
         """How the child ended; it may still be alive and have sent nonsense."""
@@ -200,3 +220,11 @@ class EngineProcess:
         except OSError:
             return 0
         return int(statm.split()[1]) * _PAGE // 1024**2
+
+
+def _allow(sock: socket.socket, deadline: float) -> None:
+    """Let the next call on ``sock`` take what is left; ``TimeoutError`` where nothing is."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -45,7 +46,15 @@ def test_an_abstained_image_keeps_its_label_and_scores() -> None:
     assert told.scores is not None
 
 
-TRANSFORM = answer(b"picture")["transform"]
+def test_the_label_follows_the_operating_point() -> None:
+    scores = {"benign": 0.35, "malignant": 0.4, "normal": 0.25}
+    told = answer_from(raw(scores=scores, label="malignant"), HEATMAP)
+    assert (told.label, told.threshold) == ("malignant", 0.4)
+
+
+TRANSFORM: dict[str, Any] = raw()["transform"]
+NAN = struct.pack("<147e", *([0.5] * 146), float("nan"))
+HUGE = 10**400
 
 
 @pytest.mark.parametrize(
@@ -64,8 +73,36 @@ TRANSFORM = answer(b"picture")["transform"]
         ({"transform": {**TRANSFORM, "fit": "<b>"}}, HEATMAP),
         ({"transform": {**TRANSFORM, "size": 0}}, HEATMAP),
         ({"transform": {**TRANSFORM, "covered": [0, 0, 0, float("nan")]}}, HEATMAP),
+        ({"label": "malignant"}, HEATMAP),
+        ({"scores": {"benign": 0.1, "malignant": 0.8, "normal": 0.1}}, HEATMAP),
+        ({"outcome": "abstained", "label": "malignant", "reason": "Unsure."}, HEATMAP),
+        ({"outcome": "abstained"}, HEATMAP),
+        ({**REFUSED, "reason": " "}, None),
+        ({}, NAN),
+        ({"phash": float("inf")}, HEATMAP),
+        ({"phash": -1}, HEATMAP),
+        ({"phash": 1 << 64}, HEATMAP),
+        ({"phash": 1.5}, HEATMAP),
+        ({"transform": {**TRANSFORM, "size": float("inf")}}, HEATMAP),
+        ({"transform": {**TRANSFORM, "size": True}}, HEATMAP),
+        ({"transform": {**TRANSFORM, "picture": [HUGE, HUGE]}}, HEATMAP),
+        ({"transform": {**TRANSFORM, "covered": [0, 0, 1e300, 10]}}, HEATMAP),
+        ({"duration_ms": HUGE}, HEATMAP),
+        ({"duration_ms": -1.0}, HEATMAP),
+        ({"duration_ms": "1"}, HEATMAP),
+        ({"temperature": True}, HEATMAP),
+        ({"heatmap_shape": [3, 7.5, 7]}, HEATMAP),
+        ({"reason": "half a pair: \ud800"}, HEATMAP),
+        ({"scores": [5]}, HEATMAP),
+        ({"operating_point": None}, HEATMAP),
     ],
 )
 def test_what_makes_no_sense_is_no_answer(change: dict[str, Any], heatmap: bytes | None) -> None:
     with pytest.raises(AnswerInvalidError):
         answer_from(raw(**change), heatmap)
+
+
+def test_what_is_said_of_a_senseless_answer_is_short() -> None:
+    with pytest.raises(AnswerInvalidError) as error:
+        answer_from(raw(outcome="x" * 100_000), HEATMAP)
+    assert len(str(error.value)) <= 300
