@@ -18,7 +18,8 @@ log = structlog.get_logger(__name__)
 
 TASK_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "worker.tasks.run_inference",
-    JobKind.REPLAY: "worker.tasks.run_replay",
+    # The same loop, which takes whatever is most due; and a name that earlier workers know.
+    JobKind.REPLAY: "worker.tasks.run_inference",
 }
 QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "inference",

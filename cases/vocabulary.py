@@ -68,6 +68,10 @@ class JobKind(StrEnum):
     REPLAY = "replay"
 
 
+# What inference workers do, in one order: read images, and compute stored results again.
+ENGINE_KINDS = (JobKind.INFERENCE, JobKind.REPLAY)
+
+
 class Outcome(StrEnum):
     """What the model did with an image. Abstained and refused are never negative answers."""
 

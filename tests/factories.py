@@ -10,20 +10,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.db import connection
 
 from cases import intake
 from cases.access import SYSTEM, Actor, Role, Scope
 from cases.models import ApiToken, Case, Job, ModelVersion, Result, Site, Submission, User
 from cases.services.fields import submission_fields_parse
+from cases.services.jobs import job_rerun
 from cases.services.learning import shipped_model_install
-from cases.services.leases import inference_jobs_claim
+from cases.services.leases import engine_jobs_claim
 from cases.services.limits import limits
 from cases.services.people import actor_for_user, site_create, token_create, user_create
 from cases.services.results import Answer, result_store
 from cases.services.submission import Upload, submission_create
 from cases.vocabulary import Outcome
-from tests.phantoms import bmode_phantom, jpeg_bytes
+from tests.phantoms import bmode_phantom, dicom_bytes, jpeg_bytes
 
 PASSWORD = "correct horse battery staple"
 _numbers = itertools.count(1)
@@ -75,9 +77,13 @@ def make_actor(
 
 def live_model() -> ModelVersion:
     """An ACTIVE model whose bytes are not a network: enough where no engine runs."""
-    weights = b"not a network"
+    return newer_model("test-model", b"not a network")
+
+
+def newer_model(version: str, weights: bytes) -> ModelVersion:
+    """Such a model in the place of the live one."""
     card = {
-        "version": "test-model",
+        "version": version,
         "weights": {"sha256": hashlib.sha256(weights).hexdigest()},
         "classes": ["benign", "malignant", "normal"],
         "intended_use": "tests",
@@ -157,13 +163,22 @@ def answer(
     )
 
 
+def frame_result(malignant: float = 0.8) -> Result:
+    """A result of a cine: of a frame that is neither the first nor the one chosen at intake."""
+    frames = np.stack([bmode_phantom(seed=unique(), size=(120, 140)) for _ in range(4)])
+    first = submit(files=[dicom_bytes(frames)], patient_id="").jobs.get()
+    stored_result(first)
+    other = next(frame for frame in (3, 2) if frame != first.frame)
+    return stored_result(job_rerun(actor=SYSTEM, job_id=first.pk, frame=other), malignant)
+
+
 WORKER = Actor(kind=SYSTEM.kind, label="test-worker")
 
 
 def stored_result(job: Job, malignant: float = 0.8, **kwargs: Any) -> Result:
     """Claim `job` (and whatever waits before it) and store an answer for it."""
     while True:
-        claims = inference_jobs_claim(actor=WORKER, limit=1)
+        claims = engine_jobs_claim(actor=WORKER, limit=1)
         assert claims, "the job is not waiting"
         if claims[0].job_id == job.pk:
             result = result_store(

@@ -14,15 +14,9 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name="worker.tasks.run_inference")
 def run_inference(job_id: str) -> None:
-    """Take whatever waits for inference, this job first or not; done when nothing waits."""
+    """Take whatever waits for an engine, readings and replays; done when nothing waits."""
     taken = process.work()
     log.debug("doorbell", job_id=job_id, taken=taken)
-
-
-@shared_task(name="worker.tasks.run_replay")
-def run_replay(job_id: str) -> None:
-    """Compute stored results again: the same loop, which takes whatever is most due."""
-    run_inference(job_id)
 
 
 @shared_task(name="worker.tasks.sweep")

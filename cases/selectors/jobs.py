@@ -10,6 +10,7 @@ from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Job
 from cases.states import JobState
+from cases.vocabulary import ENGINE_KINDS
 
 # Beyond this many jobs ahead a position says nothing, and counting costs.
 MAX_POSITION = 1000
@@ -30,12 +31,18 @@ def job_list(*, actor: Actor) -> QuerySet[Job]:
 def job_get(*, actor: Actor, job_id: UUID) -> Job:
     """One job with its result. ``NotFound`` where it is not of the actor's site.
 
-    A token that may only submit sees the jobs of its own submissions.
+    A token that may only submit sees the jobs of its own submissions and the replays of theirs.
     """
     jobs = Job.objects.filter(pk=job_id, site_id=actor.own_site)
     if not (actor.can(Capability.VIEW_CASES) or actor.can(Capability.OPERATE)):
         actor.require(Capability.SUBMIT)
-        jobs = jobs.filter(submission__token_id=actor.token_id, submission__user=actor.user_id)
+        own = Q(submission__token_id=actor.token_id, submission__user=actor.user_id)
+        # A replay has no submission: it belongs to that of its result.
+        replays = Q(
+            replay_of__job__submission__token_id=actor.token_id,
+            replay_of__job__submission__user=actor.user_id,
+        )
+        jobs = jobs.filter(own | replays)
     job = with_results(jobs.select_related("image")).first()
     if job is None:
         raise NotFound()
@@ -51,8 +58,10 @@ def queue_position(job: Job) -> int | None:
     """How many jobs go first; None once the job is taken, and beyond ``MAX_POSITION``."""
     if job.state != JobState.PENDING:
         return None
+    # Readings and replays stand in one line: the same workers take both.
+    kinds = ENGINE_KINDS if job.kind in ENGINE_KINDS else (job.kind,)
     ahead = (
-        Job.objects.filter(kind=job.kind, state=JobState.PENDING)
+        Job.objects.filter(kind__in=kinds, state=JobState.PENDING)
         .filter(Q(due_at__lt=job.due_at) | Q(due_at=job.due_at, id__lt=job.pk))
         .order_by()[: MAX_POSITION + 1]
         .count()

@@ -17,7 +17,7 @@ from cases.selectors.audit import audit_list, case_audit
 from cases.selectors.cases import case_list, with_answers
 from cases.selectors.jobs import MAX_POSITION
 from cases.states import JobState
-from cases.vocabulary import JobKind
+from cases.vocabulary import ENGINE_KINDS
 
 T = TypeVar("T")
 
@@ -25,6 +25,8 @@ T = TypeVar("T")
 MAX_NEWER = 99
 # What somebody looked at is in the history, not among the steps of a case.
 VIEWS = ("case.viewed", "image.viewed", "image.downloaded", "result.read")
+# Checks of stored answers are no steps of a case either.
+CHECKS = "replay."
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,15 @@ def queue_positions(jobs: Collection[Job]) -> dict[UUID, int]:
     waiting = {job.pk for job in jobs if job.state == JobState.PENDING}
     if not waiting:
         return {}
-    queue = (
-        Job.objects.filter(kind=JobKind.INFERENCE, state=JobState.PENDING)
+    # Readings and replays stand in one line. A stretch of each, so that both come from the index.
+    first, *others = [
+        Job.objects.filter(kind=kind, state=JobState.PENDING)
         .order_by("due_at", "id")
-        .values_list("pk", flat=True)[: MAX_POSITION + 1]
-    )
-    return {job_id: place for place, job_id in enumerate(queue) if job_id in waiting}
+        .values_list("due_at", "pk")[: MAX_POSITION + 1]
+        for kind in ENGINE_KINDS
+    ]
+    queue = first.union(*others, all=True).order_by("due_at", "pk")[: MAX_POSITION + 1]
+    return {job_id: place for place, (_, job_id) in enumerate(queue) if job_id in waiting}
 
 
 def submission_of_key(*, actor: Actor, key: str) -> Submission | None:
@@ -131,8 +136,9 @@ def submissions_of_note(*, case: Case) -> list[Submission]:
 
 
 def case_steps(*, case_id: UUID, limit: int) -> list[AuditEvent]:
-    """The last steps of a case, newest first, without who looked at it."""
-    return list(case_audit(case_id=case_id).exclude(action__in=VIEWS).order_by("-id")[:limit])
+    """The last steps of a case, newest first, without who looked at it or checked an answer."""
+    aside = Q(action__in=VIEWS) | Q(action__startswith=CHECKS)
+    return list(case_audit(case_id=case_id).exclude(aside).order_by("-id")[:limit])
 
 
 def audit_page(

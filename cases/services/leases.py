@@ -20,11 +20,9 @@ from cases.access import Actor
 from cases.models import Image, Job, Result
 from cases.services.moves import job_audit, jobs_move
 from cases.states import JobState
-from cases.vocabulary import JobKind
+from cases.vocabulary import ENGINE_KINDS, JobKind
 
 RETRY_PAUSE = timedelta(seconds=3)
-# What inference workers do: read images, and compute stored results again.
-ENGINE_KINDS = (JobKind.INFERENCE, JobKind.REPLAY)
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,11 @@ class Claim:
 
 
 def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
-    """Take up to ``limit`` waiting jobs of the kind whose first one is most due."""
+    """Take what is most due: up to ``limit`` readings of one model, or one replay.
+
+    PENDING -> RUNNING for ``BCWEB_LEASE_SECONDS`` at a time; rows another worker is taking are
+    skipped. One replay only: those behind it are perhaps due after the images that wait.
+    """
     heads = []
     for kind in ENGINE_KINDS:
         first = _waiting(kind).values_list("due_at", flat=True).first()
@@ -50,19 +52,10 @@ def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
             heads.append((first, kind))
     # Another worker may have been faster with one kind: then the other one's turn has come.
     for _, kind in sorted(heads):
-        claims = _claim(actor, kind, limit)
+        claims = _claim(actor, kind, 1 if kind is JobKind.REPLAY else limit)
         if claims:
             return claims
     return []
-
-
-def inference_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
-    """Take up to ``limit`` waiting readings of one model, most due first: PENDING -> RUNNING.
-
-    Rows another worker is taking are skipped. Returns what this worker now holds, for
-    ``BCWEB_LEASE_SECONDS`` at a time.
-    """
-    return _claim(actor, JobKind.INFERENCE, limit)
 
 
 def replay_job_claim(*, actor: Actor, job_id: UUID) -> list[Claim]:
@@ -238,30 +231,10 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
     Leases past their end: RUNNING -> PENDING, or FAILED (`worker_lost`) where the attempts are
     used up. Safe to run at any time and twice at once.
     """
-    lost = list(
-        Job.objects.filter(state=JobState.RUNNING, lease_expires_at__lt=Now()).values_list(
-            "pk", "attempt"
-        )[:500]
-    )
     counts = {"requeued": 0, "failed": 0, "rung": 0}
-    for job_id, attempt in lost:
-        with transaction.atomic():
-            # The lease may have been extended since: look again under the row's lock.
-            still = (
-                Job.objects.select_for_update(skip_locked=True)
-                .filter(pk=job_id, attempt=attempt, lease_expires_at__lt=Now())
-                .exists()
-            )
-            if not still:
-                continue
-            state = job_fail(
-                actor=actor,
-                job_id=job_id,
-                attempt=attempt,
-                code="worker_lost",
-                detail="The worker stopped answering while it had the job.",
-                transient=True,
-            )
+    lost = Job.objects.filter(state=JobState.RUNNING, lease_expires_at__lt=Now())
+    for job_id, attempt in list(lost.values_list("pk", "attempt")[:500]):
+        state = _take_back(actor, job_id, attempt)
         if state is not None:
             counts["requeued" if state == JobState.PENDING else "failed"] += 1
     for kind in ENGINE_KINDS:
@@ -274,3 +247,24 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
             queue.ring(kind=kind, job_ids=waiting)
             counts["rung"] += len(waiting)
     return counts
+
+
+@transaction.atomic
+def _take_back(actor: Actor, job_id: UUID, attempt: int) -> JobState | None:
+    """End an attempt whose lease ran out; None where it is held again or somebody was faster."""
+    # The lease may have been extended since: look again under the row's lock.
+    still = (
+        Job.objects.select_for_update(skip_locked=True)
+        .filter(pk=job_id, attempt=attempt, lease_expires_at__lt=Now())
+        .exists()
+    )
+    if not still:
+        return None
+    return job_fail(
+        actor=actor,
+        job_id=job_id,
+        attempt=attempt,
+        code="worker_lost",
+        detail="The worker stopped answering while it had the job.",
+        transient=True,
+    )

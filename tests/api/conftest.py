@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from cases.models import Result, Site
-from cases.services.leases import inference_jobs_claim
+from cases.services.leases import engine_jobs_claim
 from cases.services.results import result_store
 from tests.api.contract import Api
 from tests.factories import WORKER, answer, live_model, make_site, make_token
@@ -41,7 +41,7 @@ def api(site: Site) -> Api:
 def answer_waiting(scores: dict[UUID, float] | None = None, **kwargs: Any) -> list[Result]:
     """Answer every waiting job as a worker would; `scores`: malignant score by image."""
     results = []
-    for claim in inference_jobs_claim(actor=WORKER, limit=100):
+    for claim in engine_jobs_claim(actor=WORKER, limit=100):
         told = answer((scores or {}).get(claim.image_id, 0.8), **kwargs)
         result = result_store(actor=WORKER, job_id=claim.job_id, attempt=claim.attempt, answer=told)
         assert result is not None

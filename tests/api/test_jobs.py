@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from cases.models import AuditEvent, Job, ResultRead, Site
 from cases.selectors import jobs as selectors
-from cases.services.leases import inference_jobs_claim, job_fail
+from cases.services.leases import engine_jobs_claim, job_fail
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem
 from tests.factories import WORKER, make_actor, make_token, make_user, phantom_jpeg, submit
@@ -102,13 +102,13 @@ def test_an_abstained_image_keeps_its_scores_and_reason(api: Api, site: Site) ->
 
 def test_a_failed_job_says_why_and_a_retried_one_does_not(api: Api, site: Site) -> None:
     job = one_job(site)
-    claim = inference_jobs_claim(actor=WORKER, limit=1)[0]
+    claim = engine_jobs_claim(actor=WORKER, limit=1)[0]
     fault: dict[str, Any] = {"actor": WORKER, "job_id": job.pk, "attempt": claim.attempt}
     job_fail(**fault, code="engine_crashed", detail="It crashed.", transient=True)
     body = api.get(f"/jobs/{job.pk}/").json()
     assert (body["state"], body["attempt"], body["error"]) == ("PENDING", 1, None)
     Job.objects.update(available_at=job.created_at)
-    fault["attempt"] = inference_jobs_claim(actor=WORKER, limit=1)[0].attempt
+    fault["attempt"] = engine_jobs_claim(actor=WORKER, limit=1)[0].attempt
     job_fail(**fault, code="engine_crashed", detail="It crashed.", transient=False)
     body = api.get(f"/jobs/{job.pk}/").json()
     assert (body["state"], body["attempt"]) == ("FAILED", 2)
@@ -131,7 +131,7 @@ def test_an_unchanged_job_is_304_without_body(api: Api, site: Site) -> None:
 def test_every_move_changes_the_etag(api: Api, site: Site) -> None:
     job = one_job(site)
     etags = [api.get(f"/jobs/{job.pk}/").headers["ETag"]]
-    claim = inference_jobs_claim(actor=WORKER, limit=1)[0]
+    claim = engine_jobs_claim(actor=WORKER, limit=1)[0]
     etags.append(api.get(f"/jobs/{job.pk}/").headers["ETag"])
     job_fail(
         actor=WORKER, job_id=job.pk, attempt=claim.attempt, code="x", detail="x", transient=False
@@ -144,7 +144,7 @@ def test_the_etag_ignores_the_place_in_the_queue(api: Api, site: Site) -> None:
     first, second = one_job(site), one_job(site)
     before = api.get(f"/jobs/{second.pk}/")
     assert before.json()["queue_position"] == 1
-    inference_jobs_claim(actor=WORKER, limit=1)
+    engine_jobs_claim(actor=WORKER, limit=1)
     after = api.get(f"/jobs/{second.pk}/", If_None_Match=before.headers["ETag"])
     assert after.status_code == 304
     assert api.get(f"/jobs/{second.pk}/").json()["queue_position"] == 0

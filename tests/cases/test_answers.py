@@ -9,7 +9,7 @@ from cases.models import Case, Job
 from cases.reports.answers import case_summary, headline
 from cases.selectors.cases import with_answers
 from cases.services.jobs import job_cancel, job_rerun
-from cases.services.leases import inference_jobs_claim, job_fail
+from cases.services.leases import engine_jobs_claim, job_fail
 from tests.factories import make_actor, phantom_jpeg, stored_result, submit
 from tests.phantoms import dicom_bytes
 
@@ -77,7 +77,7 @@ def test_a_frame_that_failed_keeps_the_image_from_reading_as_negative() -> None:
     stored_result(job, 0.05)
     assert summary(submission.case).key == "below"
     again = job_rerun(actor=actor, job_id=job.pk, frame=6)
-    held = inference_jobs_claim(actor=SYSTEM, limit=1)[0]
+    held = engine_jobs_claim(actor=SYSTEM, limit=1)[0]
     job_fail(
         actor=SYSTEM, job_id=again.pk, attempt=held.attempt, code="x", detail="y", transient=False
     )

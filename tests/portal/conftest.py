@@ -10,7 +10,7 @@ from django.test import Client
 
 from cases.access import Actor
 from cases.models import Case, Image, Job, Result, Site, Submission, User
-from cases.services.leases import inference_jobs_claim
+from cases.services.leases import engine_jobs_claim
 from cases.services.people import actor_for_user
 from cases.services.results import Answer, result_store
 from tests.factories import WORKER, live_model, make_site, make_user, stored_result, submit
@@ -78,7 +78,7 @@ def answer_images(submission: Submission, *answers: Answer) -> None:
     """Store an answer for each image of ``submission``, in the sender's order."""
     images = submission.images.order_by("position").values_list("pk", flat=True)
     by_image = dict(zip(images, answers, strict=True))
-    for claim in inference_jobs_claim(actor=WORKER, limit=100):
+    for claim in engine_jobs_claim(actor=WORKER, limit=100):
         result_store(
             actor=WORKER,
             job_id=claim.job_id,

@@ -13,7 +13,7 @@ from django.urls import reverse
 from cases.access import Actor
 from cases.models import AuditEvent, Case, Job
 from cases.services.jobs import job_cancel
-from cases.services.leases import inference_jobs_claim, job_fail
+from cases.services.leases import engine_jobs_claim, job_fail
 from cases.services.people import actor_for_user
 from tests.factories import (
     WORKER,
@@ -168,7 +168,7 @@ def test_a_poll_brings_only_the_cards_that_changed(actor: Actor, radiologist: Cl
     submission = submit(actor=actor, files=[phantom_jpeg(), phantom_jpeg()])
     url = poll_url(read(radiologist.get(url_of(submission.case)).content))
     assert url is not None
-    (claim,) = inference_jobs_claim(actor=WORKER, limit=1)
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
     fragment = read(radiologist.get(url).content)
     reading = [card for card in cards(fragment) if "Reading the image" in card]
     assert len(reading) == 1
@@ -183,7 +183,7 @@ def test_images_that_arrive_later_are_announced_not_slipped_in(
     url = poll_url(read(radiologist.get(url_of(first.case)).content))
     assert url is not None
     submit(actor=actor, patient_id="P-1", accession_number="A-1")
-    inference_jobs_claim(actor=WORKER, limit=1)
+    engine_jobs_claim(actor=WORKER, limit=1)
     fragment = read(radiologist.get(url).content)
     assert "1 new image has arrived. Show it" in fragment.text
 
@@ -202,7 +202,7 @@ def test_a_failure_tells_its_reason_and_offers_to_run_again(
     actor: Actor, radiologist: Client
 ) -> None:
     submission = submit(actor=actor)
-    (claim,) = inference_jobs_claim(actor=WORKER, limit=1)
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
     job_fail(
         actor=WORKER,
         job_id=claim.job_id,
