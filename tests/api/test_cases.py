@@ -325,8 +325,10 @@ def test_a_result_stands_alone_and_never_changes(api: Api, case: Case) -> None:
     response = api.get(f"/results/{result.pk}/")
     body = response.json()
     job = api.get(f"/jobs/{result.job_id}/").json()
-    more = {"url", "job", "image", "case", "created_at"}
-    assert {key: value for key, value in body.items() if key not in more} == job["result"]
+    places = {"url", "replay_url", "job", "image", "case", "created_at"}
+    computing = {"reason_code", "temperature", "minimum_score", "transform"}
+    assert set(body) == set(job["result"]) | places | computing
+    assert {key: body[key] for key in job["result"]} == job["result"]
     assert (body["job"], body["image"]) == (str(result.job_id), str(result.image_id))
     assert body["case"] == str(case.pk)
     again = api.get(f"/results/{result.pk}/", If_None_Match=response.headers["ETag"])
