@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from cases import queue
 from cases.access import Actor, ActorKind, Capability
-from cases.errors import NotFound
+from cases.errors import NotFound, Overloaded
 from cases.models import Job, Replay, Result
 from cases.services.audit import audit_record
 from cases.services.comparison import differences, tolerance_between
@@ -22,8 +22,11 @@ from cases.services.results import Answer
 from cases.states import JOB
 from cases.vocabulary import JobKind, PriorityRank
 
+ACTIVE = [state.value for state in JOB.active]
 # New answers go before checks of old ones, but not for ever.
 REPLAY_GRACE = timedelta(hours=2)
+# Each may load a model of its own before the next image is read: a site's share of that.
+MAX_ACTIVE = 50
 
 
 @transaction.atomic
@@ -31,7 +34,8 @@ def replay_request(*, actor: Actor, result_id: UUID, ring: bool = True) -> Job:
     """A PENDING replay of a stored result, with the model, image and frame it was made with.
 
     Twice is once: a replay that waits or runs is returned as it is. ``ring`` False: nobody is
-    woken, because the caller takes the job itself. ``NotFound`` at another site.
+    woken, because the caller takes the job itself. ``NotFound`` at another site; ``Overloaded``
+    for people and systems whose site has ``MAX_ACTIVE`` replays waiting or running.
     """
     if not actor.can(Capability.OPERATE):
         actor.require(Capability.SUBMIT)
@@ -42,10 +46,11 @@ def replay_request(*, actor: Actor, result_id: UUID, ring: bool = True) -> Job:
     result = results.select_for_update(of=("self",)).filter(pk=result_id).first()
     if result is None:
         raise NotFound()
-    active = [state.value for state in JOB.active]
-    waiting = Job.objects.filter(replay_of=result, state__in=active).first()
+    waiting = Job.objects.filter(replay_of=result, state__in=ACTIVE).first()
     if waiting is not None:
         return waiting
+    if actor.kind in (ActorKind.USER, ActorKind.TOKEN):
+        _require_room(actor.own_site)
     job = Job.objects.create(
         kind=JobKind.REPLAY,
         site_id=result.image.case.site_id,
@@ -61,6 +66,17 @@ def replay_request(*, actor: Actor, result_id: UUID, ring: bool = True) -> Job:
     if ring:
         queue.ring_on_commit(kind=JobKind.REPLAY, job_ids=[job.pk], priority=PriorityRank.ROUTINE)
     return job
+
+
+def _require_room(site_id: UUID) -> None:
+    """``Overloaded`` where the site's share is used up. Not locked: requests at the same moment
+    may go a few beyond it, which does no harm."""
+    jobs = Job.objects.filter(kind=JobKind.REPLAY, site_id=site_id, state__in=ACTIVE)
+    if jobs.count() >= MAX_ACTIVE:
+        raise Overloaded(
+            f"{MAX_ACTIVE} answers are being computed again already. Ask again once some are done.",
+            retry_after=60,
+        )
 
 
 @transaction.atomic

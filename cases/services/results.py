@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from cases.access import Actor
-from cases.models import Image, Result, ResultRead
+from cases.models import Image, Job, Result, ResultRead
 from cases.services.audit import audit_record, audit_record_all
 from cases.services.leases import job_fence_to_succeeded
 from cases.vocabulary import Outcome
@@ -61,9 +61,27 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
     job = job_fence_to_succeeded(actor=actor, job_id=job_id, attempt=attempt)
     if job is None:
         return None
+    result = _create(job, attempt, answer)
+    if answer.phash is not None:
+        Image.objects.filter(pk=result.image_id, phash__isnull=True).update(
+            phash=signed64(answer.phash)
+        )
+    audit_record(
+        actor=actor,
+        action="result.stored",
+        object_type="result",
+        object_id=result.pk,
+        site_id=job.site_id,
+        case_id=job.image.case_id if job.image else None,
+        detail={"job": str(job.pk), "outcome": answer.outcome.value},
+    )
+    return result
+
+
+def _create(job: Job, attempt: int, answer: Answer) -> Result:
     assert job.image_id and job.frame is not None and job.model_version_id
     scores = answer.scores or {}
-    result = Result.objects.create(
+    return Result.objects.create(
         job=job,
         image_id=job.image_id,
         frame=job.frame,
@@ -89,20 +107,6 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
         preprocessing=answer.preprocessing,
         duration_ms=answer.duration_ms,
     )
-    if answer.phash is not None:
-        Image.objects.filter(pk=job.image_id, phash__isnull=True).update(
-            phash=signed64(answer.phash)
-        )
-    audit_record(
-        actor=actor,
-        action="result.stored",
-        object_type="result",
-        object_id=result.pk,
-        site_id=job.site_id,
-        case_id=job.image.case_id if job.image else None,
-        detail={"job": str(job.pk), "outcome": answer.outcome.value},
-    )
-    return result
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from cases.services.leases import engine_jobs_claim, job_fail
 from cases.services.replays import replay_store
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem
-from tests.factories import WORKER, answer, make_actor, make_site, make_token, submit
+from tests.factories import WORKER, answer, make_actor, make_site, make_token, phantom_jpeg, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +135,42 @@ def test_jobs_are_listed_by_kind(api: Api, result: Result) -> None:
     assert [row["id"] for row in listed] == [job]
     problem(api.post(f"/jobs/{job}/rerun/"), 409, "state_conflict")
     assert api.post(f"/jobs/{job}/cancel/").json()["state"] == "CANCELLED"
+
+
+def test_reading_what_differs_is_reading_the_result(api: Api, site: Site, result: Result) -> None:
+    api.post(path(result))
+    assert api.get(path(result)).json()["differences"] is None
+    reads = AuditEvent.objects.filter(action="result.read", object_id=str(result.pk))
+    assert not reads.exists()
+    work(0.3)
+    for _ in range(2):
+        assert api.get(path(result)).json()["differences"]
+    assert [event.case_id for event in reads] == [result.image.case_id]
+    operator = Api(make_token(site=site, roles=["admin"], scopes=["admin"])[1])
+    assert operator.get(path(result)).json()["differences"] is None
+    assert reads.count() == 1
+
+
+def test_a_token_that_may_only_submit_follows_and_cancels_its_own_replay(site: Site) -> None:
+    mine = Api(make_token(site=site, scopes=["submit"])[1])
+    mine.submit([("image.jpg", phantom_jpeg())], patient_id="P1")
+    own = answer_waiting()[0]
+    asked = mine.post(path(own))
+    assert asked.status_code == 202
+    job = mine.get(asked.json()["job_url"])
+    assert (job.status_code, job.json()["replay_of"]) == (200, str(own.pk))
+    stranger = Api(make_token(site=site, scopes=["submit"])[1])
+    problem(stranger.get(asked.json()["job_url"]), 404, "not_found")
+    problem(stranger.post(f"/jobs/{asked.json()['job']}/cancel/"), 404, "not_found")
+    cancelled = mine.post(f"/jobs/{asked.json()['job']}/cancel/")
+    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "CANCELLED")
+
+
+def test_beyond_a_sites_share_of_replays_the_service_is_busy(
+    api: Api, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cases.services.replays.MAX_ACTIVE", 0)
+    refused = api.post(path(result))
+    problem(refused, 503, "overloaded")
+    assert refused.headers["Retry-After"] == "60"
+    assert not Job.objects.filter(kind="replay").exists()

@@ -10,10 +10,12 @@ import pytest
 from django.db import transaction
 
 from cases.access import SYSTEM
-from cases.errors import NotFound, PermissionDenied
+from cases.errors import NotFound, Overloaded, PermissionDenied
 from cases.models import AuditEvent, Job, JobEvent, Replay, Result
 from cases.reports.answers import case_summary
 from cases.selectors.cases import case_get
+from cases.selectors.jobs import queue_position
+from cases.selectors.portal import case_steps, queue_positions
 from cases.services.comparison import (
     GPU,
     OTHER_ENGINE,
@@ -24,7 +26,6 @@ from cases.services.comparison import (
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.leases import (
     engine_jobs_claim,
-    inference_jobs_claim,
     job_fail,
     jobs_release,
     jobs_sweep,
@@ -34,7 +35,17 @@ from cases.services.replays import replay_request, replay_store
 from cases.services.results import result_store
 from cases.states import JobState
 from cases.vocabulary import JobKind, Outcome
-from tests.factories import WORKER, answer, at_once, live_model, make_actor, stored_result, submit
+from tests.factories import (
+    WORKER,
+    answer,
+    at_once,
+    frame_result,
+    live_model,
+    make_actor,
+    newer_model,
+    stored_result,
+    submit,
+)
 from tests.tampering import tamper
 
 TRANSFORM = {
@@ -54,7 +65,7 @@ def full(malignant: float = 0.8, **kwargs: Any):
 
 def stored(told=None) -> Result:
     job = submit().jobs.get()
-    claim = inference_jobs_claim(actor=WORKER, limit=1)[0]
+    claim = engine_jobs_claim(actor=WORKER, limit=1)[0]
     assert claim.job_id == job.pk
     made = result_store(actor=WORKER, job_id=job.pk, attempt=1, answer=told or full())
     assert made is not None
@@ -195,14 +206,17 @@ def test_another_sites_result_is_not_found_and_a_reader_may_not_ask() -> None:
 
 @pytest.mark.django_db
 def test_a_replay_is_made_with_the_results_own_model_image_and_frame() -> None:
-    result = stored()
+    result = frame_result()
+    live = newer_model("second", b"another network")
+    assert (result.frame > 0, live.state) == (True, "ACTIVE")
     job = replay_request(actor=SYSTEM, result_id=result.pk)
     assert (job.image_id, job.frame) == (None, result.frame)
-    (claim,) = replay_job_claim(actor=WORKER, job_id=job.pk)
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=8)
     assert claim.kind is JobKind.REPLAY
     assert (claim.image_id, claim.frame) == (result.image_id, result.frame)
-    assert claim.model_version_id == result.model_version_id
-    assert claim.storage_name == result.image.storage_name
+    assert claim.model_version_id == result.model_version_id != live.pk
+    picture = result.image.frame_rows.get(index=result.frame).storage_name
+    assert claim.storage_name == picture != result.image.storage_name
 
 
 @pytest.mark.django_db
@@ -214,7 +228,7 @@ def test_a_replay_is_no_reading_of_the_image() -> None:
     case = case_get(actor=actor, case_id=result.image.case_id)
     assert case_summary(case).key == "above"
     assert case_summary(case).is_final
-    assert not inference_jobs_claim(actor=WORKER, limit=8)
+    assert not Job.objects.filter(kind=JobKind.INFERENCE, state=JobState.PENDING).exists()
     # The same image may be read again meanwhile.
     assert job_rerun(actor=actor, job_id=job.pk).kind == JobKind.INFERENCE
     assert replay.state == JobState.PENDING
@@ -233,6 +247,66 @@ def test_new_images_go_first_but_a_replay_does_not_wait_for_ever() -> None:
     Job.objects.filter(pk=old.pk).update(due_at=result.created_at)
     submit()
     assert [c.job_id for c in engine_jobs_claim(actor=WORKER, limit=8)] == [old.pk]
+
+
+@pytest.mark.django_db
+def test_one_overdue_replay_takes_no_other_replay_along() -> None:
+    late, early = stored(), stored()
+    overdue = replay_request(actor=SYSTEM, result_id=late.pk)
+    Job.objects.filter(pk=overdue.pk).update(due_at=late.created_at)
+    not_due = replay_request(actor=SYSTEM, result_id=early.pk)
+    stat = submit(priority="stat").jobs.get()
+    taken = [engine_jobs_claim(actor=WORKER, limit=8) for _ in range(3)]
+    assert [[c.job_id for c in claims] for claims in taken] == [
+        [overdue.pk],
+        [stat.pk],
+        [not_due.pk],
+    ]
+
+
+@pytest.mark.django_db
+def test_replays_and_readings_stand_in_one_line() -> None:
+    replay = replay_request(actor=SYSTEM, result_id=stored().pk)
+    other = replay_request(actor=SYSTEM, result_id=stored().pk)
+    reading = submit().jobs.get()
+    line = [Job.objects.get(pk=job.pk) for job in (reading, replay, other)]
+    assert [queue_position(job) for job in line] == [0, 1, 2]
+    assert queue_positions(line) == {job.pk: place for place, job in enumerate(line)}
+    Job.objects.filter(pk=other.pk).update(due_at=replay.created_at)
+    line = [Job.objects.get(pk=job.pk) for job in (other, reading, replay)]
+    assert [queue_position(job) for job in line] == [0, 1, 2]
+    assert queue_positions(line) == {job.pk: place for place, job in enumerate(line)}
+
+
+@pytest.mark.django_db
+def test_a_site_may_have_so_many_replays_waiting_and_the_operator_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cases.services.replays.MAX_ACTIVE", 1)
+    actor = make_actor()
+    results = [stored_result(submit(actor=actor).jobs.get()) for _ in range(3)]
+    first = replay_request(actor=actor, result_id=results[0].pk)
+    assert replay_request(actor=actor, result_id=results[0].pk) == first
+    with pytest.raises(Overloaded):
+        replay_request(actor=actor, result_id=results[1].pk)
+    elsewhere = make_actor()
+    other = stored_result(submit(actor=elsewhere).jobs.get())
+    assert replay_request(actor=elsewhere, result_id=other.pk).state == JobState.PENDING
+    assert replay_request(actor=SYSTEM, result_id=results[2].pk).state == JobState.PENDING
+    job_cancel(actor=actor, job_id=first.pk)
+    assert Job.objects.filter(kind=JobKind.REPLAY).count() == 3
+
+
+@pytest.mark.django_db
+def test_replays_are_no_steps_of_a_case() -> None:
+    result = stored()
+    case_id = result.image.case_id
+    before = [event.action for event in case_steps(case_id=case_id, limit=6)]
+    assert "result.stored" in before
+    for _ in range(3):
+        replayed(result, full(0.7))
+    assert AuditEvent.objects.filter(action="replay.stored").count() == 3
+    assert [event.action for event in case_steps(case_id=case_id, limit=6)] == before
 
 
 @pytest.mark.django_db

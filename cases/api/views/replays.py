@@ -17,6 +17,7 @@ from cases.errors import NotFound
 from cases.models import Job
 from cases.selectors.replays import replayable_get, replays_last
 from cases.services.replays import replay_request
+from cases.services.results import result_read_note
 from cases.states import JOB, JobState
 
 
@@ -34,6 +35,10 @@ class ResultReplayApi(ApiView):
         headers = {"Retry-After": "1"} if active else {}
         if not_modified(request, etag):
             return unchanged(etag=etag, headers=headers)
+        result = job.replay_of
+        if data["differences"] and result is not None:
+            # They hold stored values.
+            result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
         if status == 202:
             headers["Location"] = data["url"]
         return answer(data, etag=etag, status=status, headers=headers)
@@ -59,7 +64,8 @@ class ResultReplayApi(ApiView):
         summary="Compute a result again",
         description=(
             "With the model, image and frame it was made with; the stored result never changes. "
-            "While a replay waits or runs, asking again gives that one."
+            "While a replay waits or runs, asking again gives that one. 503 where too many of the "
+            "site's replays wait or run."
         ),
         request=None,
         parameters=[
@@ -67,7 +73,7 @@ class ResultReplayApi(ApiView):
             response_header("Retry-After", "Seconds until the first look.", [202]),
         ],
         success={202: ReplaySerializer},
-        errors=(404, 413, 415),
+        errors=(404, 413, 415, 503),
     )
     def post(self, request: Request, result_id: UUID) -> Response:
         result = replayable_get(actor=self.actor, result_id=result_id)
