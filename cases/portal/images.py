@@ -10,12 +10,13 @@ from uuid import UUID
 
 from cases.access import Actor, Capability
 from cases.models import Image, Job, Result
+from cases.portal.replays import ReplayWords, replay_words
 from cases.portal.wording import STATES, StateWords, frame_words
 from cases.reports.answers import CaseSummary, ImageAnswer, above_threshold, headline
 from cases.selectors.health import services_alive
 from cases.selectors.portal import queue_positions
 from cases.selectors.replays import replays_last
-from cases.states import JOB, JobState
+from cases.states import JobState
 from cases.vocabulary import Outcome
 
 
@@ -26,8 +27,8 @@ class FrameAnswer:
     result: Result
     headline: str
     frame: str
-    # The newest job that computed this result again, if any.
-    replay: Job | None = None
+    # What became of computing this result again, if anybody asked.
+    replay: ReplayWords | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -35,7 +36,7 @@ class FrameAnswer:
 
     @property
     def is_replaying(self) -> bool:
-        return self.replay is not None and JobState(self.replay.state) in JOB.active
+        return self.replay is not None and self.replay.is_active
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ class ImagePanel:
                 result,
                 headline(result),
                 frame_words(self.image, result.frame),
-                self.replays.get(result.pk),
+                replay_words(self.replays[result.pk], result)
+                if result.pk in self.replays
+                else None,
             )
             for result in sorted(self.answer.results, key=rank)
         ]
@@ -130,16 +133,45 @@ class ImagePanel:
         return frame_words(self.image, job.frame) if job and job.frame is not None else ""
 
     @property
+    def replay_news(self) -> str:
+        """The end of the last replay, for the ear; "" while one is under way."""
+        ended = [answer.replay for answer in self.answers if answer.replay is not None]
+        if not ended or self.is_replaying:
+            return ""
+        return max(ended, key=lambda replay: str(replay.job.finished_at)).news
+
+    @property
     def token(self) -> str:
+        """Two parts, so that what changed can be told: the answer, and its replays if any."""
+        replays = [
+            (str(replay.job.pk), replay.job.state)
+            for answer in self.answers
+            if (replay := answer.replay) is not None
+        ]
+        return f"{self.answer_token}-{_hash(replays)}" if replays else self.answer_token
+
+    def news_since(self, token: str) -> str:
+        """What a listener must hear of this image, seen last as ``token``; "" for nothing."""
+        if not self.is_final:
+            return ""
+        if token.partition("-")[0] != self.answer_token:
+            return self.words
+        return self.replay_news
+
+    @property
+    def answer_token(self) -> str:
         job = self.job
         seen = (
             (str(job.pk), job.state, job.attempt, job.error_detail) if job else (),
             self.ahead,
             self.nobody_reads,
             [str(result.pk) for result in self.answer.results],
-            [(str(a.replay.pk), a.replay.state) for a in self.answers if a.replay is not None],
         )
-        return hashlib.sha256(repr(seen).encode()).hexdigest()[:8]
+        return _hash(seen)
+
+
+def _hash(seen: object) -> str:
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:8]
 
 
 def panels_of(
@@ -154,36 +186,34 @@ def panels_of(
     ``reasons``: why the form was kept over a DICOM header, by submission.
     """
     answers = summary.answers
-    jobs = [answer.job for answer in answers if answer.job is not None]
-    waiting = [job for job in jobs if job.state == JobState.PENDING]
+    waiting = [a.job for a in answers if a.job is not None and a.job.state == JobState.PENDING]
     ahead = queue_positions(waiting)
     nobody = bool(waiting) and not services_alive().get("inference")
     numbers = {answer.image.pk: n for n, answer in enumerate(answers, start=1)}
     with_identity = actor.can(Capability.VIEW_IDENTITY)
     can_act = actor.can(Capability.SUBMIT) or actor.can(Capability.OPERATE)
     replays = replays_last(result.pk for answer in answers for result in answer.results)
-    return [
-        ImagePanel(
+
+    def panel(number: int, answer: ImageAnswer) -> ImagePanel:
+        image, job = answer.image, answer.job
+        # A file name may hold a patient's name; the reason is free text about a patient.
+        name = image.file_name if with_identity else f"Image {number}"
+        reason = (reasons or {}).get(image.submission_id, "") if with_identity else ""
+        return ImagePanel(
             answer=answer,
             number=number,
             of=len(answers),
-            # A file name may hold a patient's name.
-            name=answer.image.file_name if with_identity else f"Image {number}",
+            name=name,
             frame=_frame_to_show(answer, shown or {}),
-            ahead=ahead.get(answer.job.pk) if answer.job else None,
-            nobody_reads=nobody and answer.job in waiting,
-            same_as=numbers.get(answer.image.duplicate_of_id)
-            if answer.image.duplicate_of_id
-            else None,
+            ahead=ahead.get(job.pk) if job else None,
+            nobody_reads=nobody and job in waiting,
+            same_as=numbers.get(image.duplicate_of_id) if image.duplicate_of_id else None,
             can_act=can_act,
-            # Free text that somebody wrote about a patient.
-            override_reason=(reasons or {}).get(answer.image.submission_id, "")
-            if with_identity
-            else "",
+            override_reason=reason,
             replays=replays,
         )
-        for number, answer in enumerate(answers, start=1)
-    ]
+
+    return [panel(number, answer) for number, answer in enumerate(answers, start=1)]
 
 
 def _frame_to_show(answer: ImageAnswer, shown: Mapping[UUID, int]) -> int:

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from cases.access import Capability
-from cases.errors import FieldInvalid, StateConflict
+from cases.errors import FieldInvalid, Overloaded, StateConflict
 from cases.models import Case, Image, Job, Submission
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
@@ -139,12 +139,17 @@ class CaseAnswersView(_CasePage):
         seen = told.split(".") if told else [""] * len(every)
         # Images that arrived after the page was drawn have no place on it yet.
         panels = every[: len(seen)]
-        changed = [p for p, token in zip(panels, seen, strict=False) if p.token != token]
+        last = {p.number: token for p, token in zip(panels, seen, strict=False)}
+        changed = [panel for panel in panels if panel.token != last[panel.number]]
         if not changed:
             return HttpResponse(status=204)
         context = self.live_context(request, summary, panels) | {
             "changed": changed,
-            "news": [panel for panel in changed if panel.is_final and not panel.is_replaying],
+            "news": [
+                f"Image {panel.number}: {words}."
+                for panel in changed
+                if (words := panel.news_since(last[panel.number]))
+            ],
             "arrived": len(every) - len(panels),
             "oob": True,
         }
@@ -222,7 +227,11 @@ class ResultReplayView(PortalView):
 
     def post(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
         result = replayable_get(actor=self.actor, result_id=result_id)
-        replay_request(actor=self.actor, result_id=result.pk)
-        messages.success(request, "The answer is being computed again. It stays as it is.")
+        try:
+            replay_request(actor=self.actor, result_id=result.pk)
+        except Overloaded as error:
+            messages.error(request, error.detail)
+        else:
+            messages.success(request, "The answer is being computed again. It stays as it is.")
         page = reverse("case-detail", args=[result.image.case_id])
         return redirect(f"{page}#image-{result.image_id}")
