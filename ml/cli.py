@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
+from typing import Final
 
 from ml.errors import DatasetError, ImageUnreadableError, MlError, ModelFileError
 
@@ -13,6 +15,37 @@ class UsageError(MlError):
 
 
 _INPUT_ERRORS = (DatasetError, ImageUnreadableError, ModelFileError, UsageError)
+# A given path that is something else than wanted, or is not ours; a full disk is neither.
+_PATH_ERRORS = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+_LEAST: Final = {
+    "batch_size": 1,
+    "bootstraps": 1,
+    "each": 1,
+    "epochs": 1,
+    "folds": 1,
+    "limit_images": 1,
+    "seed": 0,
+    "threads": 1,
+    "workers": 0,
+}
+
+
+def check_counts(arguments: argparse.Namespace) -> None:
+    """Raise ``UsageError`` for numbers among the arguments that cannot be.
+
+    Counts below their least value, an input side that is no multiple of 32, a prevalence that is
+    no share. Arguments that a command does not have, or that are None, are left alone.
+    """
+    for name, least in _LEAST.items():
+        value = getattr(arguments, name, None)
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}")
+    size = getattr(arguments, "size", None)
+    if size is not None and (size < 32 or size % 32):
+        raise UsageError("--size must be a multiple of 32")
+    prevalence = getattr(arguments, "prevalence", None)
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise UsageError("--prevalence is a share between 0 and 1")
 
 
 def run_cli(main: Callable[[], int]) -> int:
@@ -31,7 +64,7 @@ def run_cli(main: Callable[[], int]) -> int:
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
         print(f"error: {error.strerror or error}{name}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, _PATH_ERRORS) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

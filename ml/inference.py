@@ -15,6 +15,7 @@ import torch
 
 from ml import registry
 from ml.calibrate import softmax
+from ml.cli import UsageError
 from ml.config import CLASSES
 from ml.engine import Outputs, make_engine
 from ml.errors import ImageUnreadableError, ModelFileError
@@ -117,10 +118,18 @@ def label_for(scores: npt.NDArray[np.floating[Any]], threshold: float) -> str:
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """Turn "auto" into CUDA where there is one, else the CPU; other names go to torch."""
+    """Turn "auto" into CUDA where there is one, else the CPU; other names go to torch.
+
+    Raises ``UsageError`` for a name that torch does not know and for a device that cannot be used.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()
+    except (RuntimeError, AssertionError):  # the second: torch was built without CUDA
+        raise UsageError(f"the device {device!r} cannot be used here") from None
+    return found
 
 
 class Predictor:

@@ -14,6 +14,7 @@ from ml.cli import run_cli
 from ml.engine import ENGINE_KINDS
 from ml.errors import ImageUnreadableError
 from ml.inference import Prediction, Predictor
+from ml.layouts import printable
 from ml.threads import default_threads
 
 _BATCH = 8
@@ -23,7 +24,9 @@ def result_json(file: Path, answer: Prediction) -> dict[str, Any]:
     """The contract's ``result`` for a file: what only the service knows is null."""
     facts = answer.to_json()
     model = {"id": None, **facts["model"]}
-    return {"file": str(file), "id": None, "heatmap_url": None, **facts, "model": model}
+    # Names that are not UTF-8 could not be written as JSON.
+    name = str(file).encode("utf-8", "backslashreplace").decode()
+    return {"file": name, "id": None, "heatmap_url": None, **facts, "model": model}
 
 
 def predict_files(
@@ -38,11 +41,11 @@ def predict_files(
             try:
                 readable.append((file, file.read_bytes()))
             except OSError as error:
-                faults.append(f"{file}: {error.strerror or 'cannot be read'}")
+                faults.append(f"{printable(str(file))}: {error.strerror or 'cannot be read'}")
         answers = predictor.predict_each([data for _, data in readable])
         for (file, _), answer in zip(readable, answers, strict=True):
             if isinstance(answer, ImageUnreadableError):
-                faults.append(f"{file}: {answer.reason}")
+                faults.append(f"{printable(str(file))}: {answer.reason}")
             else:
                 results.append(result_json(file, answer))
     return results, faults
@@ -51,7 +54,7 @@ def predict_files(
 def in_words(result: dict[str, Any]) -> str:
     """A result as one line: file, answer or why there is none, and the malignant score."""
     said = result["label"] if result["outcome"] == "answered" else result["outcome"]
-    line = f"{result['file']}: {said}"
+    line = f"{printable(result['file'])}: {said}"
     if result["reason"]:
         line += f" ({result['reason']})"
     if result["probabilities"] is not None:

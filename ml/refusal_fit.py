@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from ml import registry
-from ml.cli import UsageError
+from ml.cli import check_counts
 from ml.dataset import Dataset, read_dataset
 from ml.duplicates import group_records
 from ml.errors import DatasetError, ModelFileError
@@ -308,8 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--each", type=int, default=8, metavar="N", help="of each kind by code")
     parser.add_argument("--threads", type=int, metavar="N")
     arguments = parser.parse_args(argv)
-    if arguments.each < 1:
-        raise UsageError("--each must be at least 1")
+    check_counts(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     path = arguments.model or registry.shipped_path()

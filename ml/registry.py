@@ -123,7 +123,9 @@ def read_card(weights: Path) -> Card:
         raise ModelFileError(
             f"{path.name} is for the architecture {card['architecture']!r}, not {ARCHITECTURE}"
         )
-    if tuple(card["classes"]) != CLASSES:
+    if not isinstance(card["weights"], dict):
+        raise ModelFileError(f"{path.name} does not say which weights it is for")
+    if card["classes"] != list(CLASSES):
         raise ModelFileError(f"{path.name} has the classes {card['classes']}, not {list(CLASSES)}")
     return card
 
@@ -226,15 +228,37 @@ def add_detector(weights: Path, detector: Detector, out: Path | None = None) -> 
     return save_model(out or weights, state, {**card, "refusal": detector.to_card()})
 
 
-def trained_pictures(weights: Path) -> frozenset[bytes] | None:
-    """The first 8 bytes of the SHA-256 of each training picture; None in files that do not tell.
+@dataclass(frozen=True)
+class TrainedPictures:
+    """What a model file tells of each training picture.
+
+    The first 8 bytes of its SHA-256, and its 64-bit perceptual hash (none in earlier files).
+    """
+
+    digests: frozenset[bytes]
+    hashes: frozenset[int]
+
+    @staticmethod
+    def row(sha256: str, phash: int) -> list[int]:
+        """One picture's 16 bytes in the file: of its SHA-256, then its hash, big-endian."""
+        return [*bytes.fromhex(sha256)[:8], *phash.to_bytes(8, "big")]
+
+
+def trained_pictures(weights: Path) -> TrainedPictures | None:
+    """What the file tells of its training pictures; None in files that tell nothing.
 
     Raises :class:`ModelFileError` if the file cannot be read.
     """
     from ml import model
 
     known = model.read_tensors(weights).get(model.PICTURES)
-    return None if known is None else frozenset(bytes(row) for row in known.tolist())
+    if known is None:
+        return None
+    rows = [bytes(row) for row in known.tolist()]
+    return TrainedPictures(
+        frozenset(row[:8] for row in rows),
+        frozenset(int.from_bytes(row[8:], "big") for row in rows if len(row) == 16),
+    )
 
 
 def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:

@@ -151,7 +151,11 @@ class Trainer:
             )
         learning = not config.frozen_batchnorm and "layer4" not in config.frozen
         per_step = smallest if synced else smallest // self.world.size
-        if learning and per_step < 2 and min(config.size, *(s for _, s in config.stages), 999) < 64:
+        if (
+            learning
+            and per_step < 2
+            and min([config.size, *(side for _, side in config.stages)]) < 64
+        ):
             raise UsageError(
                 "one picture of 32 px leaves BatchNorm nothing to average: use larger batches"
             )

@@ -2,14 +2,16 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from ml import crossval, evaluate, predict, train
+from ml import baselines, crossval, evaluate, predict, refusal_fit, train
 from ml import dataset as dataset_module
 from ml.cli import run_cli
 from tests.ml.helpers import phantom, png
@@ -129,11 +131,31 @@ def test_predict_writes_a_list_and_names_what_it_could_not_read(
     assert "none.png: No such file" in "".join(errors)
 
 
+def test_a_name_that_is_not_utf_8_is_written_with_escapes(pictures, model_file, tmp_path, capsys):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    shutil.copy(pictures[0], odd)
+    out = tmp_path / "out.json"
+    assert predict.main([str(odd), "--model", str(model_file), "--json", str(out)]) == 0
+    assert json.loads(out.read_text())[0]["file"].endswith("caf\\udce9.png")
+    assert "caf\\udce9.png: " in capsys.readouterr().out
+    assert predict.main([str(odd), "--model", str(model_file)]) == 0
+    assert json.loads(capsys.readouterr().out)["file"].endswith("caf\\udce9.png")
+
+
 def test_dataset_prints_its_report(data_dir, tmp_path, capsys):
     out = tmp_path / "report.json"
     assert dataset_module.main([str(data_dir), "--json", str(out)]) == 0
     assert json.loads(out.read_text())["images"] == 24
     assert "24 images, 24 masks" in capsys.readouterr().out
+
+
+def tampered(model, folder, data, **changes):
+    """A measurement of a copy of the model whose card was changed."""
+    copy = folder / f"tampered-{len(list(folder.iterdir()))}.safetensors"
+    shutil.copy(model, copy)
+    card = json.loads(model.with_suffix(".json").read_text()) | changes
+    copy.with_suffix(".json").write_text(json.dumps(card))
+    return evaluate.main, ["--model", str(copy), "--part", "held-out", "--data", str(data)]
 
 
 def bad_calls(data, model, tmp):
@@ -170,6 +192,33 @@ def bad_calls(data, model, tmp):
         "crossval: one fold": (crossval.main, [*measured, "--folds", "1", "--init", "none"]),
         "crossval: resume": (crossval.main, [*measured, "--resume", "--init", "none"]),
         "dataset: empty": (dataset_module.main, [str(empty)]),
+        "train: one picture a step": (
+            train.main,
+            [*measured, *fitting, "--size", "32", "--batch-size", "1"],
+        ),
+        "train: out is a file": (train.main, [*measured, *TINY, "--out", str(cut)]),
+        "train: device": (train.main, [*measured, *fitting, "--device", "foo"]),
+        "evaluate: device": (
+            evaluate.main,
+            [*measured, "--model", str(model), "--device", "cuda:99"],
+        ),
+        "evaluate: json under a file": (
+            evaluate.main,
+            [*measured, "--model", str(model), "--json", str(cut / "x"), "--bootstraps", "2"],
+        ),
+        "predict: device": (predict.main, ["x.png", "--model", str(model), "--device", "foo"]),
+        "crossval: device": (crossval.main, [*measured, *TINY, "--device", "foo"]),
+        "crossval: size": (crossval.main, [*measured, "--size", "100"]),
+        "crossval: batch size": (crossval.main, [*measured, "--batch-size", "0"]),
+        "crossval: seed": (crossval.main, [*measured, "--seed", "-1"]),
+        "crossval: threads": (crossval.main, [*measured, "--threads", "-1"]),
+        "baselines: seed": (baselines.main, [*measured, "--seed", "-1"]),
+        "refusal: threads": (refusal_fit.main, ["test", *measured, "--threads", "-1"]),
+        "evaluate: weights a string": tampered(model, tmp, data, weights="x"),
+        "evaluate: classes a number": tampered(model, tmp, data, classes=3),
+        "evaluate: training removed": tampered(model, tmp, data, training=None),
+        "evaluate: training a list": tampered(model, tmp, data, training=[1]),
+        "evaluate: training without data": tampered(model, tmp, data, training={"data": 3}),
     }
 
 
@@ -178,7 +227,12 @@ CASES = [
     "train: bad init", "train: missing init", "train: zero epochs", "train: odd size",
     "evaluate: single class", "evaluate: nothing held out", "evaluate: cut model",
     "evaluate: no model", "predict: cut model", "predict: no file", "crossval: one fold",
-    "crossval: resume", "dataset: empty",
+    "crossval: resume", "dataset: empty", "train: one picture a step", "train: out is a file",
+    "train: device", "evaluate: device", "evaluate: json under a file", "predict: device",
+    "crossval: device", "crossval: size", "crossval: batch size", "crossval: seed",
+    "crossval: threads", "baselines: seed", "refusal: threads", "evaluate: weights a string",
+    "evaluate: classes a number", "evaluate: training removed", "evaluate: training a list",
+    "evaluate: training without data",
 ]  # fmt: skip
 
 
