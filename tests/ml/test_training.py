@@ -338,11 +338,36 @@ def test_a_part_without_malignant_pictures_is_refused(dataset, tiny_config, tmp_
         prepare(dataset, tiny_config, tmp_path, split=split)
 
 
-def test_the_paper_recipe_squashes_and_takes_15_epochs_of_adam(make_run):
-    assert (PAPER.epochs, PAPER.optimizer, PAPER.size) == (15, "adam", 224)
-    run = make_run(recipe="paper", optimizer="adam", epochs=1)
-    assert run.preprocessing.fit == "squash"
-    assert run.preprocessing.crop == "none"
+def test_the_paper_recipe_trains_as_the_paper_says(dataset, tmp_path, narrow):
+    assert (PAPER.epochs, PAPER.batch_size, PAPER.size, PAPER.stages) == (15, 32, 224, ())
+    run = prepare(dataset, PAPER.changed(epochs=1, size=64, batch_size=8), tmp_path, device="cpu")
+    trainer = run.trainer
+    # Squashed and in colour: no padding, nothing cut, also of pictures that are not square.
+    assert (run.preprocessing.fit, run.preprocessing.crop) == ("squash", "none")
+    wide = np.full((64, 128, 3), 200, np.uint8)
+    wide[:, :, 0] = 90
+    canvas, geometry = run.preprocessing.frame(wide)
+    assert np.unique(canvas.reshape(-1, 3), axis=0).tolist() == [[90, 200, 200]]
+    assert geometry.covered == (0, 0, 128, 64)
+    # Plain Adam at one constant rate on plain cross-entropy, every picture once an epoch.
+    assert type(trainer.optimizer) is torch.optim.Adam
+    rates = set()
+    fit(run, on_progress=lambda _: rates.update(g["lr"] for g in trainer.optimizer.param_groups))
+    assert rates == {1e-4}
+    assert {group["weight_decay"] for group in trainer.optimizer.param_groups} == {0.0}
+    assert sum(len(batch.targets) for batch in trainer.batches(1)) == len(run.split.train)
+    assert not any((PAPER.class_weights, PAPER.attention, PAPER.label_smoothing, PAPER.dropout))
+    # No average: the weights that are kept are the last ones.
+    assert all(torch.equal(v, trainer.best[k]) for k, v in trainer.network.state_dict().items())
+
+
+def test_the_paper_recipe_only_mirrors_turns_and_zooms():
+    even, moved = np.full((128, 128, 3), 200, np.uint8), set()
+    for seed in range(30):
+        picture = augment(even, 96, PAPER.augment, np.random.default_rng(seed))[0]
+        assert (picture[20:76, 20:76] == 200).all()  # no tone, speckle, mark, shadow
+        moved.add(augment(CANVAS, 96, PAPER.augment, np.random.default_rng(seed))[0].tobytes())
+    assert len(moved) == 30
 
 
 def test_saving_and_loading_a_network_keeps_its_weights(tmp_path, model_file):
