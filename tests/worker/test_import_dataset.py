@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, transaction
 from PIL import Image
 
 from cases.models import AuditEvent
 from ml.snapshot import load_snapshot, verify_snapshot
 from tests.phantoms import bmode_phantom
+from worker.management.commands import import_dataset
 
 pytestmark = pytest.mark.django_db
 
@@ -121,6 +127,47 @@ def test_without_its_event_nothing_is_kept(
     with pytest.raises(CommandError, match="the snapshot cannot be kept: the database is gone"):
         run(data, "--folds", 2)
     assert list((state / "snapshots").iterdir()) == []
+
+
+@contextmanager
+def failing_commit() -> Iterator[None]:
+    """A transaction whose commit fails when everything in it is done."""
+    with transaction.atomic():
+        yield
+        raise OperationalError("the connection is gone")
+
+
+def test_where_the_commit_fails_nothing_is_kept(
+    state: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_dataset, "transaction", SimpleNamespace(atomic=failing_commit))
+    with pytest.raises(OperationalError):
+        run(data, "--folds", 2)
+    assert list((state / "snapshots").iterdir()) == []
+    assert not AuditEvent.objects.filter(action="dataset.imported").exists()
+
+
+def test_the_event_a_killed_run_did_not_write_is_written_once(
+    state: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(import_dataset, "audit_record", lambda **_: None)
+        run(data, "--folds", 2)
+    assert not AuditEvent.objects.filter(action="dataset.imported").exists()
+    for _ in range(2):
+        assert "there already" in run(data, "--folds", 2)
+    event = AuditEvent.objects.get(action="dataset.imported")
+    assert event.detail == {"images": 13, "skipped": 0, "groups": 12, "conflicting_groups": 1}
+
+
+def test_drafts_of_killed_runs_go_and_those_of_running_ones_stay(state: Path, data: Path) -> None:
+    old, fresh = state / "snapshots" / ".a.1", state / "snapshots" / ".b.2"
+    for draft in (old, fresh):
+        draft.mkdir(parents=True)
+        (draft / "contact-sheet-01.jpg").write_bytes(b"x")
+    os.utime(old, (1, 1))
+    run(data, "--folds", 2)
+    assert (old.exists(), fresh.exists()) == (False, True)
 
 
 def test_loading_the_command_loads_neither_torch_nor_the_packages_of_the_worker() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from cases.access import Actor, ActorKind
+from cases.models import AuditEvent
 from cases.services.audit import audit_record
+from cases.services.locks import advisory_lock
 
 if TYPE_CHECKING:
     from ml.importer import Import
     from ml.snapshot import Document
 
+ACTION = "dataset.imported"
+# A draft that nothing was written into for so long is of a run that was killed.
+DRAFT_S = 24 * 3600
 ACTOR = Actor(kind=ActorKind.COMMAND, label="manage.py import_dataset")
 
 
@@ -60,35 +67,58 @@ class Command(BaseCommand):
 def keep(found: Import, document: Document, folder: Path) -> bool:
     """Write the snapshot's folder whole and note it in the audit trail; False if it is there.
 
-    The folder gets its name inside the transaction of its event: neither is without the other.
+    The folder gets its name inside the transaction of its event, and loses it where that fails. A
+    run that was killed between the two leaves a folder without its event: the next one notes it.
     Raises ``DatasetError`` where what is there was changed.
     """
     from ml.snapshot import FILE, load_snapshot
 
     if folder.exists():
-        load_snapshot(folder / FILE)
+        note(load_snapshot(folder / FILE))
         return False
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sweep(folder.parent)
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     # The contact sheets hold patients' pictures.
     draft.mkdir(mode=0o700)
+    place = draft
     try:
         found.save(document, draft)
         with transaction.atomic():
-            audit_record(
-                actor=ACTOR,
-                action="dataset.imported",
-                object_type="snapshot",
-                object_id=document["id"],
-                detail={
-                    "images": len(document["files"]),
-                    "skipped": len(document["skipped"]),
-                    "groups": document["grouping"]["groups"],
-                    "conflicting_groups": document["grouping"]["conflicting_groups"],
-                },
-            )
-            draft.rename(folder)
+            note(document)
+            # Fails where another run was first.
+            place = draft.rename(folder)
     except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
         raise
     return True
+
+
+@transaction.atomic
+def note(document: Document) -> None:
+    """Put the import into the audit trail, once for each snapshot."""
+    # A run that finds the folder of another one waits here for that one's event.
+    advisory_lock("snapshot", document["id"], wait=True)
+    if AuditEvent.objects.filter(action=ACTION, object_id=document["id"]).exists():
+        return
+    audit_record(
+        actor=ACTOR,
+        action=ACTION,
+        object_type="snapshot",
+        object_id=document["id"],
+        detail={
+            "images": len(document["files"]),
+            "skipped": len(document["skipped"]),
+            "groups": document["grouping"]["groups"],
+            "conflicting_groups": document["grouping"]["conflicting_groups"],
+        },
+    )
+
+
+def sweep(folder: Path) -> None:
+    """Remove the drafts of runs that were killed: they hold patients' pictures."""
+    for draft in folder.glob(".*"):
+        # One that is renamed meanwhile is none.
+        with suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - DRAFT_S:
+                shutil.rmtree(draft, ignore_errors=True)
