@@ -14,17 +14,17 @@ from tqdm import tqdm
 
 from ml import registry
 from ml.calibrate import Floats, Indices
-from ml.cli import UsageError, run_cli
+from ml.cli import UsageError, check_counts, run_cli
 from ml.config import CLASSES
 from ml.dataset import Dataset, Record, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
+from ml.heldout import Seen, any_held_out, held_out_part, seen_in_training
 from ml.inference import Prediction, Predictor
 from ml.intervals import bootstrap
 from ml.metrics import Sample, measure
 from ml.oof import OutOfFold
 from ml.reports import predictions_csv, summary
 from ml.scored import Scored, cross_fitted, records_of
-from ml.split import split_records
 from ml.strata import (
     as_if_positive,
     at_sensitivities,
@@ -41,21 +41,25 @@ from ml.threads import default_threads
 
 __all__ = [
     "Scored",
-    "any_held_out",
     "build_parser",
     "check_counts",
     "evaluation",
-    "held_out_part",
     "lesion_areas",
     "main",
     "predictions_csv",
     "score_records",
     "summary",
-    "trained_on",
     "write_outputs",
 ]
 
 _BATCH = 8
+ANSWERED_BY = {
+    "accuracy, macro_*, precision, recall, f1, confusion": "the class with the largest score",
+    "sensitivity, specificity, at_operating_point, label in the predictions": (
+        "the operating point: malignant from operating_threshold on, else the larger of the others"
+    ),
+}
+"""Which answer each figure is about; it stands in the evaluation JSON."""
 
 
 def score_records(
@@ -90,7 +94,8 @@ def evaluation(
     ``areas`` float64 N are the lesions' shares of the pictures (``lesion_areas``), without which
     nothing is said about lesion sizes. Predictive values only come with a stated ``prevalence``.
     Every picture counts by its scores; refused and abstained ones are reported apart, left out
-    in ``answered_only`` and, in ``as_if_positive``, count as called malignant.
+    in ``answered_only`` and, in ``as_if_positive``, count as called malignant. ``n_refused`` is
+    None where no refusal check looked at the pictures.
     """
     targets, scores = scored.targets, scored.scores
     thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(targets))
@@ -102,29 +107,39 @@ def evaluation(
     )
     if prevalence is not None:
         figures["predictive_values"]["prevalence"] = prevalence
+    outcomes = _outcomes(scored)
     answered_only = None
     if not unanswered.all():
         answered_only = part(sample, ~unanswered, groups, bootstraps=bootstraps)
     return {
         "n": len(targets),
-        "n_refused": sum(o == "refused" for o in scored.outcomes),
+        "n_refused": outcomes["refused"]["n"],
         "n_abstained": sum(o == "abstained" for o in scored.outcomes),
         "n_groups": len(np.unique(groups)),
         "grouping_rule": RULE,
         "classes": list(CLASSES),
         "counts": {c: int((targets == k).sum()) for k, c in enumerate(CLASSES)},
+        "answered_by": ANSWERED_BY,
         "operating_threshold": sorted(set(thresholds.tolist())),
         **figures,
         "wilson95": shares_at_point(sample),
         "specificity_at_sensitivity": at_sensitivities(sample),
         "cancer_confusion": cancer_confusion(sample),
-        "outcomes": by_outcome(scored.outcomes, targets),
+        "outcomes": outcomes,
         "answered_only": answered_only,
         "as_if_positive": as_if_positive(sample, unanswered),
         "coverage": coverage_table(sample),
         "ci95": intervals,
         **_parts(scored, sample, groups, areas, bootstraps),
     }
+
+
+def _outcomes(scored: Scored) -> dict[str, Any]:
+    """Counts and shares of each outcome; None where no check was made."""
+    found = by_outcome(scored.outcomes, scored.targets)
+    if not scored.refusal_checked:
+        found["refused"] = {"n": None, "share": None, "share_by_class": None}
+    return found
 
 
 def _parts(
@@ -167,57 +182,6 @@ def build_parser(prog: str, text: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def check_counts(arguments: argparse.Namespace) -> None:
-    """Raise ``UsageError`` for counts below one and for a prevalence that is no share."""
-    for name in ("limit_images", "bootstraps", "epochs", "folds"):
-        value = getattr(arguments, name, None)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
-    prevalence = getattr(arguments, "prevalence", None)
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise UsageError("--prevalence is a share between 0 and 1")
-
-
-def trained_on(card: registry.Card, dataset: Dataset) -> bool:
-    """Whether the card says that this very data was used in training."""
-    facts = card.get("training", {}).get("data", {})
-    return bool(facts.get("digest") == dataset.digest())
-
-
-def seen_in_training(model: registry.LoadedModel, whole: Dataset, records: Sequence[Record]) -> int:
-    """How many of the records the model was trained on, by the hashes in its file.
-
-    A file without hashes is only known to have been trained on all of the data that its card
-    names, but for the part it held out.
-    """
-    known = registry.trained_pictures(model.path)
-    if known is None:
-        return len(records) if trained_on(model.card, whole) else 0
-    return sum(bytes.fromhex(r.sha256)[:8] in known for r in records)
-
-
-def any_held_out(card: registry.Card) -> bool:
-    """Whether the card says that a part of the training data was only measured on."""
-    return any(card["training"]["data"]["split"]["held_out"].values())
-
-
-def held_out_part(card: registry.Card, dataset: Dataset) -> Dataset:
-    """The pictures that the model's own split held out.
-
-    Raises ``UsageError`` for other data and for a model that was trained on all of it.
-    """
-    if not trained_on(card, dataset):
-        raise UsageError("this model was not trained on this data, so nothing was held out of it")
-    if not any_held_out(card):
-        raise UsageError("this model was trained on all of this data, so nothing was held out")
-    # Only what decides the split is read, so that cards of earlier settings can be measured too.
-    config = card["training"]["config"]
-    kind = card["training"]["data"].get("split_kind", "grouped")
-    split = split_records(dataset.records, folds=config["folds"], seed=config["seed"], kind=kind)
-    records = tuple(dataset.records[i] for i in split.held_out.tolist())
-    return Dataset(dataset.root, records, dataset.skipped)
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser("python -m ml.evaluate", __doc__)
     parser.add_argument("--model", type=Path, metavar="FILE", help="default: the shipped model")
@@ -258,25 +222,29 @@ def _score_model(
 ) -> tuple[Scored, float, dict[str, Any]]:
     """Scores by the model, its threshold, and what is to be told of it."""
     predictor = Predictor(arguments.model, device=arguments.device, threads=default_threads())
-    whole = dataset
+    whole, card = dataset, predictor.model.card
+    trained = registry.trained_pictures(predictor.model.path)
     if arguments.part == "held-out":
-        dataset = held_out_part(predictor.model.card, dataset)
+        dataset = held_out_part(card, dataset, trained)
     dataset = limit_records(dataset, arguments.limit_images)
     scored = score_records(predictor, dataset, dataset.records, progress=True)
-    if arguments.part == "held-out":
-        seen = 0
-    else:
-        seen = seen_in_training(predictor.model, whole, dataset.records)
-    if seen:
-        held_out = any_held_out(predictor.model.card)
-        honest = "of --part held-out" if held_out else "out of fold, on its card"
+    seen = Seen(0, 0)
+    if arguments.part != "held-out":
+        seen = seen_in_training(card, trained, whole, dataset.records)
+    if seen.any:
+        honest = "of --part held-out" if any_held_out(card) else "out of fold, on its card"
         print(
-            f"note: the model was trained on {seen} of these pictures; its honest figures on them "
-            f"are those {honest}",
+            f"note: the model was trained on {seen.same} of these pictures and on {seen.alike} "
+            f"more that look the same; its honest figures on them are those {honest}",
             file=sys.stderr,
         )
     model = {"version": predictor.model.version, "sha256": predictor.model.sha256}
-    facts = {"seen_in_training": seen > 0, "n_seen_in_training": seen, "model": model}
+    facts = {
+        "seen_in_training": seen.any,
+        "n_seen_in_training": seen.same,
+        "n_alike_in_training": seen.alike,
+        "model": model,
+    }
     return scored, predictor.model.operating_point.threshold, facts
 
 
@@ -306,6 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result |= facts
     result["data"] = {"name": dataset.root.name, "digest": measured.digest()}
     result["conflicting_groups"] = len(grouping.conflicts)
+    result["n_quarantined"] = int(grouping.quarantined.sum())
     result["skipped"] = [{"file": s.file, "reason": s.reason} for s in dataset.skipped]
     write_outputs(result, scored, arguments.json, arguments.predictions)
     if arguments.figures:

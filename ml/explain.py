@@ -20,11 +20,12 @@ from ml.cli import UsageError, run_cli
 from ml.dataset import Dataset, Record, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
 from ml.errors import DatasetError
-from ml.evaluate import check_counts, trained_on
+from ml.evaluate import check_counts
+from ml.heldout import fold_count, held_out_indices, split_settings, trained_on
 from ml.inference import Predictor
 from ml.pointing import COLUMNS, GRID, ROUNDS, Lesions, pointing_game, read_lesions
 from ml.preprocessing import Preprocessing
-from ml.split import grouped_folds, split_records
+from ml.split import grouped_folds
 from ml.threads import default_threads
 
 Box = tuple[float, float, float, float]
@@ -108,8 +109,8 @@ def explain_model(
     grouping = group_records(dataset.records)
     usable = np.flatnonzero(~grouping.quarantined)
     if part == "held-out":
-        folds, seed = _split_settings(card, dataset)
-        held_out = split_records(dataset.records, folds=folds, seed=seed).held_out
+        trained = registry.trained_pictures(predictor.model.path)
+        held_out = held_out_indices(card, dataset, trained)
         fold_of = np.ones(len(dataset.records), dtype=np.int64)
         fold_of[held_out] = 0
         wanted = {dataset.records[i].file for i in held_out.tolist()}
@@ -146,21 +147,29 @@ def explain_crossval(
     The fixed point for fold k is chosen on the pictures that model k was trained on. Raises
     ``ModelFileError`` for a bad or missing model file, ``UsageError`` for other data.
     """
-    first = Predictor(out / "fold-0" / "model.safetensors", device=device)
-    count, seed = _split_settings(first.model.card, dataset)
-    splits = [split_records(dataset.records, folds=count, seed=seed, fold=k) for k in range(count)]
+    first = Predictor(
+        out / "fold-0" / "model.safetensors", device=device, threads=default_threads()
+    )
+    count = fold_count(first.model.card, dataset)
     fold_of = np.full(len(dataset.records), -1, dtype=np.int64)
-    for fold, split in enumerate(splits):
-        fold_of[split.held_out] = fold
-    grouping = splits[0].grouping
+    for fold in range(count):
+        path = out / f"fold-{fold}" / "model.safetensors"
+        card, trained = registry.read_card(path), registry.trained_pictures(path)
+        if split_settings(card, dataset) != split_settings(first.model.card, dataset):
+            raise UsageError("the folds' models were not made with one and the same split")
+        fold_of[held_out_indices(card, dataset, trained, fold=fold)] = fold
+    grouping = group_records(dataset.records)
     lesions, places = _usable_lesions(
         dataset, np.flatnonzero(fold_of >= 0), first.model.preprocessing
     )
     points = np.zeros((len(places), 2), dtype=np.int64)
     for fold in range(count):
         path = out / f"fold-{fold}" / "model.safetensors"
-        predictor = first if fold == 0 else Predictor(path, device=device)
-        _check_same(first, predictor, dataset)
+        predictor = first
+        if fold > 0:
+            predictor = Predictor(path, device=device, threads=default_threads())
+        if predictor.model.preprocessing != first.model.preprocessing:
+            raise UsageError("the folds' models do not prepare pictures in one and the same way")
         own = np.flatnonzero(fold_of[places] == fold)
         points[own] = point_at(predictor, dataset, [lesions.records[i] for i in own.tolist()])
     result = pointing_game(
@@ -181,21 +190,6 @@ def _usable_lesions(
     lesions = read_lesions(dataset, [dataset.records[i] for i in usable.tolist()], preprocessing)
     position = {record.file: i for i, record in enumerate(dataset.records)}
     return lesions, np.array([position[r.file] for r in lesions.records], dtype=np.int64)
-
-
-def _split_settings(card: registry.Card, dataset: Dataset) -> tuple[int, int]:
-    """Number of folds and seed of the split that a model was made with."""
-    if not trained_on(card, dataset):
-        raise UsageError("this model was not trained on this data, so nothing was held out of it")
-    settings = card["training"]["config"]
-    return int(settings["folds"]), int(settings["seed"])
-
-
-def _check_same(first: Predictor, other: Predictor, dataset: Dataset) -> None:
-    if _split_settings(other.model.card, dataset) != _split_settings(first.model.card, dataset):
-        raise UsageError("the folds' models were not made with one and the same split")
-    if other.model.preprocessing != first.model.preprocessing:
-        raise UsageError("the folds' models do not prepare pictures in one and the same way")
 
 
 def _about(dataset: Dataset) -> dict[str, Any]:

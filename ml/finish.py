@@ -49,8 +49,8 @@ def write_model(
         device=str(trainer.device),
         history=trainer.history,
     )
-    digests = [bytes.fromhex(r.sha256)[:8] for r in run.records(run.split.train)]
-    pictures = torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
+    rows = [registry.TrainedPictures.row(r.sha256, r.phash) for r in run.records(run.split.train)]
+    pictures = torch.tensor(rows, dtype=torch.uint8)
     return registry.save_model(run.out / WEIGHTS, {**trainer.best, PICTURES: pictures}, card)
 
 

@@ -25,13 +25,13 @@ from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, MALIGNANT
 from ml.dataset import Dataset, limit_records, read_dataset
 from ml.duplicates import RULE, group_records
-from ml.evaluate import check_counts, trained_on
+from ml.evaluate import check_counts
+from ml.heldout import held_out_part, trained_on
 from ml.inference import Predictor
 from ml.marks import CHANGES, Change
 from ml.metrics import auc
 from ml.preprocessing import UInt8Image
 from ml.sources import normal_scores, probe_sources
-from ml.split import split_records
 from ml.threads import default_threads
 
 LIMIT: Final = 150
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--settings-of", type=Path, metavar="FILE", help="temperature and threshold of this model"
     )
     parser.add_argument("--part", choices=("all", "held-out"), default="all")
-    parser.add_argument("--fold", type=int, default=0, help="which fold was held out (ml.crossval)")
+    parser.add_argument("--fold", type=int, help="held-out fold, where the card does not name it")
     parser.add_argument("--limit-images", type=int, default=LIMIT, metavar="N")
     parser.add_argument("--repeats", type=int, default=REPEATS, metavar="N")
     parser.add_argument("--device", default="auto")
@@ -255,7 +255,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = read_dataset(arguments.data)
     data = {"name": dataset.root.name, "digest": dataset.digest(), "part": arguments.part}
     if arguments.part == "held-out":
-        dataset = _held_out(card, dataset, arguments.fold)
+        trained = registry.trained_pictures(predictor.model.path)
+        dataset = held_out_part(card, dataset, trained, fold=arguments.fold)
     elif trained_on(card, dataset):
         print("note: the model was trained on most of these pictures", file=sys.stderr)
     dataset = limit_records(dataset, arguments.limit_images)
@@ -267,18 +268,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = (result["changes"], result["source"]["per_class"], result["normal_score"])
     print("\n".join(entry["sentence"] for part in parts for entry in part.values()))
     return 0
-
-
-def _held_out(card: registry.Card, dataset: Dataset, fold: int) -> Dataset:
-    """The pictures that a model's own split held out. Raises ``UsageError`` for other data."""
-    if not trained_on(card, dataset):
-        raise UsageError("this model was not trained on this data, so nothing was held out of it")
-    settings = card["training"]["config"]
-    folds, seed = int(settings["folds"]), int(settings["seed"])
-    if not 0 <= fold < folds:
-        raise UsageError(f"--fold must be from 0 to {folds - 1}")
-    held_out = split_records(dataset.records, folds=folds, seed=seed, fold=fold).held_out
-    return Dataset(dataset.root, tuple(dataset.records[i] for i in held_out.tolist()), ())
 
 
 if __name__ == "__main__":

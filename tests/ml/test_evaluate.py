@@ -15,7 +15,8 @@ from ml.config import BCWEB, CLASSES, MALIGNANT
 from ml.dataset import read_dataset
 from ml.duplicates import RULE, group_records
 from ml.errors import DatasetError
-from ml.evaluate import evaluation, held_out_part
+from ml.evaluate import evaluation
+from ml.heldout import held_out_part
 from ml.intervals import wilson
 from ml.metrics import Sample, measure
 from ml.oof import OutOfFold
@@ -308,11 +309,38 @@ def card_of(dataset, held_out, **facts):
 
 @pytest.mark.parametrize("kind", ["grouped", "random"])
 def test_the_held_out_part_is_that_of_the_models_own_split(dataset, kind):
-    found = held_out_part(card_of(dataset, 3, split_kind=kind), dataset)
+    found = held_out_part(card_of(dataset, 3, split_kind=kind), dataset, None)
     split = split_records(dataset.records, folds=BCWEB.folds, seed=BCWEB.seed, kind=kind)
     assert found.records == tuple(dataset.records[i] for i in split.held_out)
 
 
 def test_a_model_trained_on_everything_has_no_held_out_part(dataset):
     with pytest.raises(UsageError, match="trained on all of this data"):
-        held_out_part(card_of(dataset, 0), dataset)
+        held_out_part(card_of(dataset, 0), dataset, None)
+
+
+def test_out_of_fold_scores_say_nothing_of_refusal(kept, dataset):
+    pictures, thresholds = cross_fitted(kept, dataset.records)
+    result = evaluation(pictures, thresholds, kept.groups, bootstraps=5)
+    assert result["n_refused"] is None
+    assert result["outcomes"]["refused"]["n"] is None
+    assert "refusal not checked, abstained" in summary(result)
+
+
+def test_the_result_says_which_answer_each_figure_is_about():
+    targets, scores = made(count=30)
+    said = evaluated(targets, scores)["answered_by"]
+    figures = {key: rule for keys, rule in said.items() for key in keys.split(", ")}
+    assert figures["confusion"] == figures["accuracy"] == "the class with the largest score"
+    assert figures["label in the predictions"].startswith("the operating point")
+
+
+def test_quarantined_pictures_are_measured_and_counted(data_dir, model_file, tmp_path):
+    folder, out = tmp_path / "data", tmp_path / "e.json"
+    for name in ("benign", "malignant"):
+        shutil.copytree(data_dir / name, folder / name)
+    shutil.copy(folder / "benign" / "benign (1).png", folder / "malignant" / "again.png")
+    arguments = ["--data", str(folder), "--model", str(model_file), "--json", str(out)]
+    assert evaluate.main([*arguments, "--bootstraps", "5"]) == 0
+    result = json.loads(out.read_text())
+    assert (result["n"], result["n_quarantined"], result["conflicting_groups"]) == (19, 2, 1)

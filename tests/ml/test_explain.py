@@ -50,10 +50,13 @@ def masked(masked_dir: Path) -> Dataset:
     return read_dataset(masked_dir)
 
 
-def card_for(dataset: Dataset, model_file: Path, **settings: Any) -> dict[str, Any]:
+def card_for(
+    dataset: Dataset, model_file: Path, fold: int | None = None, **settings: Any
+) -> dict[str, Any]:
     card = registry.read_card(model_file)
     config = {"folds": FOLDS, "seed": 5, **settings}
-    return {**card, "training": {"config": config, "data": {"digest": dataset.digest()}}}
+    data = {"digest": dataset.digest(), "split": {"held_out": {"benign": 1}}, "fold": fold}
+    return {**card, "training": {"config": config, "data": data}}
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def folds_dir(masked: Dataset, model_file: Path, narrow: None, tmp_path: Path) -
         torch.manual_seed(fold)
         path = tmp_path / f"fold-{fold}" / "model.safetensors"
         state = build_network("v1-layer3").state_dict()
-        registry.save_model(path, state, card_for(masked, model_file))
+        registry.save_model(path, state, card_for(masked, model_file, fold))
     return tmp_path
 
 
@@ -203,9 +206,9 @@ def test_one_model_is_measured_on_every_picture_with_a_mask(
 def test_the_held_out_part_is_that_of_the_models_own_split(
     masked: Dataset, folds_dir: Path
 ) -> None:
-    predictor = Predictor(folds_dir / "fold-0" / "model.safetensors", device="cpu")
+    predictor = Predictor(folds_dir / "fold-1" / "model.safetensors", device="cpu")
     found = explain_model(predictor, masked, part="held-out", rounds=20)
-    held_out = split_records(masked.records, folds=FOLDS, seed=5).held_out
+    held_out = split_records(masked.records, folds=FOLDS, seed=5, fold=1).held_out
     assert found["n"] == sum(bool(masked.records[i].masks) for i in held_out.tolist())
 
 

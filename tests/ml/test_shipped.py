@@ -6,7 +6,8 @@ from ml import registry
 from ml.config import CLASSES
 from ml.dataset import read_dataset
 from ml.duplicates import group_records
-from ml.evaluate import evaluation, held_out_part, score_records
+from ml.evaluate import evaluation, score_records
+from ml.heldout import held_out_part
 from ml.inference import Predictor
 from ml.preprocessing import Preprocessing
 from tests.ml.helpers import png
@@ -52,7 +53,8 @@ def test_it_answers_phantoms_with_scores_that_sum_to_one(predictor):
 
 def test_its_held_out_figures_are_measured_again(predictor, shared_dir):
     card = predictor.model.card
-    data = held_out_part(card, read_dataset(shared_dir / "data" / "busi"))
+    whole = read_dataset(shared_dir / "data" / "busi")
+    data = held_out_part(card, whole, registry.trained_pictures(predictor.model.path))
     scored = score_records(predictor, data, data.records)
     groups = group_records(data.records).groups
     threshold = predictor.model.operating_point.threshold
