@@ -21,7 +21,7 @@ from worker import wire
 if TYPE_CHECKING:
     from ml.inference import Prediction, Predictor
 
-# The live model, and the one before it while its last jobs finish.
+# The live model, and another: the one before it while its last jobs finish, or that of a replay.
 MAX_MODELS = 2
 
 
@@ -37,25 +37,29 @@ class Engine:
         self.loaded: OrderedDict[str, Predictor] = OrderedDict()
 
     def load(self, sha256: str, path: str) -> dict[str, Any]:
-        from ml.errors import ModelFileError
-        from ml.inference import Predictor
-
+        """Have the model ready. One that does not load, whatever the reason, is told as a fault:
+        the models that did load keep answering."""
         if sha256 not in self.loaded:
             try:
-                predictor = Predictor(
-                    path, device=self.device, threads=self.threads, engine=self.kind
-                )
-            except ModelFileError as error:
-                return {"fault": "model_unavailable", "detail": str(error)}
+                predictor = self._predictor(path)
+            except Exception as error:  # noqa: BLE001
+                detail = f"{type(error).__name__}: {error}"
+                return {"fault": "model_unavailable", "detail": detail[:500]}
             if predictor.model.sha256 != sha256:
                 return {"fault": "model_unavailable", "detail": "the model file is another one"}
-            predictor.warm_up()
             self.loaded[sha256] = predictor
             while len(self.loaded) > MAX_MODELS:
                 self.loaded.popitem(last=False)
         self.loaded.move_to_end(sha256)
         predictor = self.loaded[sha256]
         return {"engine": predictor.engine, "warning": predictor.warning}
+
+    def _predictor(self, path: str) -> Predictor:
+        from ml.inference import Predictor
+
+        predictor = Predictor(path, device=self.device, threads=self.threads, engine=self.kind)
+        predictor.warm_up()
+        return predictor
 
     def predict(
         self, sha256: str, pictures: list[bytes]

@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 LOAD_PAUSE = timedelta(seconds=10)
 # Only jobs of another model than the live one get here: that one is loaded before any claim.
 MAX_PUT_OFF = 30
+# Somebody waits for a replay's finding, and no reading depends on it.
+MAX_REPLAY_PUT_OFF = 3
 # What people are told. The particulars (paths, sizes) are in the worker's log only.
 DETAILS = {
     "engine_crashed": "The model's process ended while it read this image.",
@@ -48,6 +50,13 @@ DETAILS = {
     "image_unreadable": "The stored image could not be decoded.",
     "model_unavailable": "The model this job was made for cannot be loaded. Run it again.",
     "storage_damaged": "The stored image is missing or damaged.",
+}
+# Running it again would read the image with another model: no replay.
+REPLAY_DETAILS = DETAILS | {
+    "model_unavailable": (
+        "The model that gave this answer cannot be loaded, so the answer cannot be computed again "
+        "now. The stored answer stands; tell whoever runs the service."
+    ),
 }
 
 
@@ -72,10 +81,13 @@ class Runner:
         # All this process has claimed and not finished: their leases are kept together.
         self._held: dict[UUID, Claim] = {}
         self._next_heartbeat = 0.0
+        # What readings are made with: the model that replays must not drive out of the engine.
+        self._reading: ModelVersion | None = None
 
     def warm_up(self, model: ModelVersion) -> str:
         """Load ``model`` before the first job; the engine's name. ``EngineFaultError`` if not."""
         self._load(model)
+        self._reading = model
         return self.engine.engine
 
     def drain(self) -> int:
@@ -109,7 +121,7 @@ class Runner:
             return
         model = model_of(model_id=claims[0].model_version_id)
         try:
-            self._load(model)
+            self._load_for(claims[0].kind, model)
         except EngineFaultError as fault:
             # Not the pictures' fault: they wait for a worker that can load the model.
             log.error("model_not_loaded", model=model.version, code=fault.code, error=str(fault))
@@ -126,7 +138,8 @@ class Runner:
 
     def _put_off(self, claims: Sequence[Claim], reason: str) -> None:
         """Give the jobs back for a while; those put off too often fail with their reason."""
-        late = [claim for claim in claims if claim.attempt >= MAX_PUT_OFF]
+        most = {JobKind.REPLAY: MAX_REPLAY_PUT_OFF}
+        late = [claim for claim in claims if claim.attempt >= most.get(claim.kind, MAX_PUT_OFF)]
         for claim in late:
             self._fail(claim, "model_unavailable", transient=False)
         rest = [claim for claim in claims if claim not in late]
@@ -151,6 +164,17 @@ class Runner:
             log.error("stored_bytes_damaged", job_id=str(claim.job_id), error=str(error))
             self._fail(claim, "storage_damaged", transient=False)
             return None
+
+    def _load_for(self, kind: JobKind, model: ModelVersion) -> None:
+        """Load the model of a batch. The engine lets go of the model used longest ago: asking for
+        the one of the readings first makes that another one."""
+        if kind is not JobKind.REPLAY:
+            self._load(model)
+            self._reading = model
+            return
+        if self._reading is not None:
+            self._load(self._reading)
+        self._load(model)
 
     def _load(self, model: ModelVersion) -> None:
         try:
@@ -214,7 +238,7 @@ class Runner:
             job_id=claim.job_id,
             attempt=claim.attempt,
             code=code,
-            detail=DETAILS[code],
+            detail=(REPLAY_DETAILS if claim.kind is JobKind.REPLAY else DETAILS)[code],
             transient=transient,
         )
         log.warning(

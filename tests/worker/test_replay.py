@@ -6,6 +6,7 @@ import io
 import json
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from cases.models import Job, Replay, Result
 from cases.services.jobs import job_cancel
 from cases.services.replays import replay_request
 from cases.states import JobState
-from cases.storage import uploads
+from cases.storage import read_bytes, uploads
 from cases.vocabulary import JobKind
-from tests.factories import submit
+from tests.factories import frame_result, newer_model, submit
 from tests.tampering import tamper
 from tests.worker.test_runner import drain_to_the_end, poison
 from worker import engine
 from worker import runner as runner_module
+from worker.engine_child import MAX_MODELS
 from worker.runner import Runner
 
 pytestmark = pytest.mark.django_db
@@ -64,12 +66,73 @@ def test_a_worker_takes_replays_with_its_other_work(runner: Runner, result: Resu
 def test_the_results_own_model_is_loaded_again(
     runner: Runner, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[str] = []
-    real = runner._load
-    monkeypatch.setattr(runner, "_load", lambda m: (loaded.append(m.sha256), real(m))[1])
-    replay_request(actor=SYSTEM, result_id=result.pk)
+    of_frame = frame_result()
+    newer_model("second", b"another network")
+    asked: list[tuple[str, list[bytes]]] = []
+    real = runner.engine.predict
+
+    def predict(sha256: str, pictures: list[bytes], on_wait: Any) -> Any:
+        asked.append((sha256, pictures))
+        return real(sha256, pictures, on_wait)
+
+    monkeypatch.setattr(runner.engine, "predict", predict)
+    for told in (result, of_frame):
+        replay_request(actor=SYSTEM, result_id=told.pk)
+    assert runner.drain() == 2
+    picture = of_frame.image.frame_rows.get(index=of_frame.frame).storage_name
+    own = result.model_version.sha256
+    assert asked == [
+        (own, [read_bytes(result.image.storage_name)]),
+        (own, [read_bytes(picture)]),
+    ]
+
+
+def test_replays_of_old_models_do_not_drive_out_the_live_one(
+    runner: Runner, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer_model("second", b"another network")
+    submit()
     runner.drain()
-    assert loaded[-1] == result.model_version.sha256
+    second = Result.objects.exclude(pk=result.pk).get()
+    live = newer_model("third", b"a third network")
+    # What the engine holds: `Engine.load` keeps the two used last.
+    held: list[str] = []
+    real = runner.engine.load
+
+    def load(sha256: str, *args: Any) -> None:
+        real(sha256, *args)
+        if sha256 in held:
+            held.remove(sha256)
+        held.append(sha256)
+        del held[:-MAX_MODELS]
+
+    monkeypatch.setattr(runner.engine, "load", load)
+    after: list[bool] = []
+    process = runner.process
+    monkeypatch.setattr(
+        runner, "process", lambda claims: (process(claims), after.append(live.sha256 in held))
+    )
+    for told in (result, second, result):
+        replay_request(actor=SYSTEM, result_id=told.pk)
+        runner.drain()
+    for told in (result, second):
+        replay_request(actor=SYSTEM, result_id=told.pk)
+    runner.drain()
+    assert after == [True] * 5
+
+
+def test_a_replay_whose_model_is_gone_fails_soon_and_does_not_say_run_it_again(
+    runner: Runner, result: Result, settings, tmp_path: Path
+) -> None:
+    newer_model("second", b"another network")
+    settings.STATE_DIR = tmp_path
+    uploads().delete(result.model_version.storage_name)
+    job = replay_request(actor=SYSTEM, result_id=result.pk)
+    drain_to_the_end(runner)
+    job.refresh_from_db()
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "model_unavailable", 3)
+    assert "Run it again" not in job.error_detail
+    assert "The stored answer stands" in job.error_detail
 
 
 def test_a_replay_that_kills_the_engine_fails_after_its_attempts(
