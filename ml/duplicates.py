@@ -12,13 +12,19 @@ from ml.dataset import Record, thumbnails
 
 MIN_CORRELATION = 0.97
 MAX_HASH_BITS = 3
-RULE = (
+_PAIRS_AND_GROUPS = (
     "two pictures are near-duplicates when their 24x24 grey thumbnails, one of them possibly "
     f"mirrored, correlate above {MIN_CORRELATION} or their 64-bit DCT hashes differ in at most "
     f"{MAX_HASH_BITS} bits; groups are the connected sets of these pairs joined with patient "
-    "ids; a near-duplicate set with more than one label is quarantined, never trained or "
-    "measured on"
+    "ids; a near-duplicate set with more than one label is quarantined, "
 )
+RULE = (
+    f"{_PAIRS_AND_GROUPS}in no part of any split: never trained on or held out; a measurement of "
+    "a whole folder counts it and says so"
+)
+RULE_IN_IDS = f"{_PAIRS_AND_GROUPS}never trained or measured on"
+"""The rule's first wording, which the ids of snapshots are made from: another wording of the same
+rule must not give the same data another id."""
 
 
 @dataclass(frozen=True)

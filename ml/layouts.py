@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from ml.config import CLASSES
@@ -107,8 +107,8 @@ def manifest_rows(manifest: Path) -> Iterator[Row]:
     """Rows of a CSV manifest: UTF-8, commas, a header with at least file and class.
 
     A row that repeats another is dropped. Raises :class:`DatasetError` for another encoding or
-    separator, missing columns, an unknown class, a path out of the folder, and a file that stands
-    there twice with different entries; each names the line.
+    separator, missing columns, an unknown class, a path out of the folder, a mask, and a file that
+    stands there twice with different entries; each names the line.
     """
     seen: dict[str, tuple[int, Row]] = {}
     for line, cells in _table(manifest):
@@ -161,8 +161,14 @@ def _row(place: str, cells: Row) -> Row:
         raise DatasetError(f"{place}: the file lies outside the data folder")
     if "\0" in name:
         raise DatasetError(f"{place}: the file's name cannot be one")
+    if _is_mask(inside):
+        raise DatasetError(f"{place}: {printable(name)} is a mask, not a picture")
     others = {field: cells[column] for column, field in _COLUMNS.items() if cells.get(column)}
     return {"file": inside.as_posix(), "label": label, **others}
+
+
+def _is_mask(path: PurePath) -> bool:
+    return "_mask" in path.stem.lower()
 
 
 def _folder_rows(root: Path) -> Iterator[Row]:
@@ -173,7 +179,7 @@ def _folder_rows(root: Path) -> Iterator[Row]:
             raise DatasetError(f"unknown class folder {folder.name!r} in {root}")
         for path in sorted(folder.rglob("*")):
             hidden = path.name.startswith(".") or path.name.lower() in _IGNORED
-            if path.is_file() and not hidden and "_mask" not in path.stem.lower():
+            if path.is_file() and not hidden and not _is_mask(path):
                 yield {"file": path.relative_to(root).as_posix(), "label": label}
 
 

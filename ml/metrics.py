@@ -95,6 +95,23 @@ def expected_calibration_error(positive: Bools, score: Floats) -> float:
     return float(_calibration_error(positive, score, np.ones((1, len(score))))[0])
 
 
+def ece_floor(score: Floats, *, rounds: int = 500, seed: int = 0) -> float:
+    """The calibration error that chance alone gives these scores: ``score`` float64 N in 0..1.
+
+    The mean over drawn truths for which the scores are exactly right, each picture by itself. The
+    error is a sum of absolute values, so it is above 0 for perfect scores, the more the fewer the
+    pictures; pictures of one lesion are alike, so the true floor is somewhat higher.
+    """
+    rng = np.random.default_rng(seed)
+    bins = np.eye(BINS)[bin_of(score)]
+    block = max(1, 2_000_000 // len(score))
+    sums = 0.0
+    for start in range(0, rounds, block):
+        drawn = rng.random((min(block, rounds - start), len(score))) < score
+        sums += float(np.abs((score - drawn) @ bins).sum())
+    return sums / (rounds * len(score))
+
+
 def bin_of(score: Floats) -> Indices:
     """The calibration bin of each score in 0..1: int64 N in 0..14; a score of 1 is in the last."""
     return np.minimum((score * BINS).astype(np.int64), BINS - 1)
@@ -220,7 +237,8 @@ def measure(
     ``f1``, their macro means and ``confusion`` take the class with the largest score, as published
     figures do; ``sensitivity``, ``specificity`` and all of ``at_operating_point`` are of the
     labels that users see. Macro figures are over the classes present in the truth. A figure
-    without cases (no malignant picture) is None. ``predictive_values`` only come with a stated
+    without cases (no malignant picture) is None. ``ece_floor`` is what ``ece`` would be by chance
+    if the scores were exactly right. ``predictive_values`` only come with a stated
     ``prevalence``. Raises ``ValueError`` without pictures.
     """
     if len(targets) == 0:
@@ -230,6 +248,7 @@ def measure(
     found: Metrics = _first(sample.figures(np.ones((1, len(targets))), prevalence))
     found["confusion"] = confusion_matrix(targets, sample.largest).tolist()
     found["at_operating_point"]["confusion"] = confusion_matrix(targets, sample.answered).tolist()
+    found["ece_floor"] = ece_floor(scores[:, MALIGNANT])
     missed = sample.malignant & (sample.answered == _NORMAL)
     found["malignant_called_normal"] = int(missed.sum())
     return found

@@ -50,7 +50,9 @@ def summary(result: Mapping[str, Any]) -> str:
     ]
     for key in MAIN:
         if result[key] is not None:
-            lines.append(f"{key:30s} {result[key]:.3f}  {_range(result['ci95'].get(key))}")
+            chance = f"  by chance alone {result['ece_floor']:.3f}" if key == "ece" else ""
+            interval = _range(result["ci95"].get(key))
+            lines.append(f"{key:30s} {result[key]:.3f}  {interval}{chance}")
     for wanted, found in result["specificity_at_sensitivity"].items():
         if found is not None:
             lines.append(_reached(wanted, found))
@@ -96,7 +98,8 @@ def _predictive(result: Mapping[str, Any]) -> list[str]:
 
 def _outcomes(result: Mapping[str, Any]) -> list[str]:
     refused, abstained = result["n_refused"], result["n_abstained"]
-    lines = [f"refused {refused}, abstained {abstained} of {result['n']}"]
+    checked = "refusal not checked" if refused is None else f"refused {refused}"
+    lines = [f"{checked}, abstained {abstained} of {result['n']}"]
     if refused or abstained:
         counted = result["as_if_positive"]
         lines.extend(

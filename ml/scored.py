@@ -19,12 +19,16 @@ TARGET_SENSITIVITY = TrainConfig().target_sensitivity
 
 @dataclass(frozen=True)
 class Scored:
-    """Pictures with their calibrated scores (float64 N x 3), outcomes and labels."""
+    """Pictures with their calibrated scores (float64 N x 3), outcomes and labels.
+
+    Without ``refusal_checked`` nobody looked whether the pictures would be refused.
+    """
 
     records: tuple[Record, ...]
     scores: Floats
     outcomes: tuple[str, ...]
     labels: tuple[str | None, ...]
+    refusal_checked: bool = True
 
     @property
     def targets(self) -> Indices:
@@ -38,7 +42,8 @@ def cross_fitted(
     """Answers from out-of-fold logits: scores with outcomes and labels, and thresholds float64 N.
 
     Each fold's temperature, threshold (for that ``sensitivity``) and least answered score are
-    fitted on the logits of the other folds. ``records`` are those of the logits, in order.
+    fitted on the logits of the other folds. ``records`` are those of the logits, in order. Models
+    of folds have no refusal check, so none took place.
     """
     scores = np.zeros_like(out_of_fold.logits)
     thresholds, minimum = np.zeros(len(scores)), np.zeros(len(scores))
@@ -49,7 +54,8 @@ def cross_fitted(
         thresholds[own], minimum[own] = fitted.threshold, fitted.minimum_score
     outcomes = np.where(scores.max(axis=1) < minimum, "abstained", "answered")
     labels = tuple(CLASSES[k] for k in answers(scores, thresholds).tolist())
-    return Scored(tuple(records), scores, tuple(outcomes.tolist()), labels), thresholds
+    given = tuple(outcomes.tolist())
+    return Scored(tuple(records), scores, given, labels, refusal_checked=False), thresholds
 
 
 def records_of(out_of_fold: OutOfFold, dataset: Dataset) -> tuple[Record, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ml.cli import UsageError, run_cli
 from ml.dataset import Dataset, Record
-from ml.duplicates import RULE, Grouping, group_records
+from ml.duplicates import RULE, RULE_IN_IDS, Grouping, group_records
 from ml.errors import DatasetError
 from ml.layouts import Terms, printable, read_terms
 from ml.registry import write_atomic
@@ -80,6 +80,9 @@ def build_snapshot(
 def content_id(document: Document) -> str:
     """SHA-256 of the canonical JSON of a document without its id, date and the folder's name."""
     content = {k: v for k, v in document.items() if k not in _NOT_CONTENT}
+    grouping = content.get("grouping")
+    if isinstance(grouping, dict) and grouping.get("rule") == RULE:
+        content["grouping"] = {**grouping, "rule": RULE_IN_IDS}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

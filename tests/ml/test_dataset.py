@@ -324,3 +324,10 @@ def test_the_report_names_masks_that_cannot_be_used(folder):
         {"file": "benign/benign (2)_mask.png", "reason": "empty"},
         {"file": "benign/benign (3)_mask.png", "reason": "the file is not a JPEG or PNG picture"},
     ]
+
+
+def test_a_manifest_line_that_names_a_mask_is_refused(folder):
+    lines = ("file,class", "benign/benign (1).png,benign", "benign/x_mask.png,benign")
+    (folder / "manifest.csv").write_text("\n".join(lines))
+    with pytest.raises(DatasetError, match=r"line 3: benign/x_mask\.png is a mask"):
+        read_dataset(folder)

@@ -10,6 +10,7 @@ from ml.metrics import (
     Sample,
     answers,
     auc,
+    ece_floor,
     expected_calibration_error,
     measure,
     specificity_at,
@@ -247,3 +248,13 @@ def test_figures_are_shares_and_do_not_depend_on_the_order(sample):
     if found["specificity_at_95_sensitivity"] is not None:
         assert found["specificity_at_98_sensitivity"] <= found["specificity_at_95_sensitivity"]
     assert sum(map(sum, found["confusion"])) == len(targets)
+
+
+def test_the_floor_of_the_calibration_error_is_that_of_exact_scores():
+    # n scores of 1/2: the mean of |Binomial(n, 1/2) - n/2| / n
+    for count, expected in ((1, 0.5), (2, 0.25), (100, 0.0398)):
+        floor = ece_floor(np.full(count, 0.5), rounds=4000)
+        assert floor == pytest.approx(expected, rel=0.06)
+    assert ece_floor(np.array([0.0, 1.0, 1.0])) == 0
+    targets, scores = made(count=100)
+    assert measure(targets, scores, 0.4)["ece_floor"] == ece_floor(scores[:, 1])

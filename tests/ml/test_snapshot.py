@@ -13,7 +13,7 @@ from ml import snapshot as snapshot_command
 from ml.cli import UsageError, run_cli
 from ml.contact_sheet import PAGE, contact_sheets
 from ml.dataset import read_dataset
-from ml.duplicates import RULE, group_records
+from ml.duplicates import RULE, RULE_IN_IDS, group_records
 from ml.errors import DatasetError
 from ml.importer import import_dataset
 from ml.snapshot import (
@@ -316,3 +316,10 @@ def test_bad_options_end_with_2_and_write_nothing(folder, tmp_path, capsys, argu
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
     assert not out.exists()
+
+
+def test_the_wording_of_the_rule_is_not_in_the_id(document):
+    before = {**document["grouping"], "rule": RULE_IN_IDS}
+    assert content_id({**document, "grouping": before}) == document["id"]
+    other = {**document["grouping"], "rule": "another rule"}
+    assert content_id({**document, "grouping": other}) != document["id"]
