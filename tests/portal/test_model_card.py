@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from cases.reports.card import card_view
-from cases.reports.card.blocks import Table
+from cases.reports.card.blocks import MAX_DEPTH, Table, entry
 from cases.reports.card.probes import HEATMAP
 from cases.reports.card.sections import RESEARCH
 from cases.reports.card.values import figure
@@ -322,3 +322,35 @@ def test_figures_have_as_many_digits_as_they_can_bear(
     value: object, bounds: object, shown: str
 ) -> None:
     assert figure(value, bounds) == shown
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {"deeper": nested(levels - 1)} if levels else {"bottom": 1}
+
+
+def test_numbers_and_nesting_beyond_measure_are_shown_or_left_out_by_word(
+    db: None, sign_in: SignIn
+) -> None:
+    huge = 10**400
+    evaluation = {
+        **EVALUATION,
+        "n": huge,
+        "accuracy": huge,
+        "ci95": {"accuracy": [0, huge]},
+        "confusion": [[huge] * 3] * 3,
+        "folds": [{"fold": huge, "accuracy": huge}, {"fold": 1}],
+    }
+    card = {**FULL, "evaluation": {"busi": evaluation}, "odd": huge, "deep": nested(400)}
+    model = install(card)
+    client = sign_in(role="approver")
+    page = read(client.get(reverse("model-detail", args=[model.pk])).content)
+    assert str(huge) in page.text
+    assert "nested too deeply to be shown here" in page.text
+    assert client.get(reverse("model-list")).status_code == 200
+
+
+def test_what_is_not_nested_too_deeply_is_shown_to_the_bottom() -> None:
+    shown = entry("a", nested(MAX_DEPTH - 2))
+    for _ in range(MAX_DEPTH - 1):
+        (shown,) = shown.children
+    assert (shown.label, shown.value) == ("bottom", "1")

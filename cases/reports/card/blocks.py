@@ -22,6 +22,9 @@ from cases.reports.card.values import (
 # Entries that hold the intervals of figures beside them.
 INTERVALS = ("ci95", "wilson95")
 
+# Levels of nesting a page shows. Cards of this project have eight at most.
+MAX_DEPTH = 12
+
 
 @dataclass(frozen=True)
 class Text:
@@ -121,13 +124,18 @@ def facts(items: Iterable[tuple[str, str]]) -> tuple[Block, ...]:
     return (Facts(kept),) if kept else ()
 
 
-def entry(key: str, value: object) -> Entry:
-    label = words(key)
+def entry(key: str, value: object, depth: int = 1) -> Entry:
+    """``value`` as a tree of at most ``MAX_DEPTH`` levels; what lies deeper is left out by word."""
+    label, items = words(key), sequence(value)
+    inner: list[tuple[str, object]] = []
     if isinstance(value, Mapping):
-        return Entry(label, "", tuple(entry(str(k), v) for k, v in sorted(value.items())))
-    items = sequence(value)
-    if any(isinstance(item, Mapping | list) for item in items):
-        return Entry(label, "", tuple(entry(str(n), v) for n, v in enumerate(items, start=1)))
+        inner = [(str(k), v) for k, v in sorted(value.items())]
+    elif any(isinstance(item, Mapping | list) for item in items):
+        inner = [(str(n), v) for n, v in enumerate(items, start=1)]
+    if inner and depth >= MAX_DEPTH:
+        return Entry(label, "nested too deeply to be shown here")
+    if inner or isinstance(value, Mapping):
+        return Entry(label, "", tuple(entry(k, v, depth + 1) for k, v in inner))
     if items:
         return Entry(label, ", ".join(scalar(item) for item in items))
     return Entry(label, scalar(value))

@@ -11,6 +11,8 @@ Fields = Mapping[str, Any]
 # An interval narrower than this deserves a third digit.
 _NARROW = 0.02
 _MOST_DIGITS = 4
+# No count on a card comes near it; a whole number beyond any float cannot be reckoned with.
+_MOST = 10**15
 
 
 def mapping(value: object) -> Fields:
@@ -34,11 +36,15 @@ def texts(value: object) -> tuple[str, ...]:
 def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
+    if isinstance(value, int) and abs(value) > _MOST:
+        return None
     return float(value) if math.isfinite(value) else None
 
 
 def count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST:
+        return None
+    return value
 
 
 def counted(value: object) -> str:
