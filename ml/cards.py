@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torchvision
@@ -20,6 +20,7 @@ from ml import registry
 from ml.calibrate import Calibration
 from ml.cli import UsageError, run_cli
 from ml.config import CLASSES, TrainConfig
+from ml.dataset import Dataset
 from ml.duplicates import RULE
 from ml.model import Layout, LoadReport
 from ml.preprocessing import Preprocessing
@@ -36,9 +37,7 @@ INTENDED_USE = (
 )
 LIMITS = (
     "Scores reflect the share of malignant pictures in the training data, not in any clinic.",
-    "All 'normal' pictures come from one source; 'normal' means no lesion pattern in this picture.",
-    "No patient ids in BUSI: groups of near-duplicate pictures are kept together, but two "
-    "different pictures of one patient can lie on both sides of the split.",
+    "'normal' means no lesion pattern in this picture.",
     "The heatmap is coarse: 7 x 7 cells over the input square. It shows neither the extent of a "
     "lesion nor the cause of the answer.",
 )
@@ -53,14 +52,41 @@ KNOWN_GAPS = (
 )
 
 
+def limits_of(dataset: Dataset) -> list[str]:
+    """What a model cannot know by its training data: :data:`LIMITS`, and what these data lack."""
+    limits = list(LIMITS)
+    sources = sorted({record.source for record in dataset.records})
+    normal = sorted({record.source for record in dataset.records if record.label == "normal"})
+    if not normal:
+        limits.append("There is no 'normal' picture in the training data.")
+    elif len(sources) > 1 and len(normal) == 1:
+        limits.append(
+            f"All 'normal' pictures come from one source, {normal[0]}: the model may tell the "
+            "source instead."
+        )
+    if len(sources) == 1:
+        limits.append(f"All pictures come from one source, {sources[0]}.")
+    unnamed = sorted({r.source for r in dataset.records if r.patient_id is None})
+    if unnamed:
+        limits.append(
+            f"Pictures without patient ids (in {', '.join(unnamed)}): near-duplicates are kept "
+            "together, but two different pictures of one patient can lie on both sides of a split."
+        )
+    return limits
+
+
 def make_card(
     *,
     version: str,
     layout: Layout,
     preprocessing: Preprocessing,
     calibration: Calibration,
+    limits: Sequence[str] = LIMITS,
 ) -> Card:
-    """The entries that serving needs (see ``ml.registry``), with intended use and limits."""
+    """The entries that serving needs (see ``ml.registry``), with intended use and limits.
+
+    ``limits`` are those of the training data (:func:`limits_of`); without it, of any data.
+    """
     return {
         "format": FORMAT,
         "version": version,
@@ -72,7 +98,7 @@ def make_card(
         **calibration_entries(calibration),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "intended_use": INTENDED_USE,
-        "limits": list(LIMITS),
+        "limits": list(limits),
         "known_gaps": list(KNOWN_GAPS),
         "research_use_only": True,
     }
@@ -102,6 +128,7 @@ def training_facts(
     calibrated_on: str,
     device: str,
     history: list[dict[str, float]],
+    curves: str,
 ) -> dict[str, Any]:
     """How a model was made: settings, data, initial weights, software, time."""
     return {
@@ -120,6 +147,7 @@ def training_facts(
         "chosen_by": _CHOSEN_BY[config.choose],
         "calibrated_on": calibrated_on,
         "seconds": round(sum(row["seconds"] for row in history)),
+        "curves": curves,
         "device": device,
         "software": {"torch": torch.__version__, "torchvision": torchvision.__version__},
     }
@@ -142,15 +170,20 @@ def set_entry(card: Card, path: str, value: Any) -> None:
     inner[last] = value
 
 
+def _no_number(name: str) -> NoReturn:
+    raise UsageError(f"{name} is no number in JSON, so it cannot stand on a card")
+
+
 def _value(text: str) -> Any:
     """``@FILE`` is that file's JSON; else JSON where it is some, else the text itself."""
     if not text.startswith("@"):
         try:
-            return json.loads(text)
+            return json.loads(text, parse_constant=_no_number)
         except ValueError:
             return text
     try:
-        return json.loads(Path(text[1:]).read_text(encoding="utf-8"))
+        content = Path(text[1:]).read_text(encoding="utf-8")
+        return json.loads(content, parse_constant=_no_number)
     except (OSError, ValueError) as error:
         raise UsageError(f"{text[1:]} holds no JSON ({error})") from None
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ml.calibrate import Calibration
 from ml.cli import UsageError, run_cli
 from ml.config import RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
@@ -30,11 +29,12 @@ from ml.evaluate import (
     summary,
     write_outputs,
 )
-from ml.finish import RESULT_FILE, recalibrate, write_model
+from ml.finish import RESULT_FILE, recalibrate, write_uncalibrated
 from ml.inference import Predictor
 from ml.metrics import measure
 from ml.oof import FILE as OOF_FILE
 from ml.oof import OutOfFold, logits_from_scores
+from ml.progress import StopSignal
 from ml.registry import write_atomic
 from ml.run import CHECKPOINT, WEIGHTS, Run, fit, prepare
 from ml.scored import cross_fitted, records_of
@@ -58,6 +58,7 @@ def cross_validate(
     by: By = "group",
     keep_checkpoints: bool = True,
     bootstraps: int = 1000,
+    stop: StopSignal | None = None,
 ) -> tuple[dict[str, Any], Scored]:
     """Train a model for each of :func:`fold_splits` into ``out/fold-k`` and measure them.
 
@@ -70,13 +71,16 @@ def cross_validate(
     """
     if config.choose != "last":
         raise UsageError("cross-validation has no validation part to choose an epoch by")
+    stop = stop or StopSignal()
     splits = fold_splits(dataset, config, by)
     _claim(out, by, len(splits))
     parts: list[OutOfFold] = []
     for fold, split in enumerate(splits):
         folder = out / f"fold-{fold}"
         run = prepare(dataset, config, folder, init=init, device=device, split=split)
-        fit(run, resume=resume, on_epoch=partial(_tell, fold))
+        print(f"fold {fold}: {run.initial}", flush=True)
+        with stop.gracefully():
+            fit(run, resume=resume, on_epoch=partial(_tell, fold), cancelled=stop.requested)
         parts.append(_score_fold(run, fold))
         if not keep_checkpoints:
             (folder / CHECKPOINT).unlink()
@@ -144,8 +148,7 @@ def fold_splits(dataset: Dataset, config: TrainConfig, by: By = "group") -> list
 
 def _score_fold(run: Run, fold: int) -> OutOfFold:
     """Write the fold's model and score its held-out pictures through the file, as served."""
-    neutral = Calibration(1.0, 0.5, run.config.target_sensitivity, 0.0, 0.0, 1.0)
-    write_model(run, version=f"fold-{fold}", calibration=neutral, calibrated_on="nothing yet")
+    write_uncalibrated(run, version=f"fold-{fold}")
     predictor = Predictor(run.out / WEIGHTS, device=str(run.trainer.device))
     records = run.records(run.split.held_out)
     scored = score_records(predictor, run.dataset, records)
@@ -237,7 +240,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = RECIPES[arguments.recipe].changed(**{n: getattr(arguments, n) for n in names})
     dataset = read_dataset(arguments.data)
     dataset = limit_records(dataset, arguments.limit_images, seed=arguments.seed)
+    for entry in dataset.skipped:
+        print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
+    stop = StopSignal()
     with ExitStack() as stack:
+        stack.enter_context(stop.listening())
         out = arguments.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         result, scored = cross_validate(
             dataset,
@@ -249,6 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             by=arguments.by,
             keep_checkpoints=arguments.out is not None,
             bootstraps=arguments.bootstraps,
+            stop=stop,
         )
     result["grouping_rule"] = RULE
     result["data"] = {"name": dataset.root.name, "digest": dataset.digest()}

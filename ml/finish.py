@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ml import registry
-from ml.calibrate import Calibration, fit_calibration
-from ml.cards import calibration_entries, make_card, training_facts
+from ml.calibrate import Calibration, fit_calibration, group_weights
+from ml.cards import calibration_entries, limits_of, make_card, training_facts
 from ml.cli import UsageError
 from ml.config import CLASSES
-from ml.dataset import Dataset
+from ml.dataset import Dataset, Record
 from ml.evaluate import Scored, evaluation, lesion_areas, score_records
 from ml.inference import Predictor
 from ml.model import PICTURES, read_tensors
 from ml.oof import FILE as OOF_FILE
-from ml.oof import OutOfFold
+from ml.oof import OutOfFold, logits_from_scores
 from ml.run import WEIGHTS, Run
 from ml.scored import cross_fitted, records_of
 from ml.split import Split
-from ml.trainer import predict_logits
 
 RESULT_FILE = "crossval.json"
 """What ``ml.crossval --out`` measured, beside the out-of-fold scores."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a cross-validation left for a model of everything: scores, their pictures, figures."""
+
+    out_of_fold: OutOfFold
+    records: tuple[Record, ...]
+    measured: dict[str, Any]
 
 
 def write_model(
@@ -39,6 +47,7 @@ def write_model(
         layout=run.layout,
         preprocessing=run.preprocessing,
         calibration=calibration,
+        limits=limits_of(run.dataset),
     )
     card["training"] = training_facts(
         run.config,
@@ -48,10 +57,19 @@ def write_model(
         calibrated_on=calibrated_on,
         device=str(trainer.device),
         history=trainer.history,
+        curves="of this model's own training"
+        if len(run.split.validation)
+        else "of this model's own training; no part of the data validated it",
     )
     rows = [registry.TrainedPictures.row(r.sha256, r.phash) for r in run.records(run.split.train)]
     pictures = torch.tensor(rows, dtype=torch.uint8)
     return registry.save_model(run.out / WEIGHTS, {**trainer.best, PICTURES: pictures}, card)
+
+
+def write_uncalibrated(run: Run, *, version: str) -> registry.Card:
+    """Write the run's model so that its scores are the softmax of its plain logits."""
+    neutral = Calibration(1.0, 0.5, run.config.target_sensitivity, 0.0, 0.0, 1.0)
+    return write_model(run, version=version, calibration=neutral, calibrated_on="nothing yet")
 
 
 def recalibrate(weights: Path, calibration: Calibration, calibrated_on: str) -> registry.Card:
@@ -67,30 +85,31 @@ def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.
 
     Without a validation part (the paper's ``random`` split) the held-out pictures calibrate too,
     and the card says so: such figures are stated beside honest ones only.
-    The held-out part is scored through the written file, as the service would, after every
-    choice was made. Returns the card as written, and the held-out scores.
+    Both parts are scored through the written file, as the service would, whose weights are
+    rounded; the held-out one after every choice was made. Returns the card as written, and the
+    held-out scores.
     """
-    trainer = run.trainer
-    trainer.network.load_state_dict(trainer.best)
-    logits = predict_logits(trainer.network, trainer.data.validation, trainer.device)
-    published = run.split.kind == "random"
+    file, device = run.out / WEIGHTS, str(run.trainer.device)
+    write_uncalibrated(run, version=version)
+    scored = score_records(
+        Predictor(file, device=device), run.dataset, run.records(run.split.validation)
+    )
     calibration = fit_calibration(
-        logits,
-        trainer.data.validation_targets,
-        trainer.data.validation_weights,
+        logits_from_scores(scored.scores),
+        scored.targets,
+        group_weights(run.split.grouping.groups[run.split.validation]),
         run.config.target_sensitivity,
     )
-    card = write_model(
-        run,
-        version=version,
-        calibration=calibration,
-        calibrated_on="the held-out pictures, as the published protocol has no others"
+    published = run.split.kind == "random"
+    card = recalibrate(
+        file,
+        calibration,
+        "the held-out pictures, as the published protocol has no others"
         if published
         else "the validation part, each group of near-duplicates counting once",
     )
-    file = run.out / WEIGHTS
-    predictor = Predictor(file, device=str(trainer.device))
-    metrics, scored = {}, None
+    predictor = Predictor(file, device=device)
+    metrics = {}
     parts = {"validation": run.split.validation, "held_out": run.split.held_out}
     for part, indices in parts.items():
         scored = score_records(predictor, run.dataset, run.records(indices))
@@ -103,16 +122,13 @@ def finish(run: Run, *, version: str, bootstraps: int = 1000) -> tuple[registry.
         )
     card["metrics"] = metrics
     registry.write_card(file, card)
-    assert scored is not None
     return card, scored
 
 
-def finish_on_everything(run: Run, crossval: Path, *, version: str) -> tuple[registry.Card, Scored]:
-    """Write a model trained on every picture, calibrated and measured by its cross-validation.
+def read_evidence(run: Run, crossval: Path) -> Evidence:
+    """Read what ``ml.crossval --out`` wrote with the run's settings, data and initial weights.
 
-    ``crossval`` is the folder that ``ml.crossval --out`` wrote with the same settings, data and
-    initial weights; anything else raises ``UsageError``. The card's figures are out-of-fold.
-    Returns the card as written, and the out-of-fold scores.
+    Raises ``UsageError`` for anything else or without figures, ``ModelFileError`` without scores.
     """
     out_of_fold = OutOfFold.load(crossval / OOF_FILE)
     # The number of folds is the one setting that a training on everything does not use.
@@ -121,21 +137,31 @@ def finish_on_everything(run: Run, crossval: Path, *, version: str) -> tuple[reg
     for key, value in same.identity.items():
         if out_of_fold.identity.get(key) != value:
             raise UsageError(f"the cross-validation in {crossval.name} is of another run: {key}")
-    calibration = out_of_fold.calibration(run.config.target_sensitivity)
+    try:
+        measured = json.loads((crossval / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{crossval.name} holds no {RESULT_FILE} ({error})") from None
+    return Evidence(out_of_fold, records_of(out_of_fold, run.dataset), measured)
+
+
+def finish_on_everything(
+    run: Run, evidence: Evidence, *, version: str
+) -> tuple[registry.Card, Scored]:
+    """Write a model trained on every picture, calibrated and measured by its cross-validation.
+
+    The card's figures are out-of-fold. Returns the card as written, and the out-of-fold scores.
+    """
+    goal = run.config.target_sensitivity
+    calibration = evidence.out_of_fold.calibration(goal)
     card = write_model(
         run,
         version=version,
         calibration=calibration,
         calibrated_on="out-of-fold scores of the cross-validation, near-duplicates counting once",
     )
-    try:
-        measured = json.loads((crossval / RESULT_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{crossval.name} holds no {RESULT_FILE} ({error})") from None
-    card["metrics"] = {"out_of_fold": measured}
+    card["metrics"] = {"out_of_fold": evidence.measured}
     registry.write_card(run.out / WEIGHTS, card)
-    records = records_of(out_of_fold, run.dataset)
-    return card, cross_fitted(out_of_fold, records, run.config.target_sensitivity)[0]
+    return card, cross_fitted(evidence.out_of_fold, evidence.records, goal)[0]
 
 
 def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ml.dataset import Dataset, limit_records, read_dataset
 from ml.distributed import Loop, joined
 from ml.evaluate import check_counts, score_records, summary
 from ml.figures import write_figures
-from ml.finish import data_facts, finish, finish_on_everything
+from ml.finish import Evidence, data_facts, finish, finish_on_everything, read_evidence
 from ml.inference import Predictor
 from ml.progress import Bar, EventStream, Progress, StopSignal, open_events
 from ml.run import CHECKPOINT, WEIGHTS, Run, everything, fit, prepare
@@ -61,6 +61,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="fuse kernels with torch.compile")
     arguments = parser.parse_args(argv)
     check_counts(arguments)
+    if arguments.crossval and arguments.split == "random":
+        raise UsageError("--crossval trains on every picture: no --split")
     if arguments.size is not None and (arguments.size < 32 or arguments.size % 32):
         raise UsageError("--size must be a multiple of 32")
     for name, least in (("seed", 0), ("workers", 0), ("batch_size", 1), ("threads", 1)):
@@ -104,6 +106,8 @@ def _train(arguments: argparse.Namespace, loop: Loop, stop: StopSignal, events: 
         split=_split(arguments, config, dataset),
         loop=loop,
     )
+    # Looked at now, not after hours of training.
+    evidence = read_evidence(run, arguments.crossval) if arguments.crossval else None
     if loop.world.first:
         for entry in dataset.skipped:
             print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
@@ -130,7 +134,7 @@ def _train(arguments: argparse.Namespace, loop: Loop, stop: StopSignal, events: 
         )
     if loop.world.first:
         version = arguments.version or f"resnet50-{arguments.recipe}-seed{arguments.seed}"
-        card = _conclude(run, version, arguments)
+        card = _conclude(run, version, evidence, arguments.bootstraps)
         events.send("done", model=WEIGHTS, version=version, sha256=card["weights"]["sha256"])
     return 0
 
@@ -164,20 +168,19 @@ def _tell_start(run: Run, events: EventStream) -> None:
     )
 
 
-def _conclude(run: Run, version: str, arguments: argparse.Namespace) -> registry.Card:
-    """Write and measure the model as the arguments say; prints the figures."""
+def _conclude(run: Run, version: str, evidence: Evidence | None, bootstraps: int) -> registry.Card:
+    """Write and measure the model, by its cross-validation's evidence if any; print the figures."""
     figures, history = run.out / "figures", run.trainer.history
-    if arguments.crossval:
-        card, scored = finish_on_everything(run, arguments.crossval, version=version)
-        write_figures(figures, history, card, scored)
-        print(summary(card["metrics"]["out_of_fold"]))
-        return card
-    card, scored = finish(run, version=version, bootstraps=arguments.bootstraps)
+    if evidence:
+        card, scored = finish_on_everything(run, evidence, version=version)
+    else:
+        card, scored = finish(run, version=version, bootstraps=bootstraps)
     predictor = Predictor(run.out / WEIGHTS, device=str(run.trainer.device))
     trained = score_records(predictor, run.dataset, run.records(run.split.train))
     write_figures(figures, history, card, scored, trained)
-    print(f"held-out part, {run.out / WEIGHTS}:")
-    print(summary(card["metrics"]["held_out"]))
+    part = "out_of_fold" if evidence else "held_out"
+    print(f"{part.replace('_', '-')} figures, {run.out / WEIGHTS}:")
+    print(summary(card["metrics"][part]))
     return card
 
 

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from ml import crossval, evaluate, registry, train
 from ml.calibrate import fit_abstention, fit_calibration, group_weights
-from ml.cli import UsageError
+from ml.cli import UsageError, run_cli
 from ml.config import BCWEB, CLASSES, TrainConfig
 from ml.dataset import read_dataset
 from ml.errors import ModelFileError
@@ -18,6 +20,7 @@ from ml.evaluate import score_records
 from ml.inference import Predictor
 from ml.oof import OutOfFold, logits_from_scores
 from ml.split import split_records
+from ml.trainer import Trainer
 from tests.ml.helpers import phantom, png
 
 TINY = ["--epochs", "1", "--size", "64", "--batch-size", "8", "--init", "none", "--bootstraps", "5"]
@@ -118,6 +121,8 @@ def test_a_model_of_everything_takes_its_figures_from_the_folds(data_dir, tmp_pa
     final = registry.read_card(out / "model.safetensors")
     assert final["metrics"]["out_of_fold"]["auc_malignant"] == measured["auc_malignant"]
     assert final["temperature"] == saved.calibration(0.95).temperature
+    assert (out / "figures" / "confusion-train.svg").is_file()
+    assert "no part of the data validated" in final["training"]["curves"]
     assert final["training"]["data"]["split"]["held_out"] == {
         "benign": 0,
         "malignant": 0,
@@ -150,6 +155,39 @@ def test_figures_of_another_run_are_refused(data_dir, tmp_path, narrow):
     other = [*data, "--seed", "5", "--out", str(tmp_path / "x"), "--crossval", str(folds)]
     with pytest.raises(UsageError, match="another run: config"):
         train.main(other)
+    assert not (tmp_path / "x").exists()  # before a step was made
+    (folds / "crossval.json").unlink()
+    with pytest.raises(UsageError, match=r"folds holds no crossval\.json"):
+        train.main([*data, "--out", str(tmp_path / "x"), "--crossval", str(folds)])
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_training_on_everything_takes_no_split(data_dir, tmp_path):
+    arguments = ["--data", str(data_dir), "--out", str(tmp_path / "x"), "--crossval", str(tmp_path)]
+    with pytest.raises(UsageError, match="--crossval trains on every picture"):
+        train.main([*arguments, "--split", "random"])
+
+
+def test_what_was_loaded_and_skipped_is_told_and_a_wish_to_stop_ends_between_steps(
+    data_dir, tmp_path, narrow, capsys, monkeypatch
+):
+    root = tmp_path / "data"
+    shutil.copytree(data_dir, root)
+    (root / "benign" / "broken.png").write_bytes(b"no picture")
+    train_epoch = Trainer.run_epoch
+
+    def told_to_stop(trainer, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return train_epoch(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "run_epoch", told_to_stop)
+    arguments = ["--data", str(root), *TINY, "--out", str(tmp_path / "out")]
+    assert run_cli(lambda: crossval.main(arguments)) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("fold 0: ")
+    skipped, ended = told.err.splitlines()
+    assert skipped.startswith("skipped benign/broken.png: ")
+    assert ended == "error: the training was cancelled in epoch 1 of 1"
 
 
 @pytest.mark.parametrize("known", ['{"by": "source", "folds": 5}', '{"by": "group", "folds": 2}'])
