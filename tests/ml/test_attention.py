@@ -78,7 +78,7 @@ def stepped(make_run, **settings):
     heads = trainer.network.fc.weight.detach()[TARGETS].clone()
     trainer._model = lambda images, kept: (maps, LOGITS.clone().requires_grad_())
     batch = Batch(torch.zeros(4, 3, 64, 64), TARGETS, lesions, total=4)
-    loss, right = trainer._step(batch, lambda: False)
+    loss, _, right = trainer._step(batch, lambda: False)
     assert right == 3
     return loss, float(attention_loss(maps, heads, lesions))
 

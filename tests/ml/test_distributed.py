@@ -71,11 +71,13 @@ def test_two_processes_end_where_a_lone_one_ends_also_after_one_was_killed(
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
     # Sums in another order round differently, and Adam divides tiny gradients by their own size:
-    # within 0.1 % after four steps. The gradients themselves: see below.
+    # after four steps within 0.1 %, and within 0.5 % at validation, which sees the last of them.
+    # The gradients themselves: see below.
+    close = {"train_loss": 1e-3, "train_accuracy": 1e-3, "val_loss": 5e-3}
     for row, expected in zip(history(whole), lone.trainer.history, strict=True):
-        for name in ("train_loss", "train_accuracy", "val_loss"):
+        for name, tolerance in close.items():
             if row[name]:
-                assert float(row[name]) == pytest.approx(expected[name], rel=1e-3)
+                assert float(row[name]) == pytest.approx(expected[name], rel=tolerance)
 
 
 class Pretended(World):
