@@ -3,15 +3,19 @@
 import pytest
 
 from ml import registry
+from ml.cli import UsageError
 from ml.config import CLASSES
 from ml.dataset import read_dataset
 from ml.duplicates import group_records
 from ml.evaluate import evaluation, score_records
-from ml.heldout import held_out_part
+from ml.heldout import any_held_out, held_out_part, seen_in_training
 from ml.inference import Predictor
 from ml.preprocessing import Preprocessing
 from tests.ml.helpers import png
 from tests.phantoms import bmode_phantom
+
+FIRST_VERSION = "resnet50-busi-20261122"
+"""Trained on a part of BUSI, without a refusal check."""
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +36,56 @@ def test_its_card_tells_how_it_was_made_and_how_it_scored():
     assert card["research_use_only"] is True
     assert Preprocessing.from_dict(card["preprocessing"]).digest() == card["preprocessing_digest"]
     training, data = card["training"], card["training"]["data"]
-    assert training["initial_weights"]["fresh"] == ["layer4", "fc"]
+    assert "fc" in training["initial_weights"]["fresh"]
     assert "correlate above 0.97" in training["grouping_rule"]
-    held_out = card["metrics"]["held_out"]
-    assert held_out["n"] == sum(data["split"]["held_out"].values())
+    if any_held_out(card):
+        measured = card["metrics"]["held_out"]
+        assert measured["n"] == sum(data["split"]["held_out"].values())
+    else:  # trained on every picture: its figures are those of its cross-validation
+        measured = card["metrics"]["out_of_fold"]
+        assert measured["n"] == data["images"] - data["quarantined_images"]
+        assert measured["data"]["digest"] == data["digest"]
+        assert len(measured["folds"]) == 5
     for key in ("accuracy", "macro_f1", "auc_malignant", "sensitivity", "specificity"):
-        low, high = held_out["ci95"][key]
-        assert low <= held_out[key] <= high
+        low, high = measured["ci95"][key]
+        assert low <= measured[key] <= high
+
+
+def test_it_has_a_refusal_check_unless_it_is_the_first_version(predictor):
+    if predictor.model.version == FIRST_VERSION:
+        assert predictor.model.detector is None
+    else:
+        assert predictor.model.detector is not None
+        assert predictor.model.card["refusal"]
 
 
 def test_it_answers_phantoms_with_scores_that_sum_to_one(predictor):
     predictor.warm_up()
     pictures = [png(bmode_phantom(seed, lesion=lesion)) for seed, lesion in enumerate(CLASSES)]
     for answer in predictor.predict(pictures):
-        assert answer.outcome == "answered"
+        # A phantom is no patient's picture: a refusal check may say so.
+        assert answer.outcome == "answered" or predictor.model.detector
         assert sum(answer.probabilities.values()) == pytest.approx(1)
         assert answer.heatmap.shape == (3, 7, 7)
         assert answer.model_version == registry.SHIPPED.stem
 
 
-def test_its_held_out_figures_are_measured_again(predictor, shared_dir):
+def _check_it_knows_its_pictures(predictor, shared_dir):
+    """All that can be measured of a model of everything here: that it knows what it has seen."""
+    trained = registry.trained_pictures(predictor.model.path)
+    whole = read_dataset(shared_dir / "data" / "busi")
+    seen = seen_in_training(predictor.model.card, trained, whole, whole.records)
+    usable = int((~group_records(whole.records).quarantined).sum())
+    assert seen.same + seen.alike >= usable
+    with pytest.raises(UsageError):
+        held_out_part(predictor.model.card, whole, trained)
+
+
+def test_its_held_out_figures_are_measured_again_or_its_pictures_are_known(predictor, shared_dir):
     card = predictor.model.card
+    if not any_held_out(card):
+        _check_it_knows_its_pictures(predictor, shared_dir)
+        return
     whole = read_dataset(shared_dir / "data" / "busi")
     data = held_out_part(card, whole, registry.trained_pictures(predictor.model.path))
     scored = score_records(predictor, data, data.records)
