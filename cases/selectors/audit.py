@@ -21,3 +21,8 @@ def audit_list(*, actor: Actor) -> QuerySet[AuditEvent]:
 def case_audit(*, case_id: UUID) -> QuerySet[AuditEvent]:
     """What happened to one case, oldest first. The caller has let the actor see the case."""
     return AuditEvent.objects.filter(case_id=case_id).order_by("id")
+
+
+def audit_has(*, action: str, object_id: str) -> bool:
+    """Whether the trail holds this action on this object."""
+    return AuditEvent.objects.filter(action=action, object_id=object_id).exists()

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from cases.access import Actor, ActorKind
-from cases.models import AuditEvent
+from cases.selectors.audit import audit_has
 from cases.services.audit import audit_record
 from cases.services.locks import advisory_lock
 
@@ -99,7 +99,7 @@ def note(document: Document) -> None:
     """Put the import into the audit trail, once for each snapshot."""
     # A run that finds the folder of another one waits here for that one's event.
     advisory_lock("snapshot", document["id"], wait=True)
-    if AuditEvent.objects.filter(action=ACTION, object_id=document["id"]).exists():
+    if audit_has(action=ACTION, object_id=document["id"]):
         return
     audit_record(
         actor=ACTOR,
