@@ -60,8 +60,9 @@ class World:
     def together(self, module: nn.Module, device: torch.device, *, synced: bool) -> nn.Module:
         """Average ``module``'s gradients over the processes; a lone process gets it unchanged.
 
-        Weights, and where ``synced`` is false also BatchNorm's running statistics, are the first
-        process's at every step.
+        All start from the first process's weights and, as the gradients are the same everywhere,
+        stay alike. Where ``synced`` is false, BatchNorm's running statistics would drift apart:
+        then each forward pass begins with the first process's.
         """
         if self.size == 1:
             return module

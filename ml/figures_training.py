@@ -33,18 +33,30 @@ def training_figures(history: History) -> dict[str, Figure]:
     """Curves of loss, accuracy, and precision, recall and F1, and the table; empty without epochs.
 
     ``history`` has one dict an epoch, as ``history.csv``: losses, and figures of the validation
-    part in 0..1. Epochs and columns without a value are left out.
+    part in 0..1. Epochs and columns without a value are left out; the log loss of training is only
+    drawn where the row also has ``train_objective``.
     """
     if not history:
         return {}
     return {
-        "loss": _curves(history, ("train_loss", "val_loss"), "Log loss"),
+        "loss": _curves(_comparable(history), ("train_loss", "val_loss"), "Log loss"),
         "accuracy": _curves(history, ("train_accuracy", "val_accuracy"), "Accuracy"),
         "precision-recall-f1": _curves(
             history, ("val_precision", "val_recall", "val_f1"), "Macro average"
         ),
         "epoch-table": _table(history),
     }
+
+
+def _comparable(history: History) -> History:
+    """Without the training losses of earlier rows, which were weighted and smoothed objectives.
+
+    Only rows that tell the objective apart have as ``train_loss`` what ``val_loss`` is.
+    """
+    return [
+        row if "train_objective" in row else {k: v for k, v in row.items() if k != "train_loss"}
+        for row in history
+    ]
 
 
 def epochs_csv(history: History) -> str:

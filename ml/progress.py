@@ -21,7 +21,10 @@ from ml.errors import MlError, TrainingCancelledError
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a running training, for progress bars and the service."""
+    """One step of a running training, for progress bars and the service.
+
+    ``loss`` is the mean objective of the epoch so far: what the steps make smaller.
+    """
 
     epoch: int
     epochs: int
@@ -45,8 +48,9 @@ class EventStream:
 
     Every line has ``event`` (start, step, epoch, checkpoint, done, error) and ``time``, seconds
     since 1970. Numbers that are NaN or infinite become null, so that every reader understands
-    them. The first line is "start", the last one "done" or "error"; a stream that ends otherwise
-    is that of a killed process.
+    them. The first line is "start", unless the run ends before its data is read and its network
+    built: then there is only "error". The last line is "done" or "error"; a stream that ends
+    otherwise is that of a killed process.
     """
 
     def __init__(self, file: TextIO | None) -> None:

@@ -51,7 +51,8 @@ Card = dict[str, Any]
 class OperatingPoint:
     """Malignant is answered when its calibrated score is at least ``threshold``.
 
-    ``sensitivity`` is the target for which the threshold was chosen, on validation data.
+    ``sensitivity`` is the target for which the threshold was chosen; on which scores, validation
+    or out-of-fold, the card's ``training.calibrated_on`` says.
     """
 
     threshold: float
@@ -134,7 +135,8 @@ def verify_file(weights: Path) -> tuple[Card, str]:
     """Check a model file against its card without torch; returns (card, sha256 of the weights).
 
     Raises :class:`ModelFileError` when either is missing, the hash differs (tampered with or
-    truncated), or the copy of the card inside the weights says something else than the card.
+    truncated), or the copy of the card inside the weights says something else than the card. A
+    :func:`save_model` that was killed before its last rename is completed first.
     """
     card = read_card(weights)
     try:
@@ -142,6 +144,8 @@ def verify_file(weights: Path) -> tuple[Card, str]:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelFileError(f"{weights.name} cannot be read ({error.strerror})") from None
+    if sha256 != card["weights"].get("sha256") and _finish_save(weights, sha256):
+        card = read_card(weights)
     if sha256 != card["weights"].get("sha256"):
         size, stated = weights.stat().st_size, card["weights"].get("bytes")
         what = "is truncated" if isinstance(stated, int) and size < stated else "was changed"
@@ -264,6 +268,8 @@ def trained_pictures(weights: Path) -> TrainedPictures | None:
 def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:
     """Write weights (fp16, vectors float32) and card by atomic rename, card last.
 
+    The new card lies beside them under another name before the weights change, so that a process
+    killed between the two renames leaves a pair that :func:`verify_file` can complete.
     ``card`` needs the serving entries; ``weights`` (file, sha256, bytes) is filled in here.
     Returns the card as written.
     """
@@ -292,15 +298,45 @@ def save_model(weights: Path, state: dict[str, Tensor], card: Card) -> Card:
             "dtype": "float16, vectors float32",
         },
     }
+    write_atomic(_coming_card(weights), _card_bytes(written))
     write_atomic(weights, data)
-    write_card(weights, written)
+    _coming_card(weights).replace(card_path(weights))
     return written
 
 
+def _coming_card(weights: Path) -> Path:
+    """Where a card waits for its weights."""
+    return card_path(weights).with_suffix(".json.next")
+
+
+def _finish_save(weights: Path, sha256: str) -> bool:
+    """Put the waiting card of exactly these weights in place; False where there is none."""
+    coming = _coming_card(weights)
+    try:
+        stated = json.loads(coming.read_bytes())["weights"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    if stated != sha256:
+        return False
+    try:
+        coming.replace(card_path(weights))
+    except OSError as error:
+        raise ModelFileError(
+            f"the card of {weights.name} cannot be completed ({error.strerror})"
+        ) from None
+    return True
+
+
+def _card_bytes(card: Card) -> bytes:
+    return (json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
 def write_card(weights: Path, card: Card) -> None:
-    """Write the card beside ``weights`` by atomic rename (its serving entries must not change)."""
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    write_atomic(card_path(weights), text.encode())
+    """Write the card beside ``weights`` by atomic rename (its serving entries must not change).
+
+    Raises ``ValueError`` for numbers that JSON does not have (NaN, infinite).
+    """
+    write_atomic(card_path(weights), _card_bytes(card))
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -23,7 +23,8 @@ from ml.model import Layout, LoadReport
 from ml.preprocessing import PREPROCESSING, Preprocessing
 from ml.progress import Progress
 from ml.split import Split, split_records
-from ml.trainer import Trainer, out_of_memory_named
+from ml.steps import out_of_memory_named
+from ml.trainer import Trainer
 
 WEIGHTS = "model.safetensors"
 CHECKPOINT = "checkpoint.pt"

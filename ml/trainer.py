@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from ml.config import TrainConfig
 from ml.distributed import Loop, others_named
 from ml.errors import (
     NonFiniteLossError,
-    OutOfMemoryError,
     TrainingCancelledError,
     TrainingError,
 )
 from ml.metrics import measure
-from ml.model import features, forward_with_cam
+from ml.model import forward_with_cam
 from ml.preprocessing import Float32Image, Preprocessing
 from ml.progress import Progress
+from ml.steps import Classifier, attention_loss, out_of_memory_named
 
 State = dict[str, Tensor]
 CHOICE = "val_calibrated_loss"
@@ -41,7 +41,6 @@ CHOICE = "val_calibrated_loss"
 temperature, each group counting once. Plain log loss punishes overconfidence that calibration
 takes away."""
 _NEUTRAL_THRESHOLD = 1 / 3  # for the per-epoch table, before an operating point is chosen
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
 def predict_logits(
@@ -58,55 +57,13 @@ def predict_logits(
     return np.concatenate(rows) if rows else np.zeros((0, network.fc.out_features))
 
 
-def attention_loss(maps: Tensor, heads: Tensor, lesions: Tensor) -> Tensor:
-    """Cross-entropy between the lesion's shares and the softmax over a class's activation map.
-
-    ``maps`` B x 2048 x h x w, ``heads`` B x 2048 (the head's row of each picture's true class),
-    ``lesions`` B x h x w (zeros where there is no mask). Mean over the pictures of the batch.
-    """
-    cams = torch.einsum("bc,bchw->bhw", heads, maps).flatten(1)
-    return -(lesions.flatten(1) * functional.log_softmax(cams, dim=1)).sum() / len(maps)
-
-
-@contextmanager
-def out_of_memory_named(advice: str) -> Iterator[None]:
-    """Turn a full memory into ``OutOfMemoryError`` with ``advice``.
-
-    CUDA and Python have an error class for it; the allocators of torch's CPU side and of cuBLAS
-    and cuDNN only say so in words.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        full = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not full and not any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise
-        raise OutOfMemoryError(f"out of memory {advice}") from error
-
-
-class _Classifier(nn.Module):
-    """Feature maps and logits in one call, so that DDP and the compiler see one forward pass."""
-
-    def __init__(self, network: ResNet, dropout: float) -> None:
-        super().__init__()
-        self.network, self.dropout = network, dropout
-
-    def forward(self, images: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Float Bx3xSxS -> (maps B x 2048 x h x w, logits B x classes); ``kept`` replaces dropout.
-
-        ``kept`` are factors B x 2048, 0 or 1/(1 - dropout).
-        """
-        maps = features(self.network, images)
-        pooled = maps.mean(dim=(2, 3))
-        pooled = functional.dropout(pooled, self.dropout) if kept is None else pooled * kept
-        return maps, self.network.fc(pooled)
-
-
 class Trainer:
     """A run that can stop after any epoch and go on from its checkpoint to the same end.
 
     All randomness is drawn from the seed, the epoch and the picture's position, never from a
-    generator that lives across epochs, so a resumed run repeats exactly what it would have done.
+    generator that lives across epochs, so a resumed run repeats exactly what it would have done:
+    on the CPU, with as many threads. On CUDA cuDNN chooses its kernels and sums in no fixed order,
+    so the last bits of losses differ there.
     ``fresh`` names the modules that start without weights and learn at ``head_lr``.
 
     The processes of one world (``loop``) take a share of every batch each and average their
@@ -159,7 +116,7 @@ class Trainer:
             raise UsageError(
                 "one picture of 32 px leaves BatchNorm nothing to average: use larger batches"
             )
-        model = _Classifier(self.network, config.dropout)
+        model = Classifier(self.network, config.dropout)
         together = self.world.together(model, device, synced=synced)
         self._model = torch.compile(together) if loop.compiled else together
 
@@ -218,6 +175,9 @@ class Trainer:
     ) -> dict[str, float]:
         """Train one epoch, measure on validation, append to ``history`` and return its row.
 
+        ``train_loss`` is the log loss on the augmented pictures, to compare with ``val_loss``;
+        ``train_objective`` is what the steps make smaller: weighted by class, labels smoothed, with
+        the attention's part. Rows from before there was the second have it as ``train_loss``.
         ``cancelled`` is asked in each step. Raises ``TrainingCancelledError``,
         ``NonFiniteLossError``, ``OutOfMemoryError``, and ``TrainingError`` when another process
         of the world has ended; the last checkpoint stays good.
@@ -247,19 +207,20 @@ class Trainer:
             for module in self.network.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
-        losses, right, seen = 0.0, 0, 0
+        losses, plain, right, seen = 0.0, 0.0, 0, 0
         epochs, steps = self.config.epochs, self.steps_per_epoch
         with closing(self.batches(self.epoch)) as batches:
             for number, batch in enumerate(batches, start=1):
-                loss, correct = self._step(batch, cancelled)
+                loss, log_losses, correct = self._step(batch, cancelled)
                 losses, seen = losses + loss * batch.total, seen + batch.total
-                right += correct
+                plain, right = plain + log_losses, right + correct
                 if on_progress:
                     on_progress(Progress(self.epoch + 1, epochs, number, steps, losses / seen))
         # The last step's gradients can spoil the weights after its loss was looked at.
         if not all(bool(torch.isfinite(p).all()) for p in self.network.parameters()):
             raise NonFiniteLossError(f"the weights of epoch {self.epoch + 1} are not numbers")
-        row = {"train_loss": losses / seen, "size": float(self.config.size_at(self.epoch))}
+        row = {"train_loss": plain / seen, "train_objective": losses / seen}
+        row["size"] = float(self.config.size_at(self.epoch))
         return row | {"train_accuracy": right / seen}
 
     def _is_best(self, row: dict[str, float]) -> bool:
@@ -267,8 +228,10 @@ class Trainer:
             return True
         return row[CHOICE] <= min(entry[CHOICE] for entry in self.history if CHOICE in entry)
 
-    def _step(self, batch: Batch, cancelled: Callable[[], bool]) -> tuple[float, int]:
-        """One step on a batch: its mean loss and the pictures it got right, over all processes."""
+    def _step(self, batch: Batch, cancelled: Callable[[], bool]) -> tuple[float, float, int]:
+        """One step on a batch: its mean objective, and over all processes the sum of the pictures'
+        log losses (neither weighted nor smoothed, as on validation) and how many were right.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * self._rate()
         images = batch.images.to(self.device, non_blocking=True)
@@ -288,8 +251,10 @@ class Trainer:
                 lesions = batch.lesions.to(self.device, non_blocking=True)
                 heads = self.network.fc.weight[goal]
                 loss = loss + self.config.attention * attention_loss(maps, heads, lesions)
-        correct = (logits.argmax(dim=1) == goal).sum()
-        value, right, stop = self._agreed(batch, loss, correct, cancelled())
+        with torch.no_grad():
+            plain = functional.cross_entropy(logits.float(), goal, reduction="sum")
+            correct = (logits.argmax(dim=1) == goal).sum()
+        value, log_losses, right, stop = self._agreed(batch, loss, plain, correct, cancelled())
         if stop:
             raise TrainingCancelledError(
                 f"the training was cancelled in epoch {self.epoch + 1} of {self.config.epochs}"
@@ -306,21 +271,28 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self._update_average()
-        return value, right
+        return value, log_losses, right
 
     def _agreed(
-        self, batch: Batch, loss: Tensor, correct: Tensor, stop: bool
-    ) -> tuple[float, int, bool]:
-        """Mean loss of the whole batch, pictures right, and whether any process is to stop."""
-        value, right = torch.stack([loss.detach().double(), correct.double()]).tolist()
+        self, batch: Batch, loss: Tensor, plain: Tensor, correct: Tensor, stop: bool
+    ) -> tuple[float, float, int, bool]:
+        """Of the whole batch: mean loss, summed log losses, pictures right, and whether any
+        process is to stop.
+        """
+        found = torch.stack([loss.detach().double(), plain.double(), correct.double()])
+        value, log_losses, right = found.tolist()
         if self.world.size == 1:
-            return value, int(right), stop
-        share = value * len(batch.targets)
-        total, right, stops = self.world.sums([share, right, float(stop)], self.device)
-        return total / batch.total, int(right), stops > 0
+            return value, log_losses, int(right), stop
+        shares = [value * len(batch.targets), log_losses, right, float(stop)]
+        total, log_losses, right, stops = self.world.sums(shares, self.device)
+        return total / batch.total, log_losses, int(right), stops > 0
 
     def _kept(self, batch: Batch) -> Tensor | None:
-        """Dropout's factors for this process's share of what a lone process would draw."""
+        """Dropout's factors for this process's share: its rows of one draw for the whole batch.
+
+        Each process draws the same from the epoch's seed. None where torch's dropout does it: it
+        draws other factors, so several processes do not repeat a lone one's dropout.
+        """
         if self.world.size == 1 or not self.config.dropout:
             return None
         keep, width = 1 - self.config.dropout, self.network.fc.in_features

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import baselines, crossval, evaluate, predict, refusal_fit, train
+from ml import baselines, cards, crossval, evaluate, predict, refusal_fit, train
 from ml import dataset as dataset_module
 from ml.cli import run_cli
 from tests.ml.helpers import phantom, png
@@ -214,6 +214,7 @@ def bad_calls(data, model, tmp):
         "crossval: threads": (crossval.main, [*measured, "--threads", "-1"]),
         "baselines: seed": (baselines.main, [*measured, "--seed", "-1"]),
         "refusal: threads": (refusal_fit.main, ["test", *measured, "--threads", "-1"]),
+        "cards: no number": (cards.main, ["--model", str(model), "--set", "a=NaN"]),
         "evaluate: weights a string": tampered(model, tmp, data, weights="x"),
         "evaluate: classes a number": tampered(model, tmp, data, classes=3),
         "evaluate: training removed": tampered(model, tmp, data, training=None),
@@ -230,7 +231,8 @@ CASES = [
     "crossval: resume", "dataset: empty", "train: one picture a step", "train: out is a file",
     "train: device", "evaluate: device", "evaluate: json under a file", "predict: device",
     "crossval: device", "crossval: size", "crossval: batch size", "crossval: seed",
-    "crossval: threads", "baselines: seed", "refusal: threads", "evaluate: weights a string",
+    "crossval: threads", "baselines: seed", "refusal: threads", "cards: no number",
+    "evaluate: weights a string",
     "evaluate: classes a number", "evaluate: training removed", "evaluate: training a list",
     "evaluate: training without data",
 ]  # fmt: skip

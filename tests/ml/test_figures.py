@@ -11,6 +11,7 @@ from ml.config import MALIGNANT
 from ml.duplicates import RULE
 from ml.evaluate import evaluation
 from ml.figures import write_evaluation_figures, write_figures
+from ml.figures_training import training_figures
 from ml.plotting import COLOURS
 from tests.ml.samples import made, scored
 
@@ -144,3 +145,12 @@ def test_epochs_without_validation_are_said_to_be_so(measured, tmp_path):
     pictures, result = measured
     write_figures(tmp_path, [row(1), row(2)], {"metrics": {"held_out": result}}, pictures)
     assert "no validation part" in words(tmp_path / "precision-recall-f1.svg")
+
+
+def test_losses_of_two_kinds_are_not_drawn_on_one_axis():
+    told_apart = [{**epoch, "train_objective": 2.0} for epoch in HISTORY]
+    for name, history, shown in (("old", HISTORY, False), ("new", told_apart, True)):
+        figures = training_figures(history)
+        labels = [line.get_label() for line in figures["loss"].axes[0].lines]
+        assert ("training loss" in labels) is shown, name
+        assert "validation loss" in labels

@@ -7,6 +7,7 @@ import torch
 
 from ml import registry
 from ml.errors import ModelFileError
+from ml.model import read_tensors
 from ml.registry import card_path, load_model, read_card, verify_file
 
 
@@ -141,3 +142,37 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
         registry.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_save_killed_between_weights_and_card_is_completed_when_read(model_copy, monkeypatch):
+    card = registry.read_card(model_copy)
+    state = read_tensors(model_copy)
+    old = model_copy.read_bytes()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path, target):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "write_atomic", lambda path, data: path.write_bytes(data))
+        patch.setattr("pathlib.Path.replace", killed)
+        with pytest.raises(Killed):
+            registry.save_model(model_copy, state, {**card, "version": "next"})
+    assert model_copy.read_bytes() != old
+    assert registry.load_model(model_copy).version == "next"
+    assert not list(model_copy.parent.glob("*.next"))
+    # a card that waits for other weights changes nothing
+    waiting = model_copy.with_suffix(".json.next")
+    waiting.write_text(json.dumps({**card, "version": "another"}))
+    model_copy.write_bytes(old[:-1])
+    with pytest.raises(ModelFileError, match="sha256"):
+        registry.load_model(model_copy)
+
+
+def test_a_card_is_never_written_with_what_json_does_not_have(model_copy):
+    before = registry.card_path(model_copy).read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        registry.write_card(model_copy, {**registry.read_card(model_copy), "x": float("nan")})
+    assert registry.card_path(model_copy).read_bytes() == before

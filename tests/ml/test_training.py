@@ -182,7 +182,7 @@ def run_out_in_cublas(*_):
     ],
 )
 def test_a_full_memory_ends_with_a_named_error(make_run, monkeypatch, failure):
-    monkeypatch.setattr("ml.trainer.features", failure)
+    monkeypatch.setattr("ml.steps.features", failure)
     with pytest.raises(OutOfMemoryError, match="out of memory with batches of 4; use a smaller"):
         fit(make_run(epochs=1))
 
@@ -234,7 +234,7 @@ def test_another_failure_of_torch_keeps_its_own_words(make_run, monkeypatch):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     run = make_run(epochs=1)
-    monkeypatch.setattr("ml.trainer.features", fail)
+    monkeypatch.setattr("ml.steps.features", fail)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         fit(run)
 
