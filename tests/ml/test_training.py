@@ -16,7 +16,7 @@ from ml.errors import (
     OutOfMemoryError,
     TrainingCancelledError,
 )
-from ml.evaluate import evaluation, score_records
+from ml.evaluate import evaluation, lesion_areas, score_records
 from ml.figures import write_figures
 from ml.finish import finish
 from ml.inference import Predictor
@@ -295,7 +295,9 @@ def test_a_run_ends_in_a_model_file_history_and_figures_that_agree(make_run):
     records = run.records(run.split.held_out)
     again = score_records(Predictor(model, device="cpu"), run.dataset, records)
     groups = run.split.grouping.groups[run.split.held_out]
-    measured = evaluation(again, model.operating_point.threshold, groups, bootstraps=20)
+    areas = lesion_areas(run.dataset, again.records)
+    threshold = model.operating_point.threshold
+    measured = evaluation(again, threshold, groups, bootstraps=20, areas=areas)
     assert measured == card["metrics"]["held_out"]
     with (run.out / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
