@@ -29,6 +29,7 @@ from ml.negative_sources import (
 from ml.negatives import MAKERS, code_negatives
 from ml.picture_facts import picture_facts
 from ml.refusal import SENTENCES, Detector, Limits, fit, main
+from ml.refusal_fit import shown_in
 from tests.ml.helpers import phantom, png
 
 RNG = np.random.default_rng(5)
@@ -333,3 +334,14 @@ def test_the_shipped_model_refuses_no_ultrasound_and_takes_no_photograph(shared_
     photographs = [n.image for n in islice(skimage_negatives(), 0, None, 4)]
     taken = [a.outcome != "refused" for a in predictor.predict(photographs)]
     assert np.mean(taken) <= 0.05
+
+
+def test_a_dual_view_shows_two_ultrasounds_and_the_others_one():
+    pictures = [np.full((80, 90, 3), tone, dtype=np.uint8) for tone in (40, 90, 140)]
+    for number, negative in enumerate(overlaid(pictures)):
+        shown = shown_in([7, 8, 9], number)
+        if negative.kind == "dual view":
+            tones = {int(negative.image[5, x, 0]) for x in (2, -2)}
+            assert tones == {(40, 90, 140)[i - 7] for i in shown} and len(shown) == 2
+        else:
+            assert shown == (7 + number // 3,)
