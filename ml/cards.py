@@ -208,7 +208,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"--set {given} is not KEY=VALUE")
         set_entry(card, path, _value(text))
     if arguments.set:
-        registry.write_card(file, card)
+        try:
+            registry.write_card(file, card)
+        except ValueError as error:
+            raise UsageError(f"the card would be no JSON ({error})") from None
     else:
         print(json.dumps(card, indent=2, ensure_ascii=False))
     return 0

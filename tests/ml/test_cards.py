@@ -41,6 +41,7 @@ def test_measured_sections_are_added_and_the_model_still_loads(model_copy, tmp_p
         "a..b=x",
         "title",
         "data=@missing.json",
+        "title=1e999",
     ],
 )
 def test_what_decides_answers_cannot_be_set_and_a_bad_call_changes_nothing(given, model_copy):
