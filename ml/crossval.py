@@ -59,36 +59,66 @@ def cross_validate(
     keep_checkpoints: bool = True,
     bootstraps: int = 1000,
     stop: StopSignal | None = None,
+    only: Sequence[int] | None = None,
 ) -> tuple[dict[str, Any], Scored]:
     """Train a model for each of :func:`fold_splits` into ``out/fold-k`` and measure them.
 
     Each picture is scored once, by a model that saw no picture of its group and trained for a
     number of epochs that was set before. What turns a fold's logits into answers (temperature,
     threshold, abstention) is fitted on the logits of the other folds. Quarantined pictures are in
-    no fold. Writes ``out/oof.npz`` and the folds' model files. A resumed run needs the
-    checkpoints. Returns the evaluation JSON and the scores. Raises ``UsageError`` for a folder
-    that holds folds made in another way.
+    no fold. Writes ``out/oof.npz`` and the folds' model files. A resumed run takes the scores of
+    finished folds and the checkpoints of others. ``only`` trains these folds now; what is measured
+    are all that are there, as the figures' ``folds_measured`` of ``folds_planned`` say, so that
+    folds can be shared out among machines or nights. Returns the evaluation JSON and the scores.
+    Raises ``UsageError`` for a folder that holds folds made in another way, and when fewer than two
+    folds are there to calibrate each other.
     """
     if config.choose != "last":
         raise UsageError("cross-validation has no validation part to choose an epoch by")
     stop = stop or StopSignal()
     splits = fold_splits(dataset, config, by)
     _claim(out, by, len(splits))
+    wanted = range(len(splits)) if only is None else only
+    if not set(wanted) <= set(range(len(splits))):
+        raise UsageError(f"the folds are numbered 0 to {len(splits) - 1}")
     parts: list[OutOfFold] = []
     for fold, split in enumerate(splits):
         folder = out / f"fold-{fold}"
+        left = _left_scores(folder, dataset, split) if resume else None
+        if left is None and fold not in wanted:
+            continue
         run = prepare(dataset, config, folder, init=init, device=device, split=split)
+        if left is not None and left.identity == run.identity:
+            print(f"fold {fold}: already scored", flush=True)
+            parts.append(left)
+            continue
+        if fold not in wanted:
+            continue
         print(f"fold {fold}: {run.initial}", flush=True)
         with stop.gracefully():
             fit(run, resume=resume, on_epoch=partial(_tell, fold), cancelled=stop.requested)
         parts.append(_score_fold(run, fold))
+        parts[-1].save(folder / OOF_FILE)
         if not keep_checkpoints:
             (folder / CHECKPOINT).unlink()
+    if len(parts) < 2:
+        raise UsageError(f"{len(parts)} of {len(splits)} folds are there; two can be measured")
     scores = _joined(parts)
     scores.save(out / OOF_FILE)
     result, scored = _measure(dataset, config, scores, out, bootstraps)
     result["folds_by"] = by
+    result["folds_planned"] = len(splits)
+    result["folds_measured"] = np.unique(scores.folds).tolist()
     return result, scored
+
+
+def _left_scores(folder: Path, dataset: Dataset, split: Split) -> OutOfFold | None:
+    """The scores that an earlier run left of a fold's held-out pictures, if it finished them."""
+    if not (folder / OOF_FILE).exists():
+        return None
+    found = OutOfFold.load(folder / OOF_FILE)
+    held_out = [dataset.records[int(i)].sha256 for i in split.held_out]
+    return found if list(found.sha256) == held_out else None
 
 
 def _claim(out: Path, by: By, count: int) -> None:
@@ -190,7 +220,9 @@ def _measure(
     for fold in np.unique(out_of_fold.folds).tolist():
         own = out_of_fold.folds == fold
         chosen = out_of_fold.calibration(goal, without=fold)
-        recalibrate(out / f"fold-{fold}" / WEIGHTS, chosen, "out-of-fold scores of the other folds")
+        weights = out / f"fold-{fold}" / WEIGHTS
+        if weights.exists():  # of a fold from another machine the scores may be all there is
+            recalibrate(weights, chosen, "out-of-fold scores of the other folds")
         figures = measure(out_of_fold.targets[own], everything.scores[own], chosen.threshold)
         folds.append({"fold": fold, "temperature": chosen.temperature, **figures})
     result = evaluation(
@@ -229,12 +261,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the folds' models here")
     parser.add_argument("--resume", action="store_true", help="needs --out")
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        metavar="K",
+        help="train these folds now (from 0) and measure those that are there; needs --out",
+    )
     arguments = parser.parse_args(argv)
     check_counts(arguments)
     if arguments.folds < 2:
         raise UsageError("--folds must be at least 2")
     if arguments.resume and arguments.out is None:
         raise UsageError("--resume needs --out")
+    if arguments.only and arguments.out is None:
+        raise UsageError("--only needs --out")
     torch.set_num_threads(arguments.threads or default_threads())
     names = ("seed", "epochs", "batch_size", "size", "folds")
     config = RECIPES[arguments.recipe].changed(**{n: getattr(arguments, n) for n in names})
@@ -257,6 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             keep_checkpoints=arguments.out is not None,
             bootstraps=arguments.bootstraps,
             stop=stop,
+            only=arguments.only,
         )
     result["grouping_rule"] = RULE
     result["data"] = {"name": dataset.root.name, "digest": dataset.digest()}

@@ -29,6 +29,7 @@ from ml.split import grouped_folds
 from ml.threads import default_threads
 
 Box = tuple[float, float, float, float]
+WEIGHTS: Final = "model.safetensors"
 _BATCH: Final = 8
 _FOLDS: Final = 5
 
@@ -144,16 +145,17 @@ def explain_crossval(
 ) -> dict[str, Any]:
     """The out-of-fold pointing game: each picture by the model of ``out/fold-k`` not shown it.
 
-    The fixed point for fold k is chosen on the pictures that model k was trained on. Raises
-    ``ModelFileError`` for a bad or missing model file, ``UsageError`` for other data.
+    Folds without a model file are left out, as ``folds_measured`` says. The fixed point for fold k
+    is chosen on the pictures of the other folds. Raises ``ModelFileError`` for a bad file or none
+    at all, ``UsageError`` for other data.
     """
-    first = Predictor(
-        out / "fold-0" / "model.safetensors", device=device, threads=default_threads()
-    )
+    there = sorted(out.glob(f"fold-*/{WEIGHTS}")) or [out / "fold-0" / WEIGHTS]
+    first = Predictor(there[0], device=device, threads=default_threads())
     count = fold_count(first.model.card, dataset)
+    paths = {k: out / f"fold-{k}" / WEIGHTS for k in range(count)}
+    paths = {fold: path for fold, path in paths.items() if path in there}
     fold_of = np.full(len(dataset.records), -1, dtype=np.int64)
-    for fold in range(count):
-        path = out / f"fold-{fold}" / "model.safetensors"
+    for fold, path in paths.items():
         card, trained = registry.read_card(path), registry.trained_pictures(path)
         if split_settings(card, dataset) != split_settings(first.model.card, dataset):
             raise UsageError("the folds' models were not made with one and the same split")
@@ -163,10 +165,9 @@ def explain_crossval(
         dataset, np.flatnonzero(fold_of >= 0), first.model.preprocessing
     )
     points = np.zeros((len(places), 2), dtype=np.int64)
-    for fold in range(count):
-        path = out / f"fold-{fold}" / "model.safetensors"
+    for fold, path in paths.items():
         predictor = first
-        if fold > 0:
+        if path != there[0]:
             predictor = Predictor(path, device=device, threads=default_threads())
         if predictor.model.preprocessing != first.model.preprocessing:
             raise UsageError("the folds' models do not prepare pictures in one and the same way")
@@ -180,7 +181,13 @@ def explain_crossval(
         groups=grouping.groups[places],
         rounds=rounds,
     )
-    return {**result, **_about(dataset), "out_of_fold": True, "folds": count}
+    return {
+        **result,
+        **_about(dataset),
+        "out_of_fold": True,
+        "folds": count,
+        "folds_measured": list(paths),
+    }
 
 
 def _usable_lesions(

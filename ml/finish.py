@@ -131,16 +131,16 @@ def read_evidence(run: Run, crossval: Path) -> Evidence:
     Raises ``UsageError`` for anything else or without figures, ``ModelFileError`` without scores.
     """
     out_of_fold = OutOfFold.load(crossval / OOF_FILE)
-    # The number of folds is the one setting that a training on everything does not use.
-    folds = len(set(out_of_fold.folds.tolist()))
-    same = replace(run, config=replace(run.config, folds=folds))
-    for key, value in same.identity.items():
-        if out_of_fold.identity.get(key) != value:
-            raise UsageError(f"the cross-validation in {crossval.name} is of another run: {key}")
     try:
         measured = json.loads((crossval / RESULT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{crossval.name} holds no {RESULT_FILE} ({error})") from None
+    # The number of folds is the one setting that a training on everything does not use.
+    folds = measured.get("folds_planned", len(set(out_of_fold.folds.tolist())))
+    same = replace(run, config=replace(run.config, folds=folds))
+    for key, value in same.identity.items():
+        if out_of_fold.identity.get(key) != value:
+            raise UsageError(f"the cross-validation in {crossval.name} is of another run: {key}")
     return Evidence(out_of_fold, records_of(out_of_fold, run.dataset), measured)
 
 

@@ -116,9 +116,24 @@ class Trainer:
             raise UsageError(
                 "one picture of 32 px leaves BatchNorm nothing to average: use larger batches"
             )
-        model = Classifier(self.network, config.dropout)
-        together = self.world.together(model, device, synced=synced)
-        self._model = torch.compile(together) if loop.compiled else together
+        self._synced, self._compiled = synced, loop.compiled
+        self._held: bool | None = None
+        self._hold()
+
+    def _hold(self) -> None:
+        """Let the held modules learn or not, as this epoch asks.
+
+        What learns is part of what DDP and the compiler were told, so they are told again.
+        """
+        held = self.config.holds_at(self.epoch)
+        if held == self._held:
+            return
+        self._held = held
+        for name in self.config.held:
+            getattr(self.network, name).requires_grad_(not held)
+        model = Classifier(self.network, self.config.dropout)
+        together = self.world.together(model, self.device, synced=self._synced)
+        self._model = torch.compile(together) if self._compiled else together
 
     @property
     def steps_per_epoch(self) -> int:
@@ -200,8 +215,9 @@ class Trainer:
         self, on_progress: Callable[[Progress], None] | None, cancelled: Callable[[], bool]
     ) -> dict[str, float]:
         torch.manual_seed(self.config.seed * 100_003 + self.epoch)
+        self._hold()
         self.network.train()
-        for name in self.config.frozen:
+        for name in (*self.config.frozen, *self.config.held):
             getattr(self.network, name).eval()
         if self.config.frozen_batchnorm:
             for module in self.network.modules():

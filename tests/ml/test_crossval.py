@@ -130,6 +130,47 @@ def test_a_model_of_everything_takes_its_figures_from_the_folds(data_dir, tmp_pa
     }
 
 
+def test_folds_can_be_trained_one_by_one_and_scored_ones_are_taken_as_they_are(
+    data_dir, tmp_path, narrow, capsys
+):
+    data = ["--data", str(data_dir), *TINY, "--folds", "3"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert crossval.main([*data, "--out", str(whole)]) == 0
+    with pytest.raises(UsageError, match="1 of 3 folds are there; two can be measured"):
+        crossval.main([*data, "--out", str(parts), "--resume", "--only", "2"])
+    assert crossval.main([*data, "--out", str(parts), "--resume", "--only", "0"]) == 0
+    partly = json.loads((parts / "crossval.json").read_text())
+    assert (partly["folds_measured"], partly["folds_planned"]) == ([0, 2], 3)
+    # Of a fold from another machine the scores are enough.
+    shutil.rmtree(parts / "fold-0")
+    (parts / "fold-0").mkdir()
+    shutil.copy(whole / "fold-0" / "oof.npz", parts / "fold-0")
+    capsys.readouterr()
+    assert crossval.main([*data, "--out", str(parts), "--resume"]) == 0
+    assert capsys.readouterr().out.count("already scored") == 2
+    ours, theirs = OutOfFold.load(parts / "oof.npz"), OutOfFold.load(whole / "oof.npz")
+    assert ours.files == theirs.files and (ours.logits == theirs.logits).all()
+    assert json.loads((parts / "crossval.json").read_text())["folds_measured"] == [0, 1, 2]
+
+
+def test_a_model_of_everything_says_that_only_some_folds_were_measured(data_dir, tmp_path, narrow):
+    data, folds = ["--data", str(data_dir), *TINY], tmp_path / "folds"
+    command = [*data, "--folds", "3", "--out", str(folds), "--only", "0", "2"]
+    assert crossval.main(command) == 0
+    out = tmp_path / "final"
+    assert train.main([*data, "--out", str(out), "--crossval", str(folds)]) == 0
+    measured = registry.read_card(out / "model.safetensors")["metrics"]["out_of_fold"]
+    assert (measured["folds_measured"], measured["folds_planned"]) == ([0, 2], 3)
+
+
+def test_a_fold_that_is_not_there_or_has_no_folder_is_bad_usage(data_dir, tmp_path, narrow):
+    data = ["--data", str(data_dir), *TINY, "--folds", "2", "--only", "2"]
+    with pytest.raises(UsageError, match="numbered 0 to 1"):
+        crossval.main([*data, "--out", str(tmp_path / "folds")])
+    with pytest.raises(UsageError, match="--only needs --out"):
+        crossval.main(data)
+
+
 def test_a_measurement_says_how_many_pictures_the_model_was_trained_on(data_dir, tmp_path, narrow):
     folds, part, json_out = tmp_path / "folds", tmp_path / "part", tmp_path / "e.json"
     assert crossval.main(["--data", str(data_dir), *TINY, "--folds", "2", "--out", str(folds)]) == 0

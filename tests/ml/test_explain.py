@@ -238,7 +238,19 @@ def test_folds_of_different_splits_are_refused(
     registry.save_model(path, state, card_for(masked, model_file, seed=6))
     with pytest.raises(UsageError, match="one and the same split"):
         explain_crossval(folds_dir, masked, device="cpu")
-    path.unlink()
+
+
+def test_folds_without_a_model_are_left_out_and_named_and_none_at_all_is_an_error(
+    masked: Dataset, folds_dir: Path
+) -> None:
+    (folds_dir / "fold-0" / "model.safetensors").unlink()
+    found = explain_crossval(folds_dir, masked, device="cpu", rounds=20)
+    left = [split_records(masked.records, folds=FOLDS, seed=5, fold=k).held_out for k in (1, 2)]
+    held_out = np.concatenate(left).tolist()
+    assert found["n"] == sum(bool(masked.records[i].masks) for i in held_out)
+    assert found["folds_measured"] == [1, 2] and found["folds"] == FOLDS
+    for path in folds_dir.glob("fold-*/model.safetensors"):
+        path.unlink()
     with pytest.raises(ModelFileError):
         explain_crossval(folds_dir, masked, device="cpu")
 

@@ -255,6 +255,40 @@ def test_frozen_layers_keep_their_weights_and_statistics(make_run):
     assert changed == {"layer2", "layer3", "layer4", "fc"}
 
 
+def test_held_layers_learn_from_the_full_size_on_and_keep_their_statistics(make_run):
+    def changed(before):
+        after = run.trainer.network.state_dict()
+        return {k for k in before if not torch.equal(before[k], after[k])}
+
+    held = ("conv1", "bn1", "layer1")
+    run = make_run(epochs=2, frozen=(), held=held, stages=((1, 32),))
+    before = {k: v.clone() for k, v in run.trainer.network.state_dict().items()}
+    run.trainer.run_epoch()
+    assert {k.split(".")[0] for k in changed(before)} == {"layer2", "layer3", "layer4", "fc"}
+    run.trainer.run_epoch()
+    learned = changed(before)
+    assert {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= learned
+    statistics = {k for k in before if k.split(".")[0] in held and "running" in k}
+    assert statistics and not statistics & learned
+
+
+def test_a_run_resumed_after_its_held_layers_were_let_go_ends_the_same(make_run):
+    settings = {"epochs": 3, "frozen": (), "held": ("conv1", "bn1", "layer1")}
+    whole, broken = make_run("whole", **settings), make_run("broken", **settings)
+    assert whole.config.holds_at(0) and not whole.config.holds_at(2)
+    fit(whole)
+
+    def stop_before_last(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, on_epoch=stop_before_last)
+    resumed = make_run("broken", **settings)
+    fit(resumed, resume=True)
+    assert losses(resumed) == losses(whole)
+
+
 def test_one_batch_can_be_learned_by_heart(dataset, tiny_config, narrow):
     picks = [r for r in dataset.records if r.label != "normal"][:4]
     picks += [r for r in dataset.records if r.label == "malignant"][:4]

@@ -79,6 +79,8 @@ _PLACED = {
     "as_if_positive",
     "coverage",
     "folds",
+    "folds_measured",
+    "folds_planned",
 }
 
 
@@ -288,4 +290,9 @@ def _folds(fields: Fields) -> tuple[Block, ...]:
         number_of = count(one.get("fold"))
         name = str(place if number_of is None else number_of)
         rows.append((name, counted(one.get("n")), *(figure(one.get(k)) for k, _ in _SHORT)))
-    return table("By fold", ("Fold", "Images", *(short for _, short in _SHORT)), rows)
+    planned = count(fields.get("folds_planned"))
+    partly = planned is not None and len(rows) < planned
+    caption = (
+        f"By fold: {len(rows)} of {planned} were trained and measured" if partly else "By fold"
+    )
+    return table(caption, ("Fold", "Images", *(short for _, short in _SHORT)), rows)
