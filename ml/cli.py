@@ -7,14 +7,20 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ml.errors import DatasetError, ImageUnreadableError, MlError, ModelFileError
+from ml.errors import (
+    DatasetError,
+    GatePlanError,
+    ImageUnreadableError,
+    MlError,
+    ModelFileError,
+)
 
 
 class UsageError(MlError):
     """Arguments that argparse lets through and that make no sense together."""
 
 
-_INPUT_ERRORS = (DatasetError, ImageUnreadableError, ModelFileError, UsageError)
+_INPUT_ERRORS = (DatasetError, GatePlanError, ImageUnreadableError, ModelFileError, UsageError)
 # A given path that is something else than wanted, or is not ours; a full disk is neither.
 _PATH_ERRORS = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 _LEAST: Final = {

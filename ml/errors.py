@@ -45,3 +45,7 @@ class OutOfMemoryError(TrainingError):
 
 class EngineError(MlError):
     """An engine that cannot take the network, fails, or answers otherwise than PyTorch."""
+
+
+class GatePlanError(MlError):
+    """A plan that cannot be judged by: an unknown metric, a bound out of range, no pictures."""
