@@ -70,8 +70,7 @@ def cross_validate(
     finished folds and the checkpoints of others. ``only`` trains these folds now; what is measured
     are all that are there, as the figures' ``folds_measured`` of ``folds_planned`` say, so that
     folds can be shared out among machines or nights. Returns the evaluation JSON and the scores.
-    Raises ``UsageError`` for a folder that holds folds made in another way, and when fewer than two
-    folds are there to calibrate each other.
+    Raises ``UsageError`` for a folder that holds folds made in another way.
     """
     if config.choose != "last":
         raise UsageError("cross-validation has no validation part to choose an epoch by")
@@ -101,8 +100,8 @@ def cross_validate(
         parts[-1].save(folder / OOF_FILE)
         if not keep_checkpoints:
             (folder / CHECKPOINT).unlink()
-    if len(parts) < 2:
-        raise UsageError(f"{len(parts)} of {len(splits)} folds are there; two can be measured")
+    if not parts:
+        raise UsageError(f"none of the {len(splits)} folds is there to measure")
     scores = _joined(parts)
     scores.save(out / OOF_FILE)
     result, scored = _measure(dataset, config, scores, out, bootstraps)
@@ -217,13 +216,16 @@ def _measure(
     goal = config.target_sensitivity
     everything, thresholds = cross_fitted(out_of_fold, records, goal)
     folds: list[dict[str, Any]] = []
+    several = len(np.unique(out_of_fold.folds)) > 1
     for fold in np.unique(out_of_fold.folds).tolist():
         own = out_of_fold.folds == fold
-        chosen = out_of_fold.calibration(goal, without=fold)
+        # A lone fold's model has only its own scores to be calibrated by.
+        chosen = out_of_fold.calibration(goal, without=fold if several else None)
         weights = out / f"fold-{fold}" / WEIGHTS
         if weights.exists():  # of a fold from another machine the scores may be all there is
-            recalibrate(weights, chosen, "out-of-fold scores of the other folds")
-        figures = measure(out_of_fold.targets[own], everything.scores[own], chosen.threshold)
+            source = "of the other folds" if several else "of its own held-out pictures"
+            recalibrate(weights, chosen, f"out-of-fold scores {source}")
+        figures = measure(out_of_fold.targets[own], everything.scores[own], thresholds[own])
         folds.append({"fold": fold, "temperature": chosen.temperature, **figures})
     result = evaluation(
         everything,

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from ml.errors import ModelFileError
 from ml.registry import write_atomic
 
 FILE: Final = "oof.npz"
+_PARTS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,27 @@ class OutOfFold:
     groups: Indices
     identity: dict[str, Any]
 
+    @cached_property
+    def parts(self) -> Indices:
+        """What calibration is fitted without in turn: the folds, int64 N.
+
+        Where only one fold was scored, its groups in five parts, each class dealt out in turn.
+        """
+        if len(np.unique(self.folds)) > 1:
+            return self.folds
+        names, first, place = np.unique(self.groups, return_index=True, return_inverse=True)
+        dealt = np.zeros(len(names), dtype=np.int64)
+        for label in np.unique(self.targets[first]):
+            own = np.flatnonzero(self.targets[first] == label)
+            dealt[own] = np.arange(len(own)) % _PARTS
+        return np.asarray(dealt[place.reshape(-1)])
+
     def calibration(self, sensitivity: float, *, without: int | None = None) -> Calibration:
-        """Fit on all folds, or on all but one: what is measured on a fold is not fitted on it.
+        """Fit on all, or on all ``parts`` but one: what is measured on it is not fitted on it.
 
         Near-duplicates count once. Raises ``ValueError`` when no malignant picture is left.
         """
-        used = self.folds != without if without is not None else np.ones(len(self.folds), bool)
+        used = self.parts != without if without is not None else np.ones(len(self.folds), bool)
         weights = group_weights(self.groups[used])
         return fit_calibration(self.logits[used], self.targets[used], weights, sensitivity)
 

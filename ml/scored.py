@@ -41,15 +41,15 @@ def cross_fitted(
 ) -> tuple[Scored, Floats]:
     """Answers from out-of-fold logits: scores with outcomes and labels, and thresholds float64 N.
 
-    Each fold's temperature, threshold (for that ``sensitivity``) and least answered score are
-    fitted on the logits of the other folds. ``records`` are those of the logits, in order. Models
-    of folds have no refusal check, so none took place.
+    Temperature, threshold (for that ``sensitivity``) and least answered score of each of the
+    logits' ``parts`` (its folds) are fitted on the other ones. ``records`` are those of the
+    logits, in order. Models of folds have no refusal check, so none took place.
     """
     scores = np.zeros_like(out_of_fold.logits)
     thresholds, minimum = np.zeros(len(scores)), np.zeros(len(scores))
-    for fold in np.unique(out_of_fold.folds).tolist():
-        own = out_of_fold.folds == fold
-        fitted = out_of_fold.calibration(sensitivity, without=fold)
+    for part in np.unique(out_of_fold.parts).tolist():
+        own = out_of_fold.parts == part
+        fitted = out_of_fold.calibration(sensitivity, without=part)
         scores[own] = softmax(out_of_fold.logits[own], fitted.temperature)
         thresholds[own], minimum[own] = fitted.threshold, fitted.minimum_score
     outcomes = np.where(scores.max(axis=1) < minimum, "abstained", "answered")

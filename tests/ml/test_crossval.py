@@ -60,6 +60,18 @@ def test_what_is_measured_on_a_fold_is_not_fitted_on_it(out_of_fold):
     assert changed.calibration(0.95) != out_of_fold.calibration(0.95)
 
 
+def test_a_lone_fold_is_calibrated_on_parts_of_it_that_share_no_group(out_of_fold):
+    assert (out_of_fold.parts == out_of_fold.folds).all()
+    lone = replace(out_of_fold, folds=np.full(120, 3))
+    assert set(lone.parts.tolist()) == set(range(5))
+    for group in np.unique(lone.groups):
+        assert len(set(lone.parts[lone.groups == group].tolist())) == 1
+    changed = replace(lone, logits=np.where(lone.parts[:, None] == 2, 99.0, lone.logits))
+    assert changed.calibration(0.95, without=2) == lone.calibration(0.95, without=2)
+    sizes = np.bincount(lone.parts)
+    assert sizes.max() - sizes.min() <= 2 * 3  # one group a class at most
+
+
 def test_logits_come_back_from_scores_up_to_a_constant(out_of_fold):
     powers = np.exp(out_of_fold.logits)
     back = logits_from_scores(powers / powers.sum(axis=1, keepdims=True))
@@ -136,8 +148,13 @@ def test_folds_can_be_trained_one_by_one_and_scored_ones_are_taken_as_they_are(
     data = ["--data", str(data_dir), *TINY, "--folds", "3"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert crossval.main([*data, "--out", str(whole)]) == 0
-    with pytest.raises(UsageError, match="1 of 3 folds are there; two can be measured"):
-        crossval.main([*data, "--out", str(parts), "--resume", "--only", "2"])
+    assert crossval.main([*data, "--out", str(parts), "--resume", "--only", "2"]) == 0
+    alone = json.loads((parts / "crossval.json").read_text())
+    assert alone["folds_measured"] == [2]
+    held_out = OutOfFold.load(parts / "oof.npz")
+    assert set(held_out.folds.tolist()) == {2} and alone["n"] == len(held_out.files) < 24
+    card = registry.read_card(parts / "fold-2" / "model.safetensors")
+    assert "its own held-out pictures" in card["training"]["calibrated_on"]
     assert crossval.main([*data, "--out", str(parts), "--resume", "--only", "0"]) == 0
     partly = json.loads((parts / "crossval.json").read_text())
     assert (partly["folds_measured"], partly["folds_planned"]) == ([0, 2], 3)
