@@ -93,7 +93,7 @@ def inference_jobs_create(
 def _job_for(actor: Actor, job_id: UUID) -> Job:
     jobs = Job.objects.select_related("image__case")
     if actor.kind in (ActorKind.USER, ActorKind.TOKEN):
-        jobs = jobs.filter(site_id=actor.own_site)
+        jobs = jobs.filter(site_id=actor.own_site).exclude(kind=JobKind.SHADOW)
     job = jobs.filter(pk=job_id).first()
     if job is None:
         raise NotFound()
