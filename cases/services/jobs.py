@@ -17,6 +17,7 @@ from cases.errors import NotFound, Overloaded, StateConflict
 from cases.models import Image, Job, ModelVersion, Submission
 from cases.services.audit import audit_record
 from cases.services.frames import frame_ensure
+from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move, jobs_record
 from cases.states import JOB, JobState, ModelState
 from cases.vocabulary import JobKind, PriorityRank
@@ -52,6 +53,8 @@ def inference_jobs_create(
     ``frame`` None: each image's representative frame. Raises ``StateConflict`` where such a job
     is waiting or running already.
     """
+    # A rollback then finds these jobs, or they find the model that came back.
+    model_life_share()
     model = live_model()
     jobs = [
         Job(

@@ -36,7 +36,7 @@ def shipped_model_install(
     if actor.kind is not ActorKind.SYSTEM:
         raise PermissionDenied("Only the service itself installs the model that ships.")
     actor.require(Capability.PROMOTE)
-    digest = _digest(weights, card)
+    digest = _stored(weights, card)
     at = model_life_lock()
     known = ModelVersion.objects.filter(sha256=digest).first()
     if known is not None:
@@ -70,7 +70,7 @@ def model_candidate_register(
     another model has its name.
     """
     actor.require(Capability.TRAIN)
-    digest = _digest(weights, card)
+    digest = _stored(weights, card)
     at = model_life_lock()
     known = ModelVersion.objects.filter(sha256=digest).first()
     if known is not None:
@@ -102,25 +102,29 @@ def model_gate_record(*, actor: Actor, model_id: UUID, gate: Mapping[str, Any]) 
     return _gate_create(actor, model, gate)
 
 
-def _digest(weights: bytes, card: Mapping[str, Any]) -> str:
+def _stored(weights: bytes, card: Mapping[str, Any]) -> str:
+    """SHA-256 of the weights, which are stored: before the lock, since it takes seconds."""
     digest = hashlib.sha256(weights).hexdigest()
     if card.get("weights", {}).get("sha256") != digest:
         raise ValueError("the model file does not match its card (sha256)")
+    store_once(_storage_name(digest), ContentFile(weights))
     return digest
+
+
+def _storage_name(digest: str) -> str:
+    return f"models/{digest}.safetensors"
 
 
 def _create(
     weights: bytes, digest: str, card: Mapping[str, Any], *, origin: str, state: ModelState
 ) -> ModelVersion:
-    storage_name = f"models/{digest}.safetensors"
-    store_once(storage_name, ContentFile(weights))
     try:
         with transaction.atomic():
             return ModelVersion.objects.create(
                 version=str(card["version"]),
                 sha256=digest,
                 size=len(weights),
-                storage_name=storage_name,
+                storage_name=_storage_name(digest),
                 # Whatever a file says of itself: only the service's own start ships a model.
                 card={**card, "origin": origin},
                 state=state,

@@ -27,6 +27,15 @@ def model_life_lock() -> datetime:
     return now
 
 
+def model_life_share() -> None:
+    """Let no model move until this transaction ends: what names the live model stays true.
+
+    Any number of transactions may do so at once. Taken late in a transaction, since a promotion
+    or rollback waits for it.
+    """
+    advisory_lock("model-life", wait=True, shared=True)
+
+
 def model_move(
     model: ModelVersion, *, to: ModelState, actor: Actor, at: datetime, reason: str
 ) -> ModelVersion:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from cases.access import SYSTEM, Actor, Role, Scope
 from cases.errors import PermissionDenied, StateConflict
@@ -35,6 +37,7 @@ from tests.factories import (
     stored_result,
     submit,
 )
+from tests.live import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -134,6 +137,46 @@ def test_two_approvers_rolling_back_at_once_do_it_once() -> None:
     found = at_once(2, press)
     assert sorted(type(one).__name__ for one in found) == ["ModelVersion", "StateConflict"]
     assert live_id() == old.pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_made_at_the_moment_of_a_rollback_is_for_the_model_that_came_back() -> None:
+    old = live_model()
+    job = submit().jobs.get()
+    stored_result(job)
+    new = promoted(candidate())
+    actor = approver()
+    made, go = threading.Event(), threading.Event()
+    jobs: list[Job] = []
+
+    def ask_again() -> None:
+        with transaction.atomic():
+            jobs.append(job_rerun(actor=SYSTEM, job_id=job.pk))
+            made.set()
+            assert go.wait(30)
+        connection.close()
+
+    def roll_back() -> None:
+        back(old, by=actor)
+        connection.close()
+
+    threads = [threading.Thread(target=ask_again), threading.Thread(target=roll_back)]
+    threads[0].start()
+    assert made.wait(30)
+    threads[1].start()
+
+    def is_held_up() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return cursor.fetchone() is not None
+
+    wait_for("the rollback to wait", is_held_up, seconds=10)
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert jobs[0].model_version_id == new.pk
+    jobs[0].refresh_from_db()
+    assert (jobs[0].model_version_id, live_id()) == (old.pk, old.pk)
 
 
 def test_a_rejected_model_never_comes_back() -> None:
