@@ -20,12 +20,14 @@ TASK_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "worker.tasks.run_inference",
     # The same loop, which takes whatever is most due; and a name that earlier workers know.
     JobKind.REPLAY: "worker.tasks.run_inference",
+    JobKind.SHADOW: "worker.tasks.run_inference",
 }
 QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "inference",
     JobKind.TRAINING: "training",
     # Where the engines are.
     JobKind.REPLAY: "inference",
+    JobKind.SHADOW: "inference",
 }
 SWEEP_TASK = "worker.tasks.sweep"
 

@@ -66,10 +66,40 @@ class JobKind(StrEnum):
     TRAINING = "training"
     # A stored result computed again, to see whether it comes out the same.
     REPLAY = "replay"
+    # A job that was answered, answered again by the model in shadow: nobody waits for it.
+    SHADOW = "shadow"
 
 
 # What inference workers do, in one order: read images, and compute stored results again.
 ENGINE_KINDS = (JobKind.INFERENCE, JobKind.REPLAY)
+
+
+class GateState(StrEnum):
+    """What the gate of a frozen plan said of a model."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INSUFFICIENT_EVIDENCE = "insufficient_evidence"
+
+
+class Decision(StrEnum):
+    """How a request to promote a model ended."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+
+
+class ServingChange(StrEnum):
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+
+
+class ModelFaultCode(StrEnum):
+    """Why a model file was refused."""
+
+    FILE_DAMAGED = "file_damaged"
+    NOT_LOADABLE = "not_loadable"
 
 
 class Outcome(StrEnum):

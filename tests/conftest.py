@@ -21,7 +21,14 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
 
     Only the owner of the tables can switch it off, here for that one statement.
     """
-    tables = ("cases_auditevent", "cases_jobevent", "cases_modelevent")
+    tables = (
+        "cases_auditevent",
+        "cases_jobevent",
+        "cases_modelevent",
+        "cases_gateverdict",
+        "cases_modelfault",
+        "cases_servingevent",
+    )
     original = DatabaseOperations.execute_sql_flush
 
     def execute_sql_flush(self: DatabaseOperations, sql_list: Sequence[str]) -> None:

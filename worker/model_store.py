@@ -15,20 +15,30 @@ if TYPE_CHECKING:
     from cases.models import ModelVersion
 
 
+class ModelDamagedError(OSError):
+    """The service's own copy of a model is not the one that was registered."""
+
+
 def local_model(model: ModelVersion) -> Path:
     """Path of the weights, their card beside them; fetched at first use.
 
     A cached file of the wrong size is fetched again; the engine verifies the hash at load.
-    Raises ``OSError`` where the stored bytes are missing or are not those of ``model.sha256``.
+    Raises ``ModelDamagedError`` where the stored bytes are missing or are not those of
+    ``model.sha256``, another ``OSError`` where this machine's disk is the trouble.
     """
     folder = Path(settings.STATE_DIR) / "models"
     weights = folder / f"{model.sha256}.safetensors"
     if weights.exists() and weights.stat().st_size == model.size:
         return weights
     folder.mkdir(parents=True, exist_ok=True)
-    data = read_bytes(model.storage_name)
+    try:
+        data = read_bytes(model.storage_name)
+    except OSError as error:
+        raise ModelDamagedError(f"the stored bytes of model {model.version}: {error}") from error
     if hashlib.sha256(data).hexdigest() != model.sha256:
-        raise OSError(f"the stored bytes of model {model.version} are not those of its sha256")
+        raise ModelDamagedError(
+            f"the stored bytes of model {model.version} are not those of its sha256"
+        )
     registry.write_card(weights, model.card)
     registry.write_atomic(weights, data)
     return weights

@@ -79,9 +79,17 @@ def work() -> int:
         if _pulse is not None:
             _pulse.mark(ready=False)
         return 0
-    if _pulse is not None and not _pulse.ready:
-        _pulse.mark(ready=True)
+    if _pulse is not None:
+        _tell_model(_pulse)
     return taken
+
+
+def _tell_model(pulse: Pulse) -> None:
+    """Tell at once that the worker is ready again, or reads with another model than before."""
+    reading = runner().reading
+    told = {} if reading is None else {"model": reading.version, "sha256": reading.sha256}
+    if not pulse.ready or any(pulse.details.get(name) != value for name, value in told.items()):
+        pulse.mark(ready=True, **told)
 
 
 def ensure_ready() -> None:

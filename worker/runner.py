@@ -22,13 +22,15 @@ from cases.services.leases import (
     jobs_heartbeat,
     jobs_release,
 )
+from cases.services.model_files import model_fault_note
 from cases.services.replays import replay_store
 from cases.services.results import Answer, result_store
+from cases.services.shadow_results import shadow_result_store
 from cases.storage import read_bytes
-from cases.vocabulary import JobKind
+from cases.vocabulary import JobKind, ModelFaultCode
 from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
-from worker.model_store import forget, local_model
+from worker.model_store import ModelDamagedError, forget, local_model
 
 if TYPE_CHECKING:
     from cases.models import ModelVersion
@@ -39,8 +41,9 @@ log = structlog.get_logger(__name__)
 LOAD_PAUSE = timedelta(seconds=10)
 # Only jobs of another model than the live one get here: that one is loaded before any claim.
 MAX_PUT_OFF = 30
-# Somebody waits for a replay's finding, and no reading depends on it.
-MAX_REPLAY_PUT_OFF = 3
+# Somebody waits for a replay's finding, and no reading depends on it; nor on a job in shadow.
+MAX_ASIDE_PUT_OFF = 3
+ASIDE = (JobKind.REPLAY, JobKind.SHADOW)
 # What people are told. The particulars (paths, sizes) are in the worker's log only.
 DETAILS = {
     "engine_crashed": "The model's process ended while it read this image.",
@@ -81,13 +84,13 @@ class Runner:
         # All this process has claimed and not finished: their leases are kept together.
         self._held: dict[UUID, Claim] = {}
         self._next_heartbeat = 0.0
-        # What readings are made with: the model that replays must not drive out of the engine.
-        self._reading: ModelVersion | None = None
+        # What readings are made with: replays and shadows must not drive it out of the engine.
+        self.reading: ModelVersion | None = None
 
     def warm_up(self, model: ModelVersion) -> str:
         """Load ``model`` before the first job; the engine's name. ``EngineFaultError`` if not."""
         self._load(model)
-        self._reading = model
+        self.reading = model
         return self.engine.engine
 
     def drain(self) -> int:
@@ -138,7 +141,7 @@ class Runner:
 
     def _put_off(self, claims: Sequence[Claim], reason: str) -> None:
         """Give the jobs back for a while; those put off too often fail with their reason."""
-        most = {JobKind.REPLAY: MAX_REPLAY_PUT_OFF}
+        most = dict.fromkeys(ASIDE, MAX_ASIDE_PUT_OFF)
         late = [claim for claim in claims if claim.attempt >= most.get(claim.kind, MAX_PUT_OFF)]
         for claim in late:
             self._fail(claim, "model_unavailable", transient=False)
@@ -168,18 +171,20 @@ class Runner:
     def _load_for(self, kind: JobKind, model: ModelVersion) -> None:
         """Load the model of a batch. The engine lets go of the model used longest ago: asking for
         the one of the readings first makes that another one."""
-        if kind is not JobKind.REPLAY:
+        if kind not in ASIDE:
             self._load(model)
-            self._reading = model
+            self.reading = model
             return
-        if self._reading is not None:
-            self._load(self._reading)
+        if self.reading is not None:
+            self._load(self.reading)
         self._load(model)
 
     def _load(self, model: ModelVersion) -> None:
         try:
             path = local_model(model)
         except OSError as error:
+            if isinstance(error, ModelDamagedError):
+                self._note_fault(model, ModelFaultCode.FILE_DAMAGED)
             raise EngineFaultError("model_unavailable", str(error)) from error
         try:
             self.engine.load(model.sha256, path, self._keep)
@@ -187,7 +192,12 @@ class Runner:
             if fault.code == "model_unavailable":
                 # Perhaps only the local copy is bad: fetch it again next time.
                 forget(model)
+                self._note_fault(model, ModelFaultCode.NOT_LOADABLE)
             raise
+
+    def _note_fault(self, model: ModelVersion, code: ModelFaultCode) -> None:
+        """Tell the model's page: the engine keeps what it has loaded, this one is not among it."""
+        model_fault_note(actor=self.actor, model=model, code=code)
 
     def _answer(self, model: ModelVersion, ready: Sequence[tuple[Claim, bytes]]) -> None:
         pictures = [data for _, data in ready]
@@ -210,6 +220,9 @@ class Runner:
         if claim.kind is JobKind.REPLAY:
             self._store_replay(claim, answer)
             return
+        if claim.kind is JobKind.SHADOW:
+            self._store_shadow(claim, answer)
+            return
         stored = result_store(
             actor=self.actor, job_id=claim.job_id, attempt=claim.attempt, answer=answer
         )
@@ -231,6 +244,13 @@ class Runner:
         tell = log.info if replay.equal else log.warning
         names = [difference["what"] for difference in replay.differences]
         tell("result_replayed", result_id=str(replay.result_id), equal=replay.equal, differs=names)
+
+    def _store_shadow(self, claim: Claim, answer: Answer) -> None:
+        stored = shadow_result_store(
+            actor=self.actor, job_id=claim.job_id, attempt=claim.attempt, answer=answer
+        )
+        # Whether it agrees is for the model's page, not for a log beside the job's.
+        log.info("shadow_answered" if stored else "job_fenced_out", attempt=claim.attempt)
 
     def _fail(self, claim: Claim, code: str, *, transient: bool) -> None:
         state = job_fail(

@@ -14,6 +14,13 @@ from cases.api.views.jobs import (
 )
 from cases.api.views.learning import ModelDetailApi, ModelListApi, ModelLiveApi
 from cases.api.views.meta import DocsApi, ErrorTypeApi, SchemaApi, UnknownApi
+from cases.api.views.promotion import (
+    OnlyAtThePortalApi,
+    PromotionListApi,
+    RecallApi,
+    ServingApi,
+    ServingSuspendApi,
+)
 from cases.api.views.replays import ResultReplayApi
 from cases.api.views.results import ResultDetailApi, ResultHeatmapApi
 from cases.api.views.submissions import SubmissionDetailApi, SubmissionListApi
@@ -42,6 +49,12 @@ urlpatterns = [
     path("models/", ModelListApi.as_view(), name="model-list"),
     path("models/live/", ModelLiveApi.as_view(), name="model-live"),
     path("models/<uuid:model_id>/", ModelDetailApi.as_view(), name="model-detail"),
+    path("models/<uuid:model_id>/promote/", OnlyAtThePortalApi.as_view(), name="model-promote"),
+    path("models/<uuid:model_id>/roll-back/", OnlyAtThePortalApi.as_view(), name="model-back"),
+    path("models/<uuid:model_id>/recall/", RecallApi.as_view(), name="model-recall"),
+    path("promotions/", PromotionListApi.as_view(), name="promotion-list"),
+    path("serving/", ServingApi.as_view(), name="serving"),
+    path("serving/suspend/", ServingSuspendApi.as_view(), name="serving-suspend"),
     path("training-runs/", TrainingRunListApi.as_view(), name="training-run-list"),
     path("audit/", AuditListApi.as_view(), name="audit-list"),
     path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),

@@ -6,7 +6,9 @@ from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, 
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
+from cases.models.promotion import GateVerdict, ModelFault, PromotionRequest, ServingEvent
 from cases.models.results import Replay, Result, ResultRead
+from cases.models.shadow import ShadowResult
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -17,16 +19,21 @@ __all__ = [
     "Case",
     "Finding",
     "Frame",
+    "GateVerdict",
     "Image",
     "Job",
     "JobEvent",
     "ModelEvent",
+    "ModelFault",
     "ModelVersion",
     "Patient",
+    "PromotionRequest",
     "Replay",
     "Result",
     "ResultRead",
     "ServiceHeartbeat",
+    "ServingEvent",
+    "ShadowResult",
     "Site",
     "Submission",
     "User",

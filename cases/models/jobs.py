@@ -50,6 +50,14 @@ class Job(models.Model):
         null=True,
         blank=True,
     )
+    # The result that a model in shadow is to match: names no image of its own either.
+    shadow_of = models.ForeignKey(
+        "cases.Result",
+        on_delete=models.PROTECT,
+        related_name="shadow_jobs",
+        null=True,
+        blank=True,
+    )
     priority = models.PositiveSmallIntegerField(
         choices=[(p.value, p.name.lower()) for p in PriorityRank],
         default=PriorityRank.ROUTINE.value,
@@ -104,6 +112,17 @@ class Job(models.Model):
                 ),
                 name="job_replay_names_its_result",
             ),
+            models.CheckConstraint(
+                condition=~Q(kind=JobKind.SHADOW.value)
+                | Q(
+                    shadow_of__isnull=False,
+                    model_version__isnull=False,
+                    frame__isnull=False,
+                    image__isnull=True,
+                ),
+                name="job_shadow_names_its_result",
+            ),
+            models.UniqueConstraint(fields=["shadow_of", "model_version"], name="job_shadow_once"),
             models.UniqueConstraint(
                 fields=["replay_of"],
                 condition=Q(state__in=ACTIVE),

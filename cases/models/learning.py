@@ -37,6 +37,11 @@ class ModelVersion(models.Model):
                 condition=models.Q(state=ModelState.ACTIVE.value),
                 name="modelversion_one_active",
             ),
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=models.Q(state=ModelState.SHADOW.value),
+                name="modelversion_one_shadow",
+            ),
         ]
 
     def __str__(self) -> str:

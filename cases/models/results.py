@@ -82,7 +82,11 @@ class Result(models.Model):
                 name="result_scores_unless_refused",
             ),
         ]
-        indexes = [models.Index(fields=["image", "-created_at"], name="result_of_image")]
+        indexes = [
+            models.Index(fields=["image", "-created_at"], name="result_of_image"),
+            # Whom to recall: everything a version answered in a period.
+            models.Index(fields=["model_version", "created_at", "id"], name="result_of_model"),
+        ]
 
     @property
     def probabilities(self) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 from cases.portal.places import places_for
 from cases.portal.session import actor_of
 from cases.reports.answers import RESEARCH_NOTE
+from cases.selectors.serving import Suspension, suspension_now
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Frame:
     nav: tuple[NavItem, ...] = ()
     site_name: str = ""
     user_name: str = ""
+    # Told on every page: who waits for an answer must know why.
+    suspension: Suspension | None = None
 
 
 def frame_of(request: HttpRequest) -> Frame:
@@ -51,6 +54,7 @@ def frame_of(request: HttpRequest) -> Frame:
         nav=nav,
         site_name=site.name if site else "No site",
         user_name=actor.label,
+        suspension=suspension_now(),
     )
 
 

@@ -38,7 +38,17 @@ PLACES: tuple[Place, ...] = (
         "model-list",
         "model",
         Capability.VIEW_MODELS,
-        frozenset({"model-list", "model-detail"}),
+        frozenset(
+            {
+                "model-list",
+                "model-detail",
+                "model-live",
+                "model-recall",
+                "model-shadow",
+                "promotion-detail",
+                "serving",
+            }
+        ),
     ),
     Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )

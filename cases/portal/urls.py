@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from cases.portal.model_urls import urlpatterns as model_urlpatterns
 from cases.portal.views.account import HomeView, SignInView, SignOutView
 from cases.portal.views.audit import AuditListView
 from cases.portal.views.case import (
@@ -36,5 +37,6 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/rerun/", JobRerunView.as_view(), name="job-rerun"),
     path("models/", ModelListView.as_view(), name="model-list"),
     path("models/<uuid:model_id>/", ModelDetailView.as_view(), name="model-detail"),
+    *model_urlpatterns,
     path("audit/", AuditListView.as_view(), name="audit-list"),
 ]

@@ -164,11 +164,19 @@ ACTIONS: dict[str, str] = {
     "job.failed": "could not read {object}",
     "model.active": "made a model live",
     "model.candidate": "added a model as a candidate",
+    "model.gated": "kept what a model's gate said",
+    "model.refused": "refused a model's file",
     "model.rejected": "rejected a model",
     "model.retired": "retired a model",
     "model.shadow": "put a model into shadow",
     "patient.completed": "completed the patient record",
     "patient.created": "added a patient record",
+    "promotion.approved": "approved a model",
+    "promotion.declined": "declined a model",
+    "promotion.requested": "asked for a model's promotion",
+    "promotion.withdrawn": "withdrew a request for a model",
+    "recall.exported": "took a recall list",
+    "recall.listed": "looked at a recall list",
     "replay.cancelled": "called off computing the answer for {object} again",
     "replay.created": "asked to compute the answer for {object} again",
     "replay.failed": "could not compute the answer for {object} again",
@@ -176,6 +184,8 @@ ACTIONS: dict[str, str] = {
     "result.read": "read the answer for {object}",
     "result.stored": "stored the answer for {object}",
     "role.granted": "gave a role",
+    "serving.resumed": "resumed answers",
+    "serving.suspended": "suspended answers",
     "site.created": "added a site",
     "submission.created": "submitted {images}",
     "token.created": "made an access token",
@@ -233,6 +243,8 @@ def _more(detail: dict[str, Any]) -> str:
         more.append(count_of(detail["cases"], "case"))
     if detail.get("role"):
         more.append(str(detail["role"]))
+    if isinstance(detail.get("reason"), str) and detail["reason"]:
+        more.append(detail["reason"])
     if detail.get("code"):
         more.append(str(detail["code"]).replace("_", " "))
     return f" ({'; '.join(more)})" if more else ""

@@ -10,7 +10,7 @@ from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Job
 from cases.states import JobState
-from cases.vocabulary import ENGINE_KINDS
+from cases.vocabulary import ENGINE_KINDS, JobKind
 
 # Beyond this many jobs ahead a position says nothing, and counting costs.
 MAX_POSITION = 1000
@@ -22,18 +22,20 @@ def with_results(jobs: QuerySet[Job]) -> QuerySet[Job]:
 
 
 def job_list(*, actor: Actor) -> QuerySet[Job]:
-    """The jobs of the actor's site, newest first."""
+    """The jobs of the actor's site, newest first, without those of a model in shadow: nobody
+    asked for them, and their answers are kept from readers."""
     _require_view(actor)
     jobs = Job.objects.filter(site_id=actor.own_site).select_related("image")
+    jobs = jobs.exclude(kind=JobKind.SHADOW)
     return with_results(jobs).order_by("-created_at", "-id")
 
 
 def job_get(*, actor: Actor, job_id: UUID) -> Job:
-    """One job with its result. ``NotFound`` where it is not of the actor's site.
+    """One job with its result. ``NotFound`` where it is not of the actor's site, or in shadow.
 
     A token that may only submit sees the jobs of its own submissions and the replays of theirs.
     """
-    jobs = Job.objects.filter(pk=job_id, site_id=actor.own_site)
+    jobs = Job.objects.filter(pk=job_id, site_id=actor.own_site).exclude(kind=JobKind.SHADOW)
     if not (actor.can(Capability.VIEW_CASES) or actor.can(Capability.OPERATE)):
         actor.require(Capability.SUBMIT)
         own = Q(submission__token_id=actor.token_id, submission__user=actor.user_id)

@@ -17,6 +17,7 @@ from cases.errors import NotFound, Overloaded, StateConflict
 from cases.models import Image, Job, ModelVersion, Submission
 from cases.services.audit import audit_record
 from cases.services.frames import frame_ensure
+from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move, jobs_record
 from cases.states import JOB, JobState, ModelState
 from cases.vocabulary import JobKind, PriorityRank
@@ -52,6 +53,8 @@ def inference_jobs_create(
     ``frame`` None: each image's representative frame. Raises ``StateConflict`` where such a job
     is waiting or running already.
     """
+    # A rollback then finds these jobs, or they find the model that came back.
+    model_life_share()
     model = live_model()
     jobs = [
         Job(
@@ -93,7 +96,7 @@ def inference_jobs_create(
 def _job_for(actor: Actor, job_id: UUID) -> Job:
     jobs = Job.objects.select_related("image__case")
     if actor.kind in (ActorKind.USER, ActorKind.TOKEN):
-        jobs = jobs.filter(site_id=actor.own_site)
+        jobs = jobs.filter(site_id=actor.own_site).exclude(kind=JobKind.SHADOW)
     job = jobs.filter(pk=job_id).first()
     if job is None:
         raise NotFound()

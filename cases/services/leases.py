@@ -18,6 +18,7 @@ from django.db.models.functions import Coalesce, Now
 from cases import queue
 from cases.access import Actor
 from cases.models import Image, Job, Result
+from cases.selectors.serving import suspension_now
 from cases.services.moves import job_audit, jobs_move
 from cases.states import JobState
 from cases.vocabulary import ENGINE_KINDS, JobKind
@@ -43,10 +44,13 @@ def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
     """Take what is most due: up to ``limit`` readings of one model, or one replay.
 
     PENDING -> RUNNING for ``BCWEB_LEASE_SECONDS`` at a time; rows another worker is taking are
-    skipped. One replay only: those behind it are perhaps due after the images that wait.
+    skipped. One replay only: those behind it are perhaps due after the images that wait. Where
+    neither waits, one job of the model in shadow: an answer that comes in meanwhile waits for
+    that one image at most. While answers are suspended only replays are taken.
     """
+    suspended = suspension_now() is not None
     heads = []
-    for kind in ENGINE_KINDS:
+    for kind in (JobKind.REPLAY,) if suspended else ENGINE_KINDS:
         first = _waiting(kind).values_list("due_at", flat=True).first()
         if first is not None:
             heads.append((first, kind))
@@ -55,7 +59,7 @@ def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
         claims = _claim(actor, kind, 1 if kind is JobKind.REPLAY else limit)
         if claims:
             return claims
-    return []
+    return [] if suspended else _claim(actor, JobKind.SHADOW, 1)
 
 
 def replay_job_claim(*, actor: Actor, job_id: UUID) -> list[Claim]:
@@ -96,13 +100,15 @@ def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = Non
 
 
 def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
-    """What the worker needs to know of the jobs; a replay works on its result's image."""
-    replayed = [job.replay_of_id for job in moved if job.replay_of_id]
+    """What the worker needs to know of the jobs; a replay, like a job in shadow, works on its
+    result's image."""
+    result_of = {job.pk: job.replay_of_id or job.shadow_of_id for job in moved}
+    about = [result_id for result_id in result_of.values() if result_id]
     image_of_result = dict(
-        Result.objects.filter(pk__in=replayed).values_list("pk", "image_id") if replayed else ()
+        Result.objects.filter(pk__in=about).values_list("pk", "image_id") if about else ()
     )
     image_of = {
-        job.pk: image_of_result[job.replay_of_id] if job.replay_of_id else job.image_id
+        job.pk: image_of_result[result_id] if (result_id := result_of[job.pk]) else job.image_id
         for job in moved
     }
     images = {
@@ -150,8 +156,8 @@ def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
 def job_fence_to_succeeded(*, actor: Actor, job_id: UUID, attempt: int) -> Job | None:
     """RUNNING -> SUCCEEDED for the holder of ``attempt``; None where another took over.
 
-    Only `results.result_store` and `replays.replay_store` call it, in the transaction that
-    stores what the job was for.
+    Only `results.result_store`, `replays.replay_store` and `shadow_results.shadow_result_store`
+    call it, in the transaction that stores what the job was for.
     """
     moved = jobs_move(
         [job_id],
@@ -237,7 +243,9 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
         state = _take_back(actor, job_id, attempt)
         if state is not None:
             counts["requeued" if state == JobState.PENDING else "failed"] += 1
-    for kind in ENGINE_KINDS:
+    # While answers are suspended nobody may take what a ring would be for.
+    kinds = (JobKind.REPLAY,) if suspension_now() else (*ENGINE_KINDS, JobKind.SHADOW)
+    for kind in kinds:
         waiting = list(
             _waiting(kind)
             .filter(available_at__lte=Now() - timedelta(seconds=2))

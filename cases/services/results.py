@@ -13,6 +13,7 @@ from cases.access import Actor
 from cases.models import Image, Job, Result, ResultRead
 from cases.services.audit import audit_record, audit_record_all
 from cases.services.leases import job_fence_to_succeeded
+from cases.services.shadow_jobs import shadow_job_create
 from cases.vocabulary import Outcome
 
 
@@ -75,6 +76,7 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
         case_id=job.image.case_id if job.image else None,
         detail={"job": str(job.pk), "outcome": answer.outcome.value},
     )
+    shadow_job_create(actor=actor, result=result, request_id=job.request_id)
     return result
 
 

@@ -55,13 +55,20 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/models/", MODELS, 200),
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
+    ("GET", "/models/{model}/recall/", CASES, 200),
+    ("POST", "/models/{model}/promote/", set(), 403),
+    ("POST", "/models/{model}/roll-back/", set(), 403),
+    ("GET", "/promotions/", MODELS, 200),
+    ("GET", "/serving/", MODELS, 200),
+    # Without a reason nothing is suspended. Approvers do it at the portal: PROMOTE is in no scope.
+    ("POST", "/serving/suspend/", {"admin"}, 422),
     ("GET", "/training-runs/", MODELS, 200),
     ("GET", "/audit/", {"admin", "auditor"}, 200),
     ("GET", "/schema/", ROLES, 200),
     ("GET", "/docs/", ROLES, 200),
 ]
 # What belongs to no site is the same for all.
-SHARED = {"/models/{model}/"}
+SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")}
 SCOPED: dict[str, set[str]] = {
     "/submissions/": {"submit"},
     "/submissions/{submission}/": {"read"},
@@ -71,6 +78,7 @@ SCOPED: dict[str, set[str]] = {
     "/jobs/{job}/rerun/": {"admin"},
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
+    "/serving/suspend/": {"admin"},
     "/training-runs/": {"read", "admin"},
     "/schema/": {"submit", "read", "admin"},
     "/docs/": {"submit", "read", "admin"},

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from cases.api.serializers.fields import LinkField, choices
 from cases.api.serializers.results import ResultSerializer
 from cases.models import Job
+from cases.selectors.serving import Suspension, held_by_suspension
 from cases.states import JobState
 from cases.vocabulary import JobKind, Priority, PriorityRank
 
@@ -21,8 +22,16 @@ class JobErrorSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class HeldSerializer(serializers.Serializer[Any]):
+    """Why nobody takes a waiting job: answers are suspended."""
+
+    code = serializers.CharField(help_text="`suspended`.")
+    since = serializers.DateTimeField()
+    detail = serializers.CharField()
+
+
 class JobSerializer(serializers.Serializer[Any]):
-    """`GET /jobs/{id}/`. Context: `queue_position`."""
+    """`GET /jobs/{id}/`. Context: `queue_position`, `suspension`."""
 
     id = serializers.UUIDField(source="pk")
     url = LinkField("job-detail")
@@ -31,6 +40,7 @@ class JobSerializer(serializers.Serializer[Any]):
     attempt = serializers.IntegerField(help_text="0 until a worker takes the job.")
     priority = serializers.SerializerMethodField()
     queue_position = serializers.SerializerMethodField()
+    held = serializers.SerializerMethodField()
     progress = serializers.DictField(allow_null=True, help_text="Of training runs.")
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -62,6 +72,13 @@ class JobSerializer(serializers.Serializer[Any]):
         position: int | None = self.context["queue_position"]
         return position
 
+    @extend_schema_field(HeldSerializer(allow_null=True))
+    def get_held(self, job: Job) -> dict[str, Any] | None:
+        suspension: Suspension | None = self.context["suspension"]
+        if suspension is None or not held_by_suspension(job):
+            return None
+        return {"code": "suspended", "since": suspension.since, "detail": suspension.reason}
+
     @extend_schema_field(JobErrorSerializer(allow_null=True))
     def get_error(self, job: Job) -> dict[str, str] | None:
         # An attempt that went wrong leaves its words on the row; only the last one counts.
@@ -79,4 +96,5 @@ class JobListItemSerializer(JobSerializer):
     """A job in a list: its result by address (reading one is a request of its own), no place."""
 
     queue_position = None  # type: ignore[assignment]
+    held = None  # type: ignore[assignment]
     result = ResultRefSerializer(allow_null=True)  # type: ignore[assignment]

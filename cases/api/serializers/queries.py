@@ -45,6 +45,15 @@ class ModelAtQuerySerializer(serializers.Serializer[Any]):
     at = ZonedDateTimeField(required=False, help_text="The moment; now where left out.")
 
 
+class RecallQuerySerializer(ListQuerySerializer):
+    since = ZonedDateTimeField(required=False, help_text="Answered at or after this moment.")
+    until = ZonedDateTimeField(required=False, help_text="Answered before this moment.")
+
+
+class PromotionQuerySerializer(ListQuerySerializer):
+    state = serializers.ChoiceField(["open", "decided"], required=False)
+
+
 class PreviewQuerySerializer(serializers.Serializer[Any]):
     frame = serializers.IntegerField(
         required=False,

@@ -22,16 +22,25 @@ from cases.api.serializers.queries import (
 )
 from cases.models import Job
 from cases.selectors.jobs import job_get, job_list, queue_position
+from cases.selectors.serving import Suspension, held_by_suspension, suspension_now
 from cases.selectors.training import training_run_list
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.results import result_read_note
 from cases.states import JOB, JobState
 
 
-def job_etag(job: Job) -> str:
+def job_etag(job: Job, suspension: Suspension | None) -> str:
     """Over all that `GET /jobs/{id}/` shows and that may change, except the queue position."""
+    held = suspension.since if suspension and held_by_suspension(job) else None
     return weak_etag(
-        job.pk, job.state, job.attempt, job.progress, job.started_at, job.finished_at, job.priority
+        job.pk,
+        job.state,
+        job.attempt,
+        job.progress,
+        job.started_at,
+        job.finished_at,
+        job.priority,
+        held,
     )
 
 
@@ -43,7 +52,10 @@ class JobApi(ApiView):
 
         Who runs the queue without seeing cases sees the job without its result.
         """
-        data = self.shown(JobSerializer, job, queue_position=queue_position(job))
+        suspension = suspension_now()
+        data = self.shown(
+            JobSerializer, job, queue_position=queue_position(job), suspension=suspension
+        )
         result = getattr(job, "result", None)
         if not (self.actor.can(Capability.VIEW_CASES) or self.actor.can(Capability.SUBMIT)):
             data["result"] = None
@@ -51,7 +63,7 @@ class JobApi(ApiView):
             result_read_note(actor=self.actor, result=result, case_id=job.image.case_id)
         return answer(
             data,
-            etag=job_etag(job),
+            etag=job_etag(job, suspension),
             status=status,
             headers={**self.pace(job), **headers},
         )
@@ -90,7 +102,8 @@ class JobDetailApi(JobApi):
         description=(
             "Made for polling: send the ETag back in If-None-Match and heed Retry-After. The "
             "ETag ignores `queue_position`, which is null beyond 1,000 and once a worker has the "
-            "job. A refused or abstained image is SUCCEEDED with its outcome and reason."
+            "job. `held` says why a waiting job is not taken: answers are suspended. A refused or "
+            "abstained image is SUCCEEDED with its outcome and reason."
         ),
         parameters=POLL,
         success={200: JobSerializer, **NOT_MODIFIED},
@@ -98,7 +111,7 @@ class JobDetailApi(JobApi):
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         job = job_get(actor=self.actor, job_id=job_id)
-        etag = job_etag(job)
+        etag = job_etag(job, suspension_now())
         if not_modified(request, etag):
             return unchanged(etag=etag, headers=self.pace(job))
         return self.job_answer(job)

@@ -14,9 +14,11 @@ from cases.api.base import ApiView, ListApi
 from cases.api.documentation import operation
 from cases.api.permissions import any_of
 from cases.api.serializers.learning import ModelDetailSerializer, ModelSerializer
+from cases.api.serializers.promotion import ModelLiveSerializer
 from cases.api.serializers.queries import ListQuerySerializer, ModelAtQuerySerializer
 from cases.models import ModelVersion
-from cases.selectors.learning import model_get, model_list, model_live_at
+from cases.selectors.learning import model_get, model_list
+from cases.selectors.model_life import live_at
 
 
 class ModelListApi(ListApi):
@@ -56,12 +58,11 @@ class ModelLiveApi(ApiView):
 
     @operation(
         summary="The model that was live at a moment",
-        description="404 where none was.",
+        description="With the suspension that lasted then, if any. 404 where none was live.",
         parameters=[ModelAtQuerySerializer],
-        success={200: ModelDetailSerializer},
+        success={200: ModelLiveSerializer},
         errors=(404, 422),
     )
     def get(self, request: Request) -> Response:
         at = self.checked(ModelAtQuerySerializer, request.query_params).get("at")
-        model = model_live_at(actor=self.actor, at=at)
-        return Response(self.shown(ModelDetailSerializer, model))
+        return Response(self.shown(ModelLiveSerializer, live_at(actor=self.actor, at=at)))

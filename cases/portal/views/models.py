@@ -8,10 +8,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from cases.access import Capability
+from cases.portal.model_life import NO_REFUSAL, Refusal, life_of, request_row
 from cases.portal.views.base import PortalView
 from cases.portal.wording import MODEL_STATE_LABELS, MODEL_STATES
 from cases.reports.card import card_view
 from cases.selectors.learning import model_get, model_list
+from cases.selectors.promotion import promotions_open
 
 
 class ModelListView(PortalView):
@@ -28,7 +30,11 @@ class ModelListView(PortalView):
             }
             for model in model_list(actor=self.actor)[:200]
         ]
-        return render(request, "learning/model_list.html", {"models": models})
+        context = {
+            "models": models,
+            "open_requests": [request_row(r) for r in promotions_open(actor=self.actor)],
+        }
+        return render(request, "learning/model_list.html", context)
 
 
 class ModelDetailView(PortalView):
@@ -36,11 +42,19 @@ class ModelDetailView(PortalView):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: HttpRequest, model_id: UUID) -> HttpResponse:
+        return self.page(request, model_id)
+
+    def page(
+        self, request: HttpRequest, model_id: UUID, refusal: Refusal = NO_REFUSAL
+    ) -> HttpResponse:
+        """The model with its life and card; with what was ``refused`` where that led here."""
         model = model_get(actor=self.actor, model_id=model_id)
         context = {
+            "life": life_of(self.actor, model, refusal),
+            "refusal": refusal,
             "model": model,
             "card": card_view(model.card),
             "state": MODEL_STATES[model.state],
             "state_label": MODEL_STATE_LABELS[model.state],
         }
-        return render(request, "learning/model_detail.html", context)
+        return render(request, "learning/model_detail.html", context, status=refusal.status)

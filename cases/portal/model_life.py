@@ -1,0 +1,148 @@
+"""What the page of a model says of its life, and which acts it offers to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cases.access import Actor, Capability
+from cases.errors import FieldInvalid, UserFacingError
+from cases.models import ModelVersion
+from cases.portal.wording import MODEL_STATE_LABELS
+from cases.selectors.model_life import model_events
+from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_list
+from cases.services.promotion import promotion_hindrance
+from cases.states import ModelState
+
+TARGETS = {ModelState.SHADOW: "shadow", ModelState.ACTIVE: "live"}
+GATE_WORDS = {
+    "passed": "Passed",
+    "failed": "Failed",
+    "insufficient_evidence": "Insufficient evidence",
+}
+DECISIONS = {
+    "": "Waits for a second person",
+    "approved": "Approved",
+    "declined": "Declined",
+    "withdrawn": "Withdrawn",
+}
+FAULT_WORDS = {
+    "file_damaged": (
+        "The stored file is missing or is not the one its SHA-256 names. It was refused; the live "
+        "model keeps answering."
+    ),
+    "not_loadable": (
+        "A worker could not load the model. It was refused there; the model loaded before keeps "
+        "answering."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An act that was refused: which form it came from, what was typed, and why not."""
+
+    form: str = ""
+    typed: str = ""
+    title: str = ""
+    problems: tuple[str, ...] = ()
+    about_reason: bool = False
+    status: int = 200
+
+
+NO_REFUSAL = Refusal()
+
+
+def refusal_of(form: str, typed: str, error: UserFacingError) -> Refusal:
+    sentences = [s for lines in (error.errors or {}).values() for s in lines]
+    return Refusal(
+        form=form,
+        typed=typed,
+        title=error.title,
+        problems=tuple(sentences or [error.detail]),
+        about_reason=isinstance(error, FieldInvalid) and "reason" in (error.errors or {}),
+        status=error.status,
+    )
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What this person may do to this model now. ``ask``: targets with their word."""
+
+    ask: tuple[tuple[str, str], ...] = ()
+    hindrances: tuple[str, ...] = ()
+    roll_back: bool = False
+    reject: bool = False
+    see_shadow: bool = False
+    see_recall: bool = False
+
+
+@dataclass(frozen=True)
+class Life:
+    """The life of one model, as its page tells it."""
+
+    acts: Acts
+    outlook: Any
+    gate: Any
+    gate_words: str
+    events: list[dict[str, Any]]
+    requests: list[dict[str, Any]]
+    faults: list[dict[str, Any]]
+    refusal: Refusal = field(default=NO_REFUSAL)
+
+
+def life_of(actor: Actor, model: ModelVersion, refusal: Refusal = NO_REFUSAL) -> Life:
+    requests = list(promotion_list(actor=actor).filter(model_version=model)[:20])
+    is_open = any(not request.decision for request in requests)
+    gate = gate_of(model=model)
+    return Life(
+        acts=_acts(actor, model, is_open=is_open),
+        outlook=outlook(actor=actor),
+        gate=gate,
+        gate_words=GATE_WORDS[gate.state] if gate else "",
+        events=[
+            {
+                "event": event,
+                "to": MODEL_STATE_LABELS[event.to_state],
+                "came": MODEL_STATE_LABELS.get(event.from_state, ""),
+            }
+            for event in model_events(actor=actor, model=model)
+        ],
+        requests=[request_row(request) for request in requests],
+        faults=[
+            {"fault": fault, "words": FAULT_WORDS[fault.code]} for fault in faults_of(model=model)
+        ],
+        refusal=refusal,
+    )
+
+
+def request_row(request: Any) -> dict[str, Any]:
+    """A request with its words."""
+    return {
+        "asked": request,
+        "target": TARGETS[ModelState(request.target)],
+        "decision": DECISIONS[request.decision],
+    }
+
+
+def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
+    promotes, trains = actor.can(Capability.PROMOTE), actor.can(Capability.TRAIN)
+    young = model.state in (ModelState.CANDIDATE, ModelState.SHADOW)
+    ask, hindrances = [], []
+    if young:
+        for target, word in TARGETS.items():
+            if target == model.state:
+                continue
+            hindrance = promotion_hindrance(model, target)
+            if hindrance and hindrance not in hindrances:
+                hindrances.append(hindrance)
+            elif not hindrance and (promotes or trains) and not is_open:
+                ask.append((target.value, word))
+    return Acts(
+        ask=tuple(ask),
+        hindrances=tuple(hindrances),
+        roll_back=promotes and model.state == ModelState.RETIRED,
+        reject=promotes and young and not is_open,
+        see_shadow=promotes or trains,
+        see_recall=actor.can(Capability.VIEW_CASES),
+    )

@@ -1,0 +1,81 @@
+"""The recall list as CSV, row by row. Pure functions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from cases.models import ModelVersion, Result
+
+_IDENTITY = ("patient_id", "patient_issuer", "patient_name", "birth_date")
+_COLUMNS = (
+    "case_id",
+    "accession_number",
+    *_IDENTITY,
+    "image_id",
+    "frame",
+    "result_id",
+    "answered_at",
+    "outcome",
+    "label",
+    "malignant_score",
+    "threshold",
+    "model_version",
+    "model_sha256",
+)
+# A spreadsheet takes a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class _Echo:
+    """What `csv.writer` writes to: gives the line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def recall_columns(*, with_identity: bool) -> list[str]:
+    return [name for name in _COLUMNS if with_identity or name not in _IDENTITY]
+
+
+def recall_csv(
+    results: Iterable[Result], *, model: ModelVersion, with_identity: bool
+) -> Iterator[str]:
+    """Lines of the list, the head first. Patients' names only ``with_identity``."""
+    columns = recall_columns(with_identity=with_identity)
+    writer: Any = csv.writer(_Echo())
+    yield writer.writerow(columns)
+    for result in results:
+        row = _row(result, model)
+        yield writer.writerow([_cell(row[name]) for name in columns])
+
+
+def _row(result: Result, model: ModelVersion) -> dict[str, Any]:
+    case = result.image.case
+    patient = case.patient
+    return {
+        "case_id": case.pk,
+        "accession_number": case.accession_number,
+        "patient_id": patient.patient_id,
+        "patient_issuer": patient.issuer,
+        "patient_name": patient.name,
+        "birth_date": patient.birth_date or "",
+        "image_id": result.image_id,
+        "frame": result.frame,
+        "result_id": result.pk,
+        "answered_at": result.created_at.isoformat(),
+        "outcome": result.outcome,
+        "label": result.label,
+        "malignant_score": "" if result.score_malignant is None else result.score_malignant,
+        "threshold": result.threshold,
+        "model_version": model.version,
+        "model_sha256": model.sha256,
+    }
+
+
+def _cell(value: Any) -> Any:
+    """Words that came from outside must stay words in a spreadsheet."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

@@ -1,0 +1,39 @@
+"""Whom to call back: every case that a version answered in a period."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Count, QuerySet
+
+from cases.access import Actor, Capability
+from cases.models import ModelVersion, Result
+
+
+def recall_results(
+    *, actor: Actor, model: ModelVersion, since: datetime | None, until: datetime | None
+) -> QuerySet[Result]:
+    """What ``model`` answered for the actor's site from ``since`` to before ``until``.
+
+    Newest first, each result with its image, case and patient; whether a name is shown is for the
+    caller to decide by VIEW_IDENTITY. ``PermissionDenied`` without VIEW_CASES.
+    """
+    actor.require(Capability.VIEW_CASES)
+    results = Result.objects.filter(model_version=model, image__case__site_id=actor.own_site)
+    if since is not None:
+        results = results.filter(created_at__gte=since)
+    if until is not None:
+        results = results.filter(created_at__lt=until)
+    return (
+        results.select_related("image__case__patient")
+        .defer("heatmap", "transform")
+        .order_by("-created_at", "-id")
+    )
+
+
+def recall_counts(results: QuerySet[Result]) -> tuple[int, int]:
+    """(cases, results) of a recall list."""
+    told = results.order_by().aggregate(
+        cases=Count("image__case", distinct=True), results=Count("pk")
+    )
+    return told["cases"], told["results"]

@@ -1,0 +1,293 @@
+"""Promotion, rollback, the switch and the lists, as people do them at the portal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from cases.models import AuditEvent, ModelVersion, PromotionRequest, Result, User
+from cases.services.people import actor_for_user
+from cases.services.serving import serving_suspend
+from cases.states import ModelState
+from tests.cases.governing import admin, asked, candidate, damage, live_id, promoted
+from tests.factories import live_model, make_site, make_user, stored_result, submit
+from tests.portal.conftest import ROLES, SignIn, World
+from tests.portal.markup import csp_faults, read, structure_faults
+
+pytestmark = pytest.mark.django_db
+
+VIEWERS = {"sonographer", "radiologist", "admin", "approver", "integration"}
+CASES = VIEWERS - {"approver"}
+GOVERN = {"admin", "approver"}
+
+
+def page_of(model: ModelVersion) -> str:
+    return reverse("model-detail", args=[model.pk])
+
+
+def text_of(response: Any) -> str:
+    return read(response.content).one("main").text
+
+
+def decide(client: Client, request: PromotionRequest, what: str, **typed: str) -> Any:
+    """Press a button of the request's page, with what that page holds."""
+    page = read(client.get(reverse("promotion-detail", args=[request.pk])).content)
+    held = page.values()
+    given = {"reason": "I looked at it.", "expected_active": held.get("expected_active", "")}
+    return client.post(reverse(f"promotion-{what}", args=[request.pk]), given | typed)
+
+
+def test_from_candidate_to_live_by_two_people_and_back_by_one(sign_in: SignIn) -> None:
+    old, model = live_model(), candidate()
+    submit()
+    one, two = sign_in(role="admin"), sign_in(role="approver")
+    assert "Ask for promotion" in text_of(one.get(page_of(model)))
+    given = {"target": "ACTIVE", "reason": "Fewer missed on our devices."}
+    one.post(reverse("promotion-request", args=[model.pk]), given)
+    request = PromotionRequest.objects.get()
+    assert "Waiting for a second person" in text_of(two.get(reverse("model-list")))
+    shown = text_of(two.get(reverse("promotion-detail", args=[request.pk])))
+    for words in ("Fewer missed on our devices.", old.version, "1 image", "Passed", "is retired"):
+        assert words in shown
+    answer = decide(two, request, "approve")
+    assert answer.status_code == 302
+    assert live_id() == model.pk
+    assert "I looked at it." in text_of(two.get(page_of(model)))
+    # Back, from the page of the model before.
+    page = text_of(two.get(page_of(old)))
+    assert "Roll back to this model" in page
+    held = read(two.get(page_of(old)).content).values()
+    given = {"reason": "Odd heatmaps.", "expected_active": held["expected_active"]}
+    assert two.post(reverse("model-roll-back", args=[old.pk]), given).status_code == 302
+    assert live_id() == old.pk
+
+
+def test_who_asked_sees_no_button_to_approve_and_cannot_press_one(sign_in: SignIn) -> None:
+    live_model()
+    both = make_user(roles=["admin", "approver"])
+    request = asked(candidate(), by=actor_for_user(both))
+    client = sign_in(both)
+    url = reverse("promotion-detail", args=[request.pk])
+    assert "You asked for this, so another person decides." in text_of(client.get(url))
+    assert decide(client, request, "approve").status_code == 403
+    assert decide(client, request, "withdraw").status_code == 302
+    request.refresh_from_db()
+    assert request.decision == "withdrawn"
+
+
+def test_the_live_model_changed_meanwhile_and_the_page_shows_the_new_state(
+    sign_in: SignIn,
+) -> None:
+    shown = live_model()
+    request, other = asked(candidate()), candidate()
+    client = sign_in(role="approver")
+    promoted(other)
+    response = decide(client, request, "approve", expected_active=str(shown.pk))
+    assert response.status_code == 409
+    text = text_of(response)
+    assert f"{other.version} is live now" in text
+    assert "Nothing was changed" in text
+    page = read(response.content)
+    assert page.one("input", id="approve-reason").attrs["value"] == "I looked at it."
+    # What stands on the page now is the new state: pressing again goes through.
+    given = {"reason": "Still yes.", "expected_active": page.values()["expected_active"]}
+    url = reverse("promotion-approve", args=[request.pk])
+    assert client.post(url, given).status_code == 302
+    assert live_id() == request.model_version_id
+
+
+def test_a_reason_is_asked_for_where_it_is_missing(sign_in: SignIn) -> None:
+    live_model()
+    request = asked(candidate())
+    response = decide(sign_in(role="approver"), request, "decline", reason=" ")
+    page = read(response.content)
+    assert response.status_code == 422
+    assert page.one("p", id="decline-error").text.strip() == "Say why."
+    assert "aria-invalid" in page.one("input", id="decline-reason").attrs
+    assert "aria-invalid" not in page.one("input", id="approve-reason").attrs
+
+
+@pytest.mark.parametrize("verdict", ["failed", "insufficient_evidence", None])
+def test_a_page_says_why_a_model_cannot_be_promoted(verdict: str | None, sign_in: SignIn) -> None:
+    live_model()
+    model = candidate(verdict, origin="import")
+    client = sign_in(role="admin")
+    text = text_of(client.get(page_of(model)))
+    assert "cannot" in text
+    assert ("Ask for promotion" in text) is (verdict is None)
+    url = reverse("promotion-request", args=[model.pk])
+    response = client.post(url, {"target": "ACTIVE", "reason": "please"})
+    assert response.status_code == 409
+    assert not PromotionRequest.objects.exists()
+
+
+def test_a_damaged_file_is_told_on_the_request_and_on_the_models_page(sign_in: SignIn) -> None:
+    live = live_model()
+    model = candidate()
+    request = asked(model)
+    damage(model)
+    client = sign_in(role="approver")
+    response = decide(client, request, "approve")
+    assert response.status_code == 409
+    assert "not the one its SHA-256 names" in text_of(response)
+    assert "the live model keeps answering" in text_of(client.get(page_of(model)))
+    assert live_id() == live.pk
+
+
+def test_the_switch_is_worked_with_a_reason_and_every_page_says_why(
+    world: World, sign_in: SignIn
+) -> None:
+    client, reader = sign_in(role="admin"), sign_in(world.sonographer)
+    submit(actor=actor_for_user(world.sonographer))
+    page = text_of(client.get(reverse("serving")))
+    assert "1 image" in page
+    assert client.post(reverse("serving-suspend"), {"reason": ""}).status_code == 422
+    assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 302
+    assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 409
+    for url in (reverse("worklist"), reverse("case-detail", args=[world.case.pk])):
+        assert "Answers are suspended since" in read(reader.get(url).content).text
+    assert "Administrators and approvers do this." in text_of(reader.get(reverse("serving")))
+    assert reader.post(reverse("serving-resume"), {"reason": "x"}).status_code == 403
+    assert client.post(reverse("serving-resume"), {"reason": "Fine."}).status_code == 302
+    page = text_of(client.get(reverse("serving")))
+    assert "Images are being answered" in page
+    assert "Fine." in page
+    assert "suspended since" not in read(reader.get(reverse("worklist")).content).text
+
+
+def test_which_model_was_live_is_answered_in_a_form(sign_in: SignIn) -> None:
+    old = live_model()
+    new = promoted(candidate())
+    serving_suspend(actor=admin(), reason="Odd.")
+    client = sign_in(role="approver")
+    url = reverse("model-live")
+    assert {old.version, new.version} <= set(read(client.get(url).content).text.split())
+    text = text_of(client.get(url, {"at": "2099-01-01T10:00"}))
+    assert f"{new.version} was live, since" in text
+    assert "Answers were suspended then" in text
+    assert "No model was live." in text_of(client.get(url, {"at": "1999-01-01T10:00"}))
+    for odd in ("yesterday", "9999-99-99T00:00", "\x00"):
+        assert client.get(url, {"at": odd}).status_code == 422
+
+
+def recall(client: Client, model_id: Any, **query: str) -> list[dict[str, str]]:
+    response = client.get(reverse("model-recall-csv", args=[model_id]), query)
+    assert response.streaming
+    text = b"".join(response.streaming_content).decode()  # type: ignore[arg-type]
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_recall_list_names_patients_to_those_who_care_for_them(
+    world: World, sign_in: SignIn
+) -> None:
+    model = world.result.model_version_id
+    carer, blind = sign_in(world.sonographer), sign_in(role="admin", site=world.site)
+    (row,) = recall(carer, model)
+    assert (row["patient_id"], row["result_id"]) == ("SECRET-ID-77", str(world.result.pk))
+    (row,) = recall(blind, model)
+    assert "patient_id" not in row
+    assert "Zebrafish" not in str(row)
+    assert recall(sign_in(role="admin", site=make_site()), model) == []
+    url = reverse("model-recall", args=[model])
+    assert "Zebrafish" in text_of(carer.get(url))
+    assert "Zebrafish" not in text_of(blind.get(url))
+    assert "No answers in this time" in text_of(carer.get(url, {"until": "1999-01-01T00:00"}))
+    assert carer.get(url, {"since": "soon"}).status_code == 422
+    trail = AuditEvent.objects.filter(action__startswith="recall.").order_by("id")
+    assert [event.action for event in trail][:3] == ["recall.exported"] * 3
+    assert "SECRET" not in str([event.detail for event in trail])
+
+
+def test_a_name_cannot_become_a_formula(sign_in: SignIn) -> None:
+    user = make_user(roles=["radiologist"])
+    job = submit(
+        actor=actor_for_user(user), patient_id="=1+1", patient_name="@SUM(A1)", files=None
+    ).jobs.get()
+    result = stored_result(job)
+    (row,) = recall(sign_in(user), result.model_version_id)
+    assert (row["patient_id"], row["patient_name"]) == ("'=1+1", "'@SUM(A1)")
+
+
+def test_the_recall_list_is_sent_row_by_row_whatever_its_length(
+    sign_in: SignIn, django_assert_max_num_queries: Any
+) -> None:
+    user = make_user(roles=["radiologist"])
+    results = [stored_result(submit(actor=actor_for_user(user)).jobs.get()) for _ in range(6)]
+    client = sign_in(user)
+    with django_assert_max_num_queries(14):
+        assert len(recall(client, results[0].model_version_id)) == Result.objects.count() == 6
+
+
+# Who may what
+
+
+def pages(world: World, model: ModelVersion, request: PromotionRequest) -> dict[str, set[str]]:
+    return {
+        reverse("model-live"): VIEWERS,
+        reverse("serving"): VIEWERS,
+        reverse("promotion-detail", args=[request.pk]): VIEWERS,
+        reverse("model-recall", args=[world.result.model_version_id]): CASES,
+        reverse("model-recall-csv", args=[world.result.model_version_id]): CASES,
+        reverse("model-shadow", args=[model.pk]): GOVERN,
+    }
+
+
+def test_pages_open_for_the_roles_they_are_for_and_keep_to_the_policy(
+    world: World, sign_in: SignIn
+) -> None:
+    model = promoted(candidate(), ModelState.SHADOW)
+    stored_result(submit(actor=actor_for_user(world.sonographer)).jobs.get())
+    request = asked(model)
+    serving_suspend(actor=admin(), reason="<b>Odd</b>")
+    for url, allowed in pages(world, model, request).items():
+        for role in ROLES:
+            response = sign_in(role=role, site=world.site).get(url)
+            assert (url, role, response.status_code) == (url, role, 200 if role in allowed else 403)
+            if not response.streaming:
+                page = read(response.content)
+                assert (url, csp_faults(page), structure_faults(page)) == (url, [], [])
+                assert b"<b>Odd</b>" not in response.content
+        assert Client().get(url).status_code == 302
+
+
+def test_acts_are_for_the_roles_they_are_for_and_need_a_csrf_token(sign_in: SignIn) -> None:
+    live_model()
+    model = candidate()
+    request = asked(candidate())
+    acts = {
+        reverse("promotion-request", args=[model.pk]): GOVERN,
+        reverse("model-roll-back", args=[model.pk]): {"approver"},
+        reverse("model-reject", args=[model.pk]): {"approver"},
+        reverse("promotion-approve", args=[request.pk]): {"approver"},
+        reverse("promotion-decline", args=[request.pk]): {"approver"},
+        reverse("promotion-withdraw", args=[request.pk]): GOVERN,
+        reverse("serving-suspend"): GOVERN,
+        reverse("serving-resume"): GOVERN,
+    }
+    for url, allowed in acts.items():
+        for role in ROLES:
+            # Without a reason, so that nothing happens where it is allowed.
+            status = sign_in(role=role).post(url).status_code
+            refused = {403} if role not in allowed else {409, 422}
+            assert (url, role, status in refused) == (url, role, True)
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(User.objects.filter(role_rows__role="approver").first())
+        assert strict.post(url, {"reason": "x"}).status_code == 403
+        assert Client().post(url, {"reason": "x"}).status_code == 302
+        assert Client().get(url).status_code in (302, 405)
+    assert ModelVersion.objects.filter(state="CANDIDATE").count() == 2
+
+
+def test_what_is_not_there_is_not_found(sign_in: SignIn) -> None:
+    client = sign_in(make_user(roles=["admin", "approver"]))
+    for name in ("model-recall", "model-shadow", "promotion-detail"):
+        assert client.get(reverse(name, args=[uuid.uuid4()])).status_code == 404
+    for name in ("promotion-approve", "model-roll-back", "model-reject", "promotion-request"):
+        given = {"reason": "x", "target": "ACTIVE", "expected_active": ""}
+        assert client.post(reverse(name, args=[uuid.uuid4()]), given).status_code == 404
