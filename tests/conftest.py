@@ -21,7 +21,16 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
 
     Only the owner of the tables can switch it off, here for that one statement.
     """
-    tables = ("cases_auditevent", "cases_jobevent", "cases_modelevent")
+    tables = (
+        "cases_auditevent",
+        "cases_jobevent",
+        "cases_modelevent",
+        "cases_reading",
+        "cases_findingoutcome",
+        "cases_resultwithdrawal",
+        "cases_patientcorrection",
+        "cases_patienterasure",
+    )
     original = DatabaseOperations.execute_sql_flush
 
     def execute_sql_flush(self: DatabaseOperations, sql_list: Sequence[str]) -> None:

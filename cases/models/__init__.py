@@ -6,7 +6,14 @@ from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, 
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
+from cases.models.readings import Reading
 from cases.models.results import Replay, Result, ResultRead
+from cases.models.review import (
+    FindingOutcome,
+    PatientCorrection,
+    PatientErasure,
+    ResultWithdrawal,
+)
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -16,6 +23,7 @@ __all__ = [
     "BlobChunk",
     "Case",
     "Finding",
+    "FindingOutcome",
     "Frame",
     "Image",
     "Job",
@@ -23,9 +31,13 @@ __all__ = [
     "ModelEvent",
     "ModelVersion",
     "Patient",
+    "PatientCorrection",
+    "PatientErasure",
+    "Reading",
     "Replay",
     "Result",
     "ResultRead",
+    "ResultWithdrawal",
     "ServiceHeartbeat",
     "Site",
     "Submission",

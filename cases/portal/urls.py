@@ -14,6 +14,7 @@ from cases.portal.views.case import (
 )
 from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
 from cases.portal.views.models import ModelDetailView, ModelListView
+from cases.portal.views.readings import ReadingDiscardView, ReadingWriteView
 from cases.portal.views.submit import SubmissionPendingView, SubmitView
 from cases.portal.views.worklist import WorklistRowsView, WorklistView
 
@@ -26,6 +27,10 @@ urlpatterns = [
     path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),
     path("cases/<uuid:case_id>/answers/", CaseAnswersView.as_view(), name="case-answers"),
     path("cases/<uuid:case_id>/history/", CaseAuditView.as_view(), name="case-audit"),
+    path("cases/<uuid:case_id>/readings/", ReadingWriteView.as_view(), name="reading-write"),
+    path(
+        "readings/<uuid:reading_id>/discard/", ReadingDiscardView.as_view(), name="reading-discard"
+    ),
     path("submit/", SubmitView.as_view(), name="case-submit"),
     path("submit/<slug:key>/", SubmissionPendingView.as_view(), name="submission-pending"),
     path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),

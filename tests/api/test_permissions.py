@@ -52,6 +52,7 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/results/{result}/heatmap/", CASES, 200),
     ("POST", "/results/{result}/replay/", CASES, 202),
     ("GET", "/results/{replayed}/replay/", CASES, 200),
+    ("GET", "/readings/", CASES, 200),
     ("GET", "/models/", MODELS, 200),
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
@@ -72,8 +73,8 @@ SCOPED: dict[str, set[str]] = {
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
     "/training-runs/": {"read", "admin"},
-    "/schema/": {"submit", "read", "admin"},
-    "/docs/": {"submit", "read", "admin"},
+    "/schema/": {"submit", "read", "outcomes", "admin"},
+    "/docs/": {"submit", "read", "outcomes", "admin"},
 }
 
 

@@ -29,6 +29,7 @@ CONTRACT = {
     "/images/{image_id}/preview/": "get",
     "/results/{result_id}/": "get",
     "/results/{result_id}/heatmap/": "get",
+    "/readings/": "get",
     "/models/": "get",
     "/models/live/": "get",
     "/training-runs/": "get",

@@ -14,6 +14,7 @@ from cases.api.serializers.fields import (
     OptionalChoiceField,
     choices,
 )
+from cases.api.serializers.readings import ReadingSerializer
 from cases.api.serializers.results import ResultSerializer
 from cases.models import Image
 from cases.reports.answers import (
@@ -205,6 +206,12 @@ class CaseSerializer(serializers.Serializer[Any]):
 
 
 class CaseDetailSerializer(CaseSerializer):
-    """The case with its images and their answers."""
+    """The case with its images and their answers, and what people read. Context: `readings`."""
 
     images = AnsweredImageSerializer(many=True, source="case.images")
+    readings = serializers.SerializerMethodField()
+
+    @extend_schema_field(ReadingSerializer(many=True))
+    def get_readings(self, summary: CaseSummary) -> list[dict[str, Any]]:
+        rows = self.context["readings"]
+        return list(ReadingSerializer(rows, many=True, context=self.context).data)
