@@ -288,6 +288,7 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "cases.states.JobState",
         "ModelStateEnum": "cases.states.ModelState",
         "LabelEnum": "cases.vocabulary.Label",
+        "PathologyEnum": "cases.vocabulary.Pathology",
         "ReadingLabelEnum": "cases.vocabulary.ReadingLabel",
         "AnswerStateEnum": "cases.api.serializers.cases.ANSWER_STATES",
     },

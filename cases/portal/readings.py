@@ -12,7 +12,7 @@ from cases.errors import UserFacingError
 from cases.models import Case, Finding, Reading, Result
 from cases.models.readings import MAX_READING_TEXT
 from cases.portal.wording import frame_words, place_of
-from cases.reports.answers import CaseSummary
+from cases.reports.answers import CaseSummary, withdrawal_of
 from cases.selectors.readings import case_readings, drafts_of
 from cases.services.readings import Place
 from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
@@ -47,6 +47,10 @@ class RecordedAnswer:
     image: int
     frame: str
     result: Result
+
+    @property
+    def withdrawn(self) -> bool:
+        return withdrawal_of(self.result) is not None
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class _Page:
         form: ReadingForm | None = None,
     ) -> SignedReading:
         known = self._results()
-        live = {result.pk for answer in self.summary.answers for result in answer.results}
+        live = {result.pk for answer in self.summary.answers for result in answer.standing}
         with_text = self.actor.can(Capability.VIEW_IDENTITY)
         return SignedReading(
             reading=reading,

@@ -29,7 +29,11 @@ def note_scores(actor: Actor, cases: Sequence[Case]) -> None:
     A reading says whether its reader had seen an answer, and a score in a list is one.
     """
     if actor.can(Capability.READ_CASES):
-        tops = ((summary.top, summary.case.pk) for summary in case_summaries(cases))
-        case_of = {top: case_id for top, case_id in tops if top is not None}
+        case_of = {
+            shown: summary.case.pk
+            for summary in case_summaries(cases)
+            for shown in (summary.top, summary.withdrawn_top)
+            if shown is not None
+        }
         unread = results_unread(actor=actor, results=case_of)
         results_read_note(actor=actor, case_of={r.pk: case_of[r] for r in unread})

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from cases.access import Actor, Capability
-from cases.models import Reading
+from cases.models import Reading, Result
 
 
 def reading_list(*, actor: Actor, case_id: UUID | None = None) -> QuerySet[Reading]:
@@ -25,6 +25,12 @@ def reading_list(*, actor: Actor, case_id: UUID | None = None) -> QuerySet[Readi
 def case_readings(*, actor: Actor, case_id: UUID) -> list[Reading]:
     """The signed readings and addenda of a case in the order of signing, in one query."""
     return list(reading_list(actor=actor, case_id=case_id).order_by("signed_at", "id"))
+
+
+def readings_naming(*, result: Result) -> int:
+    """How many signed readings and addenda name a result the actor may see as one of record."""
+    readings = Reading.objects.filter(case_id=result.image.case_id, signed_at__isnull=False)
+    return readings.filter(results_of_record__contains=[result.pk]).count()
 
 
 def drafts_of(*, actor: Actor, case_id: UUID) -> list[Reading]:

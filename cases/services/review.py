@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cases.access import Actor
 from cases.errors import Erased, FieldInvalid, NotFound
-from cases.models import Case, Finding
+from cases.models import Case, Finding, Image, Patient
 
 MAX_REASON = 500
 # Control characters but tab and line end: no text a person typed.
@@ -44,6 +44,17 @@ def case_locked(*, actor: Actor, case_id: UUID) -> Case:
     if case.patient.erased_at is not None:
         raise Erased()
     return case
+
+
+def image_kept(image_id: UUID) -> None:
+    """Hold an image, for the rest of the transaction, against an erasure of its patient's data.
+
+    Raises ``Erased`` where that has happened.
+    """
+    list(Image.objects.select_for_update(no_key=True).filter(pk=image_id).values_list("pk"))
+    # Asked after the lock.
+    if Patient.objects.filter(cases__images=image_id, erased_at__isnull=False).exists():
+        raise Erased()
 
 
 def finding_of(case: Case, finding_id: UUID | None) -> Finding | None:

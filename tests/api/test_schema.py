@@ -30,6 +30,8 @@ CONTRACT = {
     "/results/{result_id}/": "get",
     "/results/{result_id}/heatmap/": "get",
     "/readings/": "get",
+    "/findings/{finding_id}/outcomes/": "post",
+    "/patients/research-opt-out/": "post",
     "/models/": "get",
     "/models/live/": "get",
     "/training-runs/": "get",

@@ -21,6 +21,7 @@ from cases.api.serializers.queries import (
     RerunSerializer,
 )
 from cases.models import Job
+from cases.reports.answers import withdrawn_json
 from cases.selectors.jobs import job_get, job_list, queue_position
 from cases.selectors.training import training_run_list
 from cases.services.jobs import job_cancel, job_rerun
@@ -30,8 +31,16 @@ from cases.states import JOB, JobState
 
 def job_etag(job: Job) -> str:
     """Over all that `GET /jobs/{id}/` shows and that may change, except the queue position."""
+    result = getattr(job, "result", None)
     return weak_etag(
-        job.pk, job.state, job.attempt, job.progress, job.started_at, job.finished_at, job.priority
+        job.pk,
+        job.state,
+        job.attempt,
+        job.progress,
+        job.started_at,
+        job.finished_at,
+        job.priority,
+        withdrawn_json(result) if result is not None else None,
     )
 
 
@@ -132,7 +141,7 @@ class JobRerunApi(JobApi):
         request=RerunSerializer,
         parameters=[response_header("Location", "Address of the new job.", [202])],
         success={202: JobSerializer},
-        errors=(404, 409, 413, 415, 422),
+        errors=(404, 409, 410, 413, 415, 422),
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         wanted = self.checked(RerunSerializer, request.data)

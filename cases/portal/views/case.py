@@ -17,6 +17,7 @@ from cases.errors import FieldInvalid, Overloaded, StateConflict
 from cases.models import Case, Image, Job, Submission
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
+from cases.portal.outcomes import outcomes_context
 from cases.portal.readings import readings_context
 from cases.portal.reads import note_shown
 from cases.portal.views.base import PortalView
@@ -24,6 +25,7 @@ from cases.portal.views.worklist import given_id
 from cases.portal.wording import STATES
 from cases.reports.answers import CaseSummary, case_summary
 from cases.selectors.cases import case_get
+from cases.selectors.corrections import case_corrections, case_erasure
 from cases.selectors.jobs import job_get
 from cases.selectors.portal import case_events, case_steps, submissions_of_note
 from cases.selectors.replays import replayable_get
@@ -81,6 +83,9 @@ class CaseDetailView(_CasePage):
 
     def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         case = case_get(actor=self.actor, case_id=case_id)
+        if case.patient.erased_at is not None:
+            context = {"case": case, "erasure": case_erasure(case=case)}
+            return render(request, "cases/case_erased.html", context)
         audit_record(
             actor=self.actor,
             action="case.viewed",
@@ -110,6 +115,12 @@ class CaseDetailView(_CasePage):
             ),
         }
         context |= readings_context(actor=self.actor, case=case, summary=summary)
+        context |= outcomes_context(actor=self.actor, case=case)
+        context |= {
+            "can_submit": self.can(Capability.SUBMIT),
+            "can_erase": self.can(Capability.ERASE),
+            "corrections": case_corrections(case=case),
+        }
         return render(request, "cases/case_detail.html", context)
 
     def skipped(self, submissions: Sequence[Submission]) -> list[dict[str, Any]]:
@@ -128,6 +139,9 @@ class CaseAnswersView(_CasePage):
 
     def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         case = case_get(actor=self.actor, case_id=case_id)
+        if case.patient.erased_at is not None:
+            # The page that polls shows what is gone: load it anew.
+            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
         summary = case_summary(case)
         every = panels_of(summary, actor=self.actor, shown=self.shown_frames(request))
         told = request.GET.get("seen", "")
