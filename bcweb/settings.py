@@ -287,6 +287,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobStateEnum": "cases.states.JobState",
         "ModelStateEnum": "cases.states.ModelState",
+        "LabelEnum": "cases.vocabulary.Label",
+        "PathologyEnum": "cases.vocabulary.Pathology",
+        "ReadingLabelEnum": "cases.vocabulary.ReadingLabel",
         "AnswerStateEnum": "cases.api.serializers.cases.ANSWER_STATES",
     },
     "COMPONENT_SPLIT_REQUEST": True,

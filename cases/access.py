@@ -26,6 +26,7 @@ class Role(StrEnum):
 class Scope(StrEnum):
     SUBMIT = "submit"
     READ = "read"
+    OUTCOMES = "outcomes"
     ADMIN = "admin"
 
 
@@ -35,10 +36,14 @@ class Capability(StrEnum):
     # Names, birth dates and patient ids in clear. Administrators work without them.
     VIEW_IDENTITY = "view_identity"
     READ_CASES = "read_cases"
+    # What a finding turned out to be: people, and systems that carry pathology reports.
+    RECORD_OUTCOMES = "record_outcomes"
     VIEW_MODELS = "view_models"
     VIEW_AUDIT = "view_audit"
     MANAGE_USERS = "manage_users"
     OPERATE = "operate"
+    # A patient's data deleted for good. In no scope: it takes a person at the portal.
+    ERASE = "erase"
     CURATE = "curate"
     TRAIN = "train"
     PROMOTE = "promote"
@@ -49,7 +54,14 @@ C = Capability
 ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
     Role.SONOGRAPHER: frozenset({C.SUBMIT, C.VIEW_CASES, C.VIEW_IDENTITY, C.VIEW_MODELS}),
     Role.RADIOLOGIST: frozenset(
-        {C.SUBMIT, C.VIEW_CASES, C.VIEW_IDENTITY, C.READ_CASES, C.VIEW_MODELS}
+        {
+            C.SUBMIT,
+            C.VIEW_CASES,
+            C.VIEW_IDENTITY,
+            C.READ_CASES,
+            C.RECORD_OUTCOMES,
+            C.VIEW_MODELS,
+        }
     ),
     Role.ADMIN: frozenset(
         {
@@ -58,18 +70,22 @@ ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
             C.VIEW_AUDIT,
             C.MANAGE_USERS,
             C.OPERATE,
+            C.ERASE,
             C.CURATE,
             C.TRAIN,
         }
     ),
     Role.APPROVER: frozenset({C.VIEW_MODELS, C.PROMOTE}),
     Role.AUDITOR: frozenset({C.VIEW_AUDIT}),
-    Role.INTEGRATION: frozenset({C.SUBMIT, C.VIEW_CASES, C.VIEW_IDENTITY, C.VIEW_MODELS}),
+    Role.INTEGRATION: frozenset(
+        {C.SUBMIT, C.VIEW_CASES, C.VIEW_IDENTITY, C.RECORD_OUTCOMES, C.VIEW_MODELS}
+    ),
 }
 
 SCOPE_CAPABILITIES: dict[Scope, frozenset[Capability]] = {
     Scope.SUBMIT: frozenset({C.SUBMIT}),
     Scope.READ: frozenset({C.VIEW_CASES, C.VIEW_IDENTITY, C.VIEW_MODELS, C.VIEW_AUDIT}),
+    Scope.OUTCOMES: frozenset({C.RECORD_OUTCOMES}),
     Scope.ADMIN: frozenset({C.MANAGE_USERS, C.OPERATE, C.CURATE, C.TRAIN}),
 }
 

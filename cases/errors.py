@@ -201,6 +201,13 @@ class NotFound(UserFacingError):
     default_detail = "There is nothing here, or you have no access to it."
 
 
+class Erased(UserFacingError):
+    code = "erased"
+    status = 410
+    title = "Erased"
+    default_detail = "The data of this patient was erased. What is left is that it was."
+
+
 class NotAuthenticated(UserFacingError):
     code = "not_authenticated"
     status = 401
@@ -250,6 +257,7 @@ _CLASSES: tuple[type[UserFacingError], ...] = (
     IdempotencyConflict,
     StateConflict,
     NotFound,
+    Erased,
     NotAuthenticated,
     PermissionDenied,
     Throttled,

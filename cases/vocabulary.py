@@ -116,6 +116,67 @@ class Label(StrEnum):
     NORMAL = "normal"
 
 
+class BiradsEdition(StrEnum):
+    """The edition of the ACR BI-RADS atlas a category is meant in; the next is a new value."""
+
+    FIFTH_2013 = "birads_5_2013"
+
+
+class BiradsCategory(StrEnum):
+    """A person's assessment of a breast or finding. Never made from a model's score."""
+
+    C0 = "0"
+    C1 = "1"
+    C2 = "2"
+    C3 = "3"
+    C4A = "4A"
+    C4B = "4B"
+    C4C = "4C"
+    C5 = "5"
+    C6 = "6"
+
+
+class ReadingLabel(StrEnum):
+    """What a reader calls a finding; `none` where they commit themselves to no class."""
+
+    BENIGN = "benign"
+    MALIGNANT = "malignant"
+    NORMAL = "normal"
+    NONE = "none"
+
+
+class Pathology(StrEnum):
+    """What a finding turned out to be. `high_risk`: B3, of uncertain malignant potential."""
+
+    INVASIVE = "invasive"
+    IN_SITU = "in_situ"
+    HIGH_RISK = "high_risk"
+    BENIGN = "benign"
+    INSUFFICIENT = "insufficient"
+
+
+class OutcomeBasis(StrEnum):
+    """How it is known. `follow_up`: unchanged for at least `STABLE_MONTHS` months."""
+
+    HISTOLOGY = "histology"
+    FOLLOW_UP = "follow_up"
+    READER_ONLY = "reader_only"
+
+
+STABLE_MONTHS = 24
+
+_TRAINING_LABELS: dict[Pathology, Label] = {
+    Pathology.INVASIVE: Label.MALIGNANT,
+    Pathology.IN_SITU: Label.MALIGNANT,
+    Pathology.BENIGN: Label.BENIGN,
+}
+
+
+def training_label(pathology: Pathology) -> Label | None:
+    """What a model may learn from a finding with this outcome; None: nothing."""
+    return _TRAINING_LABELS.get(pathology)
+
+
 # Which quadrants a clock position can lie in. Seen from the front, the right breast's outer half
 # is on the viewer's left (7 to 11 o'clock), the left breast's on the viewer's right (1 to 5).
 _CLOCK_RIGHT: dict[int, frozenset[Quadrant]] = {

@@ -28,6 +28,11 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
         "cases_gateverdict",
         "cases_modelfault",
         "cases_servingevent",
+        "cases_reading",
+        "cases_findingoutcome",
+        "cases_resultwithdrawal",
+        "cases_patientcorrection",
+        "cases_patienterasure",
     )
     original = DatabaseOperations.execute_sql_flush
 

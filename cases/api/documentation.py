@@ -20,6 +20,7 @@ _REASONS: dict[int | str, str] = {
     405: "The method is not allowed here.",
     406: "No representation the Accept header names.",
     409: "Not possible in the present state, or a conflict with what is stored.",
+    410: "The data was erased.",
     413: "A file or the request is too large.",
     415: "The format of the file or request is not supported.",
     422: "Parameters, fields or files are not valid.",

@@ -14,6 +14,8 @@ from cases.api.views.jobs import (
 )
 from cases.api.views.learning import ModelDetailApi, ModelListApi, ModelLiveApi
 from cases.api.views.meta import DocsApi, ErrorTypeApi, SchemaApi, UnknownApi
+from cases.api.views.outcomes import FindingOutcomesApi
+from cases.api.views.patients import ResearchOptOutApi
 from cases.api.views.promotion import (
     OnlyAtThePortalApi,
     PromotionListApi,
@@ -21,6 +23,7 @@ from cases.api.views.promotion import (
     ServingApi,
     ServingSuspendApi,
 )
+from cases.api.views.readings import ReadingListApi
 from cases.api.views.replays import ResultReplayApi
 from cases.api.views.results import ResultDetailApi, ResultHeatmapApi
 from cases.api.views.submissions import SubmissionDetailApi, SubmissionListApi
@@ -46,6 +49,13 @@ urlpatterns = [
     path("results/<uuid:result_id>/", ResultDetailApi.as_view(), name="result-detail"),
     path("results/<uuid:result_id>/heatmap/", ResultHeatmapApi.as_view(), name="result-heatmap"),
     path("results/<uuid:result_id>/replay/", ResultReplayApi.as_view(), name="result-replay"),
+    path(
+        "findings/<uuid:finding_id>/outcomes/",
+        FindingOutcomesApi.as_view(),
+        name="finding-outcomes",
+    ),
+    path("patients/research-opt-out/", ResearchOptOutApi.as_view(), name="research-opt-out"),
+    path("readings/", ReadingListApi.as_view(), name="reading-list"),
     path("models/", ModelListApi.as_view(), name="model-list"),
     path("models/live/", ModelLiveApi.as_view(), name="model-live"),
     path("models/<uuid:model_id>/", ModelDetailApi.as_view(), name="model-detail"),

@@ -7,7 +7,14 @@ from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
 from cases.models.promotion import GateVerdict, ModelFault, PromotionRequest, ServingEvent
+from cases.models.readings import Reading
 from cases.models.results import Replay, Result, ResultRead
+from cases.models.review import (
+    FindingOutcome,
+    PatientCorrection,
+    PatientErasure,
+    ResultWithdrawal,
+)
 from cases.models.shadow import ShadowResult
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "BlobChunk",
     "Case",
     "Finding",
+    "FindingOutcome",
     "Frame",
     "GateVerdict",
     "Image",
@@ -27,10 +35,14 @@ __all__ = [
     "ModelFault",
     "ModelVersion",
     "Patient",
+    "PatientCorrection",
+    "PatientErasure",
     "PromotionRequest",
+    "Reading",
     "Replay",
     "Result",
     "ResultRead",
+    "ResultWithdrawal",
     "ServiceHeartbeat",
     "ServingEvent",
     "ShadowResult",

@@ -31,16 +31,32 @@ class Patient(models.Model):
     name = models.CharField(max_length=324, blank=True)
     birth_date = models.DateField(null=True, blank=True)
     sex = models.CharField(max_length=1, blank=True, choices=[(s.value, s.name) for s in Sex])
+    # The patient wants no part in research: their images are in no new training data.
+    research_opt_out = models.BooleanField(db_default=False, default=False)
+    # Identity and images are gone from then on; the row stays as a tombstone.
+    erased_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["site", "issuer", "patient_id"], name="patient_identity"
+                fields=["site", "issuer", "patient_id"],
+                condition=models.Q(erased_at__isnull=True),
+                name="patient_identity",
             ),
             models.CheckConstraint(
-                condition=~models.Q(patient_id="") & ~models.Q(issuer=""),
-                name="patient_identity_given",
+                condition=models.Q(erased_at__isnull=True)
+                & ~models.Q(patient_id="")
+                & ~models.Q(issuer="")
+                | models.Q(
+                    erased_at__isnull=False,
+                    patient_id="",
+                    issuer="",
+                    name="",
+                    birth_date__isnull=True,
+                    sex="",
+                ),
+                name="patient_identity_given_until_erased",
             ),
         ]
 

@@ -9,10 +9,16 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cases.access import Actor, Capability
-from cases.models import Image, Job, Result
+from cases.models import Image, Job, Result, ResultWithdrawal
 from cases.portal.replays import ReplayWords, replay_words
 from cases.portal.wording import STATES, StateWords, frame_words
-from cases.reports.answers import CaseSummary, ImageAnswer, above_threshold, headline
+from cases.reports.answers import (
+    CaseSummary,
+    ImageAnswer,
+    above_threshold,
+    headline,
+    withdrawal_of,
+)
 from cases.selectors.health import services_alive
 from cases.selectors.portal import queue_positions
 from cases.selectors.replays import replays_last
@@ -35,6 +41,10 @@ class FrameAnswer:
         return self.result.outcome == Outcome.ANSWERED
 
     @property
+    def withdrawal(self) -> ResultWithdrawal | None:
+        return withdrawal_of(self.result)
+
+    @property
     def is_replaying(self) -> bool:
         return self.replay is not None and self.replay.is_active
 
@@ -54,6 +64,7 @@ class ImagePanel:
     can_act: bool
     # Why the form was kept over the header of this image's delivery; "" where hidden.
     override_reason: str = ""
+    can_withdraw: bool = False
     # The newest replays of the answers, by result.
     replays: Mapping[UUID, Job] = field(default_factory=dict)
 
@@ -82,10 +93,12 @@ class ImagePanel:
     @property
     def answers(self) -> list[FrameAnswer]:
         """In the order in which they decide the state of the image: above the threshold, without
-        an answer, below; the highest score first."""
+        an answer, below; the highest score first. What was withdrawn comes last."""
 
         def rank(result: Result) -> tuple[int, float, int]:
             answered = result.outcome == Outcome.ANSWERED
+            if withdrawal_of(result) is not None:
+                return (3, 0.0, result.frame)
             group = 1 if not answered else 0 if above_threshold(result) else 2
             return (group, -(result.score_malignant or 0.0), result.frame)
 
@@ -120,7 +133,7 @@ class ImagePanel:
     @property
     def heatmap(self) -> Result | None:
         """The answer that has a heatmap of the shown frame."""
-        shown = (r for r in self.answer.results if r.frame == self.frame and r.heatmap)
+        shown = (r for r in self.answer.standing if r.frame == self.frame and r.heatmap)
         return next(shown, None)
 
     @property
@@ -165,7 +178,7 @@ class ImagePanel:
             (str(job.pk), job.state, job.attempt, job.error_detail) if job else (),
             self.ahead,
             self.nobody_reads,
-            [str(result.pk) for result in self.answer.results],
+            [(str(r.pk), withdrawal_of(r) is None) for r in self.answer.results],
         )
         return _hash(seen)
 
@@ -209,6 +222,7 @@ def panels_of(
             nobody_reads=nobody and job in waiting,
             same_as=numbers.get(image.duplicate_of_id) if image.duplicate_of_id else None,
             can_act=can_act,
+            can_withdraw=actor.can(Capability.OPERATE),
             override_reason=reason,
             replays=replays,
         )

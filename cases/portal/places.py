@@ -24,7 +24,19 @@ PLACES: tuple[Place, ...] = (
         "worklist",
         "list",
         Capability.VIEW_CASES,
-        frozenset({"worklist", "case-detail", "case-audit"}),
+        frozenset(
+            {
+                "worklist",
+                "case-detail",
+                "case-audit",
+                "reading-write",
+                "outcome-record",
+                "finding-add",
+                "result-withdraw",
+                "patient-correct",
+                "patient-erase",
+            }
+        ),
     ),
     Place(
         "Submit",

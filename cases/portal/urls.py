@@ -13,9 +13,13 @@ from cases.portal.views.case import (
     JobRerunView,
     ResultReplayView,
 )
+from cases.portal.views.corrections import PatientCorrectView, PatientEraseView
 from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
 from cases.portal.views.models import ModelDetailView, ModelListView
+from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
+from cases.portal.views.readings import ReadingDiscardView, ReadingWriteView
 from cases.portal.views.submit import SubmissionPendingView, SubmitView
+from cases.portal.views.withdrawals import ResultWithdrawView
 from cases.portal.views.worklist import WorklistRowsView, WorklistView
 
 urlpatterns = [
@@ -27,12 +31,26 @@ urlpatterns = [
     path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),
     path("cases/<uuid:case_id>/answers/", CaseAnswersView.as_view(), name="case-answers"),
     path("cases/<uuid:case_id>/history/", CaseAuditView.as_view(), name="case-audit"),
+    path("cases/<uuid:case_id>/readings/", ReadingWriteView.as_view(), name="reading-write"),
+    path(
+        "readings/<uuid:reading_id>/discard/", ReadingDiscardView.as_view(), name="reading-discard"
+    ),
+    path("cases/<uuid:case_id>/findings/", FindingAddView.as_view(), name="finding-add"),
+    path("cases/<uuid:case_id>/patient/", PatientCorrectView.as_view(), name="patient-correct"),
+    path("cases/<uuid:case_id>/erase/", PatientEraseView.as_view(), name="patient-erase"),
+    path("cases/<uuid:case_id>/research/", ResearchOptOutView.as_view(), name="research-opt-out"),
+    path(
+        "findings/<uuid:finding_id>/outcomes/", OutcomeRecordView.as_view(), name="outcome-record"
+    ),
     path("submit/", SubmitView.as_view(), name="case-submit"),
     path("submit/<slug:key>/", SubmissionPendingView.as_view(), name="submission-pending"),
     path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),
     path("images/<uuid:image_id>/file/", ImageFileView.as_view(), name="image-file"),
     path("results/<uuid:result_id>/heatmap/", ResultHeatmapView.as_view(), name="result-heatmap"),
     path("results/<uuid:result_id>/replay/", ResultReplayView.as_view(), name="result-replay"),
+    path(
+        "results/<uuid:result_id>/withdraw/", ResultWithdrawView.as_view(), name="result-withdraw"
+    ),
     path("jobs/<uuid:job_id>/cancel/", JobCancelView.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/rerun/", JobRerunView.as_view(), name="job-rerun"),
     path("models/", ModelListView.as_view(), name="model-list"),

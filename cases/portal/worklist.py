@@ -26,9 +26,13 @@ class Row:
     words: str
     score: float | None
     threshold: float | None
+    # Of the answers that were withdrawn: shown struck through.
+    withdrawn_score: float | None
+    withdrawn_threshold: float | None
     coverage: str
     received_at: datetime
     is_final: bool
+    erased: bool
 
     @property
     def state(self) -> StateWords:
@@ -37,20 +41,23 @@ class Row:
 
 def row_of(case: Case, *, with_identity: bool) -> Row:
     summary = case_summary(case)
-    top = summary.top
+    top, taken = summary.top, summary.withdrawn_top
     return Row(
         case_id=case.pk,
         accession=case.accession_number,
         patient_name=person_name(case.patient.name) if with_identity else "",
         patient_id=case.patient.patient_id if with_identity else "",
         images=summary.images,
-        key=summary.key,
-        words=summary.words,
+        key="erased" if case.patient.erased_at is not None else summary.key,
+        words="Erased" if case.patient.erased_at is not None else summary.words,
         score=top.score_malignant if top else None,
         threshold=top.threshold if top else None,
+        withdrawn_score=taken.score_malignant if taken else None,
+        withdrawn_threshold=taken.threshold if taken else None,
         coverage=summary.coverage,
         received_at=case.created_at,
         is_final=summary.is_final,
+        erased=case.patient.erased_at is not None,
     )
 
 

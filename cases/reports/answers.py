@@ -11,11 +11,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cases.models import Case, Image, Job, Result
+from cases.models import Case, Image, Job, Result, ResultWithdrawal
 from cases.states import JOB, JobState
 from cases.vocabulary import Label, Outcome
 
 RESEARCH_NOTE = "Research software, not a medical device. The model advises; a person decides."
+
+
+def withdrawal_of(result: Result) -> ResultWithdrawal | None:
+    """The withdrawal of an answer that must not be used; None for one that stands."""
+    return getattr(result, "withdrawal", None)
+
+
+def withdrawn_json(result: Result) -> dict[str, Any] | None:
+    withdrawal = withdrawal_of(result)
+    if withdrawal is None:
+        return None
+    return {"at": withdrawal.at, "reason": withdrawal.reason or None}
 
 
 def result_json(result: Result, *, heatmap_url: str | None) -> dict[str, Any]:
@@ -34,6 +46,7 @@ def result_json(result: Result, *, heatmap_url: str | None) -> dict[str, Any]:
         "engine": result.engine,
         "preprocessing": result.preprocessing,
         "duration_ms": result.duration_ms,
+        "withdrawn": withdrawn_json(result),
         "research_use_only": True,
     }
 
@@ -78,6 +91,7 @@ _WORDS: dict[str, str] = {
     "refused": "No answer: the image was refused",
     "failed": "Failed",
     "cancelled": "Cancelled",
+    "withdrawn": "Answer withdrawn",
 }
 
 
@@ -98,12 +112,15 @@ class ImageAnswer:
         if self.above is not None:
             return "above"
         # A frame without an answer keeps the image from reading as negative.
-        unanswered = [r.outcome for r in self.results if r.outcome != Outcome.ANSWERED]
+        unanswered = [r.outcome for r in self.standing if r.outcome != Outcome.ANSWERED]
         if unanswered:
             return unanswered[0]
         if self.lost:
             states = {job.state for job in self.lost}
             return "failed" if JobState.FAILED in states else "cancelled"
+        # Nor does an answer that was taken back read as one.
+        if self.withdrawn:
+            return "withdrawn"
         return "failed" if self.top is None else _below(self.top)
 
     @property
@@ -111,8 +128,17 @@ class ImageAnswer:
         return _WORDS[self.key]
 
     @property
+    def standing(self) -> tuple[Result, ...]:
+        """The results that were not withdrawn: only they say anything of the image."""
+        return tuple(r for r in self.results if withdrawal_of(r) is None)
+
+    @property
+    def withdrawn(self) -> tuple[Result, ...]:
+        return tuple(r for r in self.results if withdrawal_of(r) is not None)
+
+    @property
     def answered(self) -> tuple[Result, ...]:
-        return tuple(r for r in self.results if r.outcome == Outcome.ANSWERED)
+        return tuple(r for r in self.standing if r.outcome == Outcome.ANSWERED)
 
     @property
     def top(self) -> Result | None:
@@ -128,7 +154,7 @@ class ImageAnswer:
     @property
     def deciding(self) -> Result | None:
         """The result the state follows: above its threshold, else without answer, else the top."""
-        unanswered = (r for r in self.results if r.outcome != Outcome.ANSWERED)
+        unanswered = (r for r in self.standing if r.outcome != Outcome.ANSWERED)
         return self.above or next(unanswered, None) or self.top
 
     @property
@@ -166,6 +192,7 @@ _CASE_ORDER = (
     "refused",
     "abstained",
     "cancelled",
+    "withdrawn",
     "below",
     "no_lesion",
 )
@@ -191,6 +218,12 @@ class CaseSummary:
         """The answer with the highest malignant score; never an average."""
         tops = [answer.top for answer in self.answers if answer.top is not None]
         return max(tops, key=lambda r: r.score_malignant or 0.0, default=None)
+
+    @property
+    def withdrawn_top(self) -> Result | None:
+        """Of the answers that were withdrawn, the one with the highest malignant score."""
+        taken = [r for a in self.answers for r in a.withdrawn if r.outcome == Outcome.ANSWERED]
+        return max(taken, key=lambda r: r.score_malignant or 0.0, default=None)
 
     @property
     def is_final(self) -> bool:

@@ -62,7 +62,7 @@ def result_get(*, actor: Actor, result_id: UUID) -> Result:
     actor.require(Capability.VIEW_CASES)
     result = (
         Result.objects.filter(pk=result_id, image__case__site_id=actor.own_site)
-        .select_related("image__case", "model_version", "job")
+        .select_related("image__case__patient", "model_version", "job", "withdrawal")
         .defer("model_version__card")
         .first()
     )

@@ -18,7 +18,9 @@ MAX_POSITION = 1000
 
 def with_results(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """``jobs`` with their results and the models that gave them, without the models' long cards."""
-    return jobs.select_related("result__model_version").defer("result__model_version__card")
+    return jobs.select_related("result__model_version", "result__withdrawal").defer(
+        "result__model_version__card"
+    )
 
 
 def job_list(*, actor: Actor) -> QuerySet[Job]:

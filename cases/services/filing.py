@@ -15,7 +15,12 @@ from django.db.models import Q, QuerySet
 
 from cases import intake
 from cases.access import Actor
-from cases.errors import AccessionConflict, DuplicateOfOtherPatient, IdentityMismatch
+from cases.errors import (
+    AccessionConflict,
+    DuplicateOfOtherPatient,
+    IdentityMismatch,
+    StateConflict,
+)
 from cases.models import Case, Finding, Image, Patient, Site, Submission
 from cases.services.audit import audit_record
 from cases.services.frames import frame_store
@@ -62,6 +67,9 @@ def patient_for(*, actor: Actor, site: Site, identity: Identity) -> Patient:
     changed: list[str] = ["patient_id", "issuer"] if created else []
     if not created:
         patient = Patient.objects.select_for_update().get(pk=patient.pk)
+        if patient.erased_at is not None:
+            # Between finding the record and holding it.
+            raise StateConflict("The patient's record has just been erased. Send it again.")
         if (
             patient.birth_date is not None
             and identity.birth_date is not None
@@ -160,7 +168,7 @@ def _known_case(
         if any(case.patient_id != patient.pk for case in found):
             raise AccessionConflict()
         by_accession = found[0] if found else None
-    holding = _cases_of_studies(cases, studies)
+    holding = cases_of_studies(cases, studies)
     if any(case.patient_id != patient.pk for case in holding):
         raise AccessionConflict("This study is already filed under another patient.")
     if len(holding) > 1:
@@ -176,7 +184,7 @@ def _known_case(
     return by_study
 
 
-def _cases_of_studies(cases: QuerySet[Case], studies: Sequence[str]) -> list[Case]:
+def cases_of_studies(cases: QuerySet[Case], studies: Sequence[str]) -> list[Case]:
     """The cases whose own study is among these, or that took images of them in.
 
     An image that a person filed against its header says nothing of where its study belongs.

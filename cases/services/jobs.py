@@ -19,6 +19,7 @@ from cases.services.audit import audit_record
 from cases.services.frames import frame_ensure
 from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move, jobs_record
+from cases.services.review import image_kept
 from cases.states import JOB, JobState, ModelState
 from cases.vocabulary import JobKind, PriorityRank
 
@@ -133,12 +134,14 @@ def job_rerun(*, actor: Actor, job_id: UUID, frame: int | None = None) -> Job:
 
     ``frame``: another frame of a cine (its lossless picture is made now); None: the same one.
 
-    ``StateConflict`` while the old one, or another for the same image, is waiting or running.
+    ``StateConflict`` while the old one, or another for the same image, is waiting or running;
+    ``Erased`` where the patient's data was erased.
     """
     _require_any(actor, Capability.SUBMIT, Capability.OPERATE)
     old = _job_for(actor, job_id)
     if JobState(old.state) not in JOB.final or old.image is None:
         raise StateConflict("The job has not ended yet; wait for it or cancel it first.")
+    image_kept(old.image.pk)
     wanted = old.frame if frame is None else frame
     if frame is not None:
         frame_ensure(image=old.image, index=frame)

@@ -10,14 +10,16 @@ from typing import Any
 
 from django.core.files import File
 from django.core.files.base import ContentFile
+from django.db import transaction
 
 from cases import intake
 from cases.access import Actor
-from cases.errors import FieldInvalid
+from cases.errors import Erased, FieldInvalid
 from cases.intake.files import PREFIX
 from cases.models import Image
 from cases.services.audit import audit_record
 from cases.services.limits import limits
+from cases.services.review import image_kept
 from cases.storage import read_bytes, store_once, uploads
 
 
@@ -30,6 +32,12 @@ def local_copy(image: Image) -> Iterator[Path]:
         yield Path(file.name)
 
 
+def refuse_erased(image: Image) -> None:
+    """Raise ``Erased`` where the patient's data was erased."""
+    if image.case.patient.erased_at is not None:
+        raise Erased()
+
+
 def check_frame(image: Image, frame: int) -> None:
     """Raise ``FieldInvalid`` where the image has no such frame."""
     if not 0 <= frame < image.frames:
@@ -38,6 +46,7 @@ def check_frame(image: Image, frame: int) -> None:
 
 def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> bytes:
     """A PNG of one frame as displayed, without any metadata of the file; audited as a view."""
+    refuse_erased(image)
     index = image.frame if frame is None else frame
     check_frame(image, index)
     name = f"previews/{image.sha256}-{index}.png"
@@ -46,13 +55,17 @@ def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> by
     else:
         with local_copy(image) as path:
             png = intake.render_preview(path, index, limits())
-        store_once(name, ContentFile(png))
+        with transaction.atomic():
+            # A picture must not outlive what was erased while it was made.
+            image_kept(image.pk)
+            store_once(name, ContentFile(png))
     note_view(actor=actor, image=image, action="image.viewed", frame=index)
     return png
 
 
 def image_file(*, actor: Actor, image: Image) -> File[Any]:
     """The file as it was sent, open for reading; audited as a view. The caller closes it."""
+    refuse_erased(image)
     file = uploads().open(image.storage_name, "rb")
     note_view(actor=actor, image=image, action="image.downloaded", frame=None)
     return file

@@ -19,6 +19,7 @@ from cases.services.comparison import differences, tolerance_between
 from cases.services.leases import job_fence_to_succeeded
 from cases.services.moves import job_audit, jobs_record
 from cases.services.results import Answer
+from cases.services.review import image_kept
 from cases.states import JOB
 from cases.vocabulary import JobKind, PriorityRank
 
@@ -34,14 +35,18 @@ def replay_request(*, actor: Actor, result_id: UUID, ring: bool = True) -> Job:
     """A PENDING replay of a stored result, with the model, image and frame it was made with.
 
     Twice is once: a replay that waits or runs is returned as it is. ``ring`` False: nobody is
-    woken, because the caller takes the job itself. ``NotFound`` at another site; ``Overloaded``
-    for people and systems whose site has ``MAX_ACTIVE`` replays waiting or running.
+    woken, because the caller takes the job itself. ``NotFound`` at another site; ``Erased``
+    where the patient's data was erased; ``Overloaded`` for people and systems whose site has
+    ``MAX_ACTIVE`` replays waiting or running.
     """
     if not actor.can(Capability.OPERATE):
         actor.require(Capability.SUBMIT)
     results = Result.objects.select_related("image__case")
     if actor.kind in (ActorKind.USER, ActorKind.TOKEN):
         results = results.filter(image__case__site_id=actor.own_site)
+    image_id = results.filter(pk=result_id).values_list("image_id", flat=True).first()
+    if image_id is not None:
+        image_kept(image_id)
     # Locked, so that of two requests at once the second finds the job of the first.
     result = results.select_for_update(of=("self",)).filter(pk=result_id).first()
     if result is None:

@@ -67,6 +67,7 @@ def test_a_succeeded_job_carries_the_contracts_result(api: Api, site: Site) -> N
         "engine": "test-engine",
         "preprocessing": "test",
         "duration_ms": 71.5,
+        "withdrawn": None,
         "research_use_only": True,
     }
     assert (body["state"], body["attempt"], body["queue_position"]) == ("SUCCEEDED", 1, None)

@@ -52,6 +52,11 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/results/{result}/heatmap/", CASES, 200),
     ("POST", "/results/{result}/replay/", CASES, 202),
     ("GET", "/results/{replayed}/replay/", CASES, 200),
+    ("GET", "/readings/", CASES, 200),
+    ("GET", "/findings/{finding}/outcomes/", CASES, 200),
+    # Without a body: who may comes as far as being told what is missing.
+    ("POST", "/findings/{finding}/outcomes/", {"radiologist", "integration"}, 422),
+    ("POST", "/patients/research-opt-out/", CLINICAL, 422),
     ("GET", "/models/", MODELS, 200),
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
@@ -67,6 +72,7 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/schema/", ROLES, 200),
     ("GET", "/docs/", ROLES, 200),
 ]
+NAMED = ("job", "case", "image", "result", "model", "finding")
 # What belongs to no site is the same for all.
 SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")}
 SCOPED: dict[str, set[str]] = {
@@ -79,9 +85,11 @@ SCOPED: dict[str, set[str]] = {
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
     "/serving/suspend/": {"admin"},
+    "POST /findings/{finding}/outcomes/": {"outcomes"},
+    "/patients/research-opt-out/": {"submit"},
     "/training-runs/": {"read", "admin"},
-    "/schema/": {"submit", "read", "admin"},
-    "/docs/": {"submit", "read", "admin"},
+    "/schema/": {"submit", "read", "outcomes", "admin"},
+    "/docs/": {"submit", "read", "outcomes", "admin"},
 }
 
 
@@ -99,7 +107,7 @@ class World:
     def make(cls) -> World:
         site = make_site()
         actor = make_actor(site=site)
-        submission = submit(actor=actor)
+        submission = submit(actor=actor, laterality="L", clock_position="2")
         result = answer_waiting()[0]
         submit(actor=actor)
         replayed = answer_waiting()[0]
@@ -110,6 +118,7 @@ class World:
         return template.format(
             submission=self.submission.pk,
             case=self.submission.case_id,
+            finding=self.submission.case.findings.get().pk,
             image=self.result.image_id,
             job=self.result.job_id,
             result=self.result.pk,
@@ -187,7 +196,8 @@ def test_a_token_has_no_more_than_its_scopes(world: World, scope: Scope) -> None
         own = scope is Scope.SUBMIT and (
             template.startswith(("/jobs/{", "/submissions/{")) or template.endswith("/replay/")
         )
-        allowed = scope.value in SCOPED.get(template, {"read"})
+        scopes = SCOPED.get(f"{method} {template}", SCOPED.get(template, {"read"}))
+        allowed = scope.value in scopes
         expected[method, template] = status if allowed else 404 if own else 403
     assert got == expected
 
@@ -287,7 +297,7 @@ def test_the_matrix_covers_every_documented_operation() -> None:
         "{submission}": "{submission_id}",
         "{waiting}": "{job_id}",
         "{replayed}": "{result_id}",
-        **{f"{{{name}}}": f"{{{name}_id}}" for name in ("job", "case", "image", "result", "model")},
+        **{f"{{{name}}}": f"{{{name}_id}}" for name in NAMED},
     }
     covered = set()
     for method, template, _, _ in MATRIX:

@@ -14,6 +14,8 @@ from cases.api.serializers.fields import (
     OptionalChoiceField,
     choices,
 )
+from cases.api.serializers.outcomes import OutcomeSerializer
+from cases.api.serializers.readings import ReadingSerializer
 from cases.api.serializers.results import ResultSerializer
 from cases.models import Image
 from cases.reports.answers import (
@@ -38,6 +40,7 @@ ANSWER_STATES = (
     "refused",
     "failed",
     "cancelled",
+    "withdrawn",
 )
 
 
@@ -47,6 +50,7 @@ class PatientSerializer(serializers.Serializer[Any]):
     name = OptionalCharField(help_text="DICOM PN as sent.")
     birth_date = serializers.DateField(allow_null=True)
     sex = OptionalChoiceField(choices(Sex))
+    research_opt_out = serializers.BooleanField(help_text="In no new training data.")
 
 
 class FindingSerializer(serializers.Serializer[Any]):
@@ -191,12 +195,18 @@ class CaseSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField(source="case.created_at")
     findings = FindingSerializer(many=True, source="case.findings")
     summary = CaseSummarySerializer(source="*")
+    erased_at = serializers.DateTimeField(
+        source="case.patient.erased_at",
+        allow_null=True,
+        help_text="From then on the patient's identity and images are gone.",
+    )
     research_note = serializers.SerializerMethodField()
 
     @extend_schema_field(PatientSerializer(allow_null=True))
     def get_patient(self, summary: CaseSummary) -> dict[str, Any] | None:
         actor: Actor = self.context["actor"]
-        if not actor.can(Capability.VIEW_IDENTITY):
+        erased = summary.case.patient.erased_at is not None
+        if erased or not actor.can(Capability.VIEW_IDENTITY):
             return None
         return dict(PatientSerializer(summary.case.patient).data)
 
@@ -205,6 +215,21 @@ class CaseSerializer(serializers.Serializer[Any]):
 
 
 class CaseDetailSerializer(CaseSerializer):
-    """The case with its images and their answers."""
+    """The case with its images, their answers, and what people read and found out.
+
+    Context: `readings`, `outcomes`.
+    """
 
     images = AnsweredImageSerializer(many=True, source="case.images")
+    readings = serializers.SerializerMethodField()
+    outcomes = serializers.SerializerMethodField()
+
+    @extend_schema_field(ReadingSerializer(many=True))
+    def get_readings(self, summary: CaseSummary) -> list[dict[str, Any]]:
+        rows = self.context["readings"]
+        return list(ReadingSerializer(rows, many=True, context=self.context).data)
+
+    @extend_schema_field(OutcomeSerializer(many=True))
+    def get_outcomes(self, summary: CaseSummary) -> list[dict[str, Any]]:
+        rows = self.context["outcomes"]
+        return list(OutcomeSerializer(rows, many=True, context=self.context).data)

@@ -31,6 +31,10 @@ class JobQuerySerializer(ListQuerySerializer):
     kind = serializers.ChoiceField(choices(JobKind), required=False)
 
 
+class ReadingQuerySerializer(ListQuerySerializer):
+    case = serializers.UUIDField(required=False, help_text="Of this case only.")
+
+
 class AuditQuerySerializer(ListQuerySerializer):
     action = serializers.CharField(
         required=False, max_length=60, help_text="Exactly, for example `case.viewed`."

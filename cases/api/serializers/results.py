@@ -34,6 +34,13 @@ class ModelRefSerializer(serializers.Serializer[Any]):
     sha256 = serializers.CharField()
 
 
+class WithdrawnSerializer(serializers.Serializer[Any]):
+    """The answer must not be used any more; it stays to be seen."""
+
+    at = serializers.DateTimeField()
+    reason = serializers.CharField(allow_null=True)
+
+
 class ResultSerializer(serializers.Serializer[Any]):
     """The answer for one frame. The label follows the operating point, not the largest score."""
 
@@ -49,6 +56,7 @@ class ResultSerializer(serializers.Serializer[Any]):
     engine = serializers.CharField()
     preprocessing = serializers.CharField()
     duration_ms = serializers.FloatField()
+    withdrawn = WithdrawnSerializer(allow_null=True)
     research_use_only = serializers.BooleanField()
 
     def told(self, result: Result) -> dict[str, Any]:

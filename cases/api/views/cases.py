@@ -21,6 +21,8 @@ from cases.api.serializers.queries import ListQuerySerializer
 from cases.models import Case
 from cases.reports.answers import CaseSummary, case_summaries, case_summary
 from cases.selectors.cases import case_get, case_list, with_answers
+from cases.selectors.outcomes import outcomes_of
+from cases.selectors.readings import case_readings
 from cases.services.audit import audit_record
 
 
@@ -59,7 +61,7 @@ class CaseDetailApi(ApiView):
     required = {"GET": any_of(Capability.VIEW_CASES)}
 
     @operation(
-        summary="A case with its images and their answers",
+        summary="A case with its images, their answers and its readings",
         description="Audited as a view of the case; a 304 shows nothing and is not.",
         parameters=CONDITIONAL,
         success={200: CaseDetailSerializer, **NOT_MODIFIED},
@@ -68,7 +70,9 @@ class CaseDetailApi(ApiView):
     def get(self, request: Request, case_id: UUID) -> Response:
         case = case_get(actor=self.actor, case_id=case_id)
         summary = case_summary(case)
-        data = self.shown(CaseDetailSerializer, summary)
+        readings = case_readings(actor=self.actor, case_id=case.pk)
+        outcomes = outcomes_of(case_ids=[case.pk])
+        data = self.shown(CaseDetailSerializer, summary, readings=readings, outcomes=outcomes)
         etag = content_etag(data)
         if not_modified(request, etag):
             return unchanged(etag=etag)

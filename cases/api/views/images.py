@@ -26,7 +26,7 @@ from cases.api.serializers.cases import AnsweredImageSerializer
 from cases.api.serializers.queries import PreviewQuerySerializer
 from cases.reports.answers import image_answer
 from cases.selectors.cases import image_get
-from cases.services.previews import check_frame, image_file, image_preview
+from cases.services.previews import check_frame, image_file, image_preview, refuse_erased
 
 # A picture never changes, but access may end: a browser keeps it for minutes, not days.
 PICTURE_CACHE = "private, max-age=300"
@@ -70,7 +70,7 @@ class ImageFileApi(ApiView):
             (200, media_type): OpenApiResponse(OpenApiTypes.BINARY, description="The file.")
             for media_type in ("image/jpeg", "image/png", "application/dicom")
         },
-        errors=(404,),
+        errors=(404, 410),
     )
     def get(self, request: Request, image_id: UUID) -> FileResponse:
         image = image_get(actor=self.actor, image_id=image_id)
@@ -98,11 +98,12 @@ class ImagePreviewApi(ApiView):
         description="Carries no metadata of the file. Audited as a view; a 304 is not.",
         parameters=[PreviewQuerySerializer, *CONDITIONAL],
         success={(200, "image/png"): PNG, **NOT_MODIFIED},
-        errors=(404, 422),
+        errors=(404, 410, 422),
     )
     def get(self, request: Request, image_id: UUID) -> HttpResponse | Response:
         query = self.checked(PreviewQuerySerializer, request.query_params)
         image = image_get(actor=self.actor, image_id=image_id)
+        refuse_erased(image)
         frame = query.get("frame", image.frame)
         check_frame(image, frame)
         headers = {"ETag": f'"{image.sha256}-{frame}"', "Cache-Control": PICTURE_CACHE}

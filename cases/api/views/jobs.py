@@ -21,6 +21,7 @@ from cases.api.serializers.queries import (
     RerunSerializer,
 )
 from cases.models import Job
+from cases.reports.answers import withdrawn_json
 from cases.selectors.jobs import job_get, job_list, queue_position
 from cases.selectors.serving import Suspension, held_by_suspension, suspension_now
 from cases.selectors.training import training_run_list
@@ -32,6 +33,7 @@ from cases.states import JOB, JobState
 def job_etag(job: Job, suspension: Suspension | None) -> str:
     """Over all that `GET /jobs/{id}/` shows and that may change, except the queue position."""
     held = suspension.since if suspension and held_by_suspension(job) else None
+    result = getattr(job, "result", None)
     return weak_etag(
         job.pk,
         job.state,
@@ -41,6 +43,7 @@ def job_etag(job: Job, suspension: Suspension | None) -> str:
         job.finished_at,
         job.priority,
         held,
+        withdrawn_json(result) if result is not None else None,
     )
 
 
@@ -145,7 +148,7 @@ class JobRerunApi(JobApi):
         request=RerunSerializer,
         parameters=[response_header("Location", "Address of the new job.", [202])],
         success={202: JobSerializer},
-        errors=(404, 409, 413, 415, 422),
+        errors=(404, 409, 410, 413, 415, 422),
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         wanted = self.checked(RerunSerializer, request.data)

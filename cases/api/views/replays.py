@@ -73,7 +73,7 @@ class ResultReplayApi(ApiView):
             response_header("Retry-After", "Seconds until the first look.", [202]),
         ],
         success={202: ReplaySerializer},
-        errors=(404, 413, 415, 503),
+        errors=(404, 410, 413, 415, 503),
     )
     def post(self, request: Request, result_id: UUID) -> Response:
         result = replayable_get(actor=self.actor, result_id=result_id)

@@ -17,8 +17,10 @@ from cases.api.serializers.queries import HeatmapQuerySerializer
 from cases.api.serializers.results import ResultDetailSerializer
 from cases.api.views.images import PICTURE_CACHE
 from cases.errors import NotFound
+from cases.reports.answers import withdrawn_json
 from cases.reports.heatmap import result_heatmap_png
 from cases.selectors.cases import result_get
+from cases.services.previews import refuse_erased
 from cases.services.results import result_read_note
 
 
@@ -27,14 +29,14 @@ class ResultDetailApi(ApiView):
 
     @operation(
         summary="A result",
-        description="Results never change. A reader's first read of one is audited.",
+        description="Results never change; one may be withdrawn. First reads are audited.",
         parameters=CONDITIONAL,
         success={200: ResultDetailSerializer, **NOT_MODIFIED},
         errors=(404,),
     )
     def get(self, request: Request, result_id: UUID) -> Response:
         result = result_get(actor=self.actor, result_id=result_id)
-        etag = weak_etag(result.pk)
+        etag = weak_etag(result.pk, bool(result.heatmap), withdrawn_json(result))
         if not_modified(request, etag):
             return unchanged(etag=etag)
         result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
@@ -53,11 +55,12 @@ class ResultHeatmapApi(ApiView):
         ),
         parameters=[HeatmapQuerySerializer, *CONDITIONAL],
         success={(200, "image/png"): PNG, **NOT_MODIFIED},
-        errors=(404, 422),
+        errors=(404, 410, 422),
     )
     def get(self, request: Request, result_id: UUID) -> HttpResponse:
         label: str = self.checked(HeatmapQuerySerializer, request.query_params)["label"]
         result = result_get(actor=self.actor, result_id=result_id)
+        refuse_erased(result.image)
         headers = {"ETag": f'"{result.pk}-{label}"', "Cache-Control": PICTURE_CACHE}
         if not_modified(request, headers["ETag"]):
             return HttpResponse(status=304, headers=headers)

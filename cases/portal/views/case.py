@@ -17,19 +17,21 @@ from cases.errors import FieldInvalid, Overloaded, StateConflict
 from cases.models import Case, Image, Job, Submission
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
+from cases.portal.outcomes import outcomes_context
+from cases.portal.readings import readings_context
+from cases.portal.reads import note_shown
 from cases.portal.views.base import PortalView
 from cases.portal.views.worklist import given_id
 from cases.portal.wording import STATES
 from cases.reports.answers import CaseSummary, case_summary
 from cases.selectors.cases import case_get
+from cases.selectors.corrections import case_corrections, case_erasure
 from cases.selectors.jobs import job_get
 from cases.selectors.portal import case_events, case_steps, submissions_of_note
-from cases.selectors.reads import results_unread
 from cases.selectors.replays import replayable_get
 from cases.services.audit import audit_record
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.replays import replay_request
-from cases.services.results import results_read_note
 from cases.states import JobState
 
 POLL_MS = 1500
@@ -77,10 +79,13 @@ class _CasePage(PortalView):
 
 
 class CaseDetailView(_CasePage):
-    """The whole page. Looking at it is audited; the fragments that follow are not."""
+    """The whole page. Looking at it is audited; of the fragments that follow, first reads are."""
 
     def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         case = case_get(actor=self.actor, case_id=case_id)
+        if case.patient.erased_at is not None:
+            context = {"case": case, "erasure": case_erasure(case=case)}
+            return render(request, "cases/case_erased.html", context)
         audit_record(
             actor=self.actor,
             action="case.viewed",
@@ -90,7 +95,7 @@ class CaseDetailView(_CasePage):
             case_id=case.pk,
         )
         summary = case_summary(case)
-        self.note_reads(summary)
+        note_shown(self.actor, [summary])
         submissions = submissions_of_note(case=case)
         panels = panels_of(
             summary,
@@ -109,13 +114,14 @@ class CaseDetailView(_CasePage):
                 case_steps(case_id=case.pk, limit=TIMELINE_STEPS), things_of(case)
             ),
         }
+        context |= readings_context(actor=self.actor, case=case, summary=summary)
+        context |= outcomes_context(actor=self.actor, case=case)
+        context |= {
+            "can_submit": self.can(Capability.SUBMIT),
+            "can_erase": self.can(Capability.ERASE),
+            "corrections": case_corrections(case=case),
+        }
         return render(request, "cases/case_detail.html", context)
-
-    def note_reads(self, summary: CaseSummary) -> None:
-        """Audit which answers the page shows this person for the first time."""
-        shown = [result for answer in summary.answers for result in answer.results]
-        unread = results_unread(actor=self.actor, results=shown)
-        results_read_note(actor=self.actor, case_of={r.pk: summary.case.pk for r in unread})
 
     def skipped(self, submissions: Sequence[Submission]) -> list[dict[str, Any]]:
         """The files left out, newest delivery first, and when they came.
@@ -133,6 +139,9 @@ class CaseAnswersView(_CasePage):
 
     def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         case = case_get(actor=self.actor, case_id=case_id)
+        if case.patient.erased_at is not None:
+            # The page that polls shows what is gone: load it anew.
+            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
         summary = case_summary(case)
         every = panels_of(summary, actor=self.actor, shown=self.shown_frames(request))
         told = request.GET.get("seen", "")
@@ -143,6 +152,8 @@ class CaseAnswersView(_CasePage):
         changed = [panel for panel in panels if panel.token != last[panel.number]]
         if not changed:
             return HttpResponse(status=204)
+        # An answer that appears while one looks is seen, as one that was there before.
+        note_shown(self.actor, [summary])
         context = self.live_context(request, summary, panels) | {
             "changed": changed,
             "news": [

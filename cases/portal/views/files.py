@@ -12,7 +12,7 @@ from cases.errors import NotFound
 from cases.portal.views.base import PortalView
 from cases.reports.heatmap import CLASSES, result_heatmap_png
 from cases.selectors.cases import image_get, result_get
-from cases.services.previews import image_file, image_preview
+from cases.services.previews import image_file, image_preview, refuse_erased
 from cases.services.results import result_read_note
 
 
@@ -58,6 +58,7 @@ class ResultHeatmapView(PortalView):
 
     def get(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
         result = result_get(actor=self.actor, result_id=result_id)
+        refuse_erased(result.image)
         label = request.GET.get("class", "malignant")
         png = result_heatmap_png(result, label) if label in CLASSES else None
         if png is None:

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from cases.access import Capability
 from cases.errors import NotFound
+from cases.portal.reads import note_scores
 from cases.portal.views.base import PortalView
 from cases.portal.worklist import Row, fingerprint, rows_of
 from cases.selectors.portal import MAX_NEWER, case_page, case_span, newer_count
@@ -66,6 +67,7 @@ class WorklistView(_Rows):
             actor=self.actor, size=PAGE_SIZE, older_than=older_than, newer_than=newer_than
         )
         rows = rows_of(page.rows, with_identity=self.can(Capability.VIEW_IDENTITY))
+        note_scores(self.actor, page.rows)
         audit_record(
             actor=self.actor,
             action="case.listed",
@@ -91,5 +93,6 @@ class WorklistRowsView(_Rows):
         rows = rows_of(cases, with_identity=self.can(Capability.VIEW_IDENTITY))
         if fingerprint(rows, newer) == request.GET.get("seen"):
             return HttpResponse(status=204)
+        note_scores(self.actor, cases)
         context = self.context(rows, newer=newer, on_top=on_top)
         return render(request, "cases/partials/worklist_rows.html", context)

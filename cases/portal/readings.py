@@ -1,0 +1,217 @@
+"""The readings of a case as its page shows them: what is signed, and the forms to write with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from cases.access import Actor, Capability
+from cases.errors import UserFacingError
+from cases.models import Case, Finding, Reading, Result
+from cases.models.readings import MAX_READING_TEXT
+from cases.portal.wording import frame_words, place_of
+from cases.reports.answers import CaseSummary, withdrawal_of
+from cases.selectors.readings import case_readings, drafts_of
+from cases.services.readings import Place
+from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
+
+Choices = tuple[tuple[str, str], ...]
+
+WHOLE_CASE = "The case as a whole"
+EDITIONS = {BiradsEdition.FIFTH_2013: "BI-RADS 5th ed. (2013)"}
+CATEGORIES: dict[BiradsCategory, str] = {
+    BiradsCategory.C0: "0: incomplete",
+    BiradsCategory.C1: "1: negative",
+    BiradsCategory.C2: "2: benign",
+    BiradsCategory.C3: "3: probably benign",
+    BiradsCategory.C4A: "4A: low suspicion",
+    BiradsCategory.C4B: "4B: moderate suspicion",
+    BiradsCategory.C4C: "4C: high suspicion",
+    BiradsCategory.C5: "5: highly suggestive of malignancy",
+    BiradsCategory.C6: "6: known, proven malignancy",
+}
+LABELS = {
+    ReadingLabel.NONE: "None",
+    ReadingLabel.BENIGN: "Benign",
+    ReadingLabel.MALIGNANT: "Malignant",
+    ReadingLabel.NORMAL: "Normal",
+}
+
+
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """An answer of the model that was live when a reading was signed."""
+
+    image: int
+    frame: str
+    result: Result
+
+    @property
+    def withdrawn(self) -> bool:
+        return withdrawal_of(self.result) is not None
+
+
+@dataclass(frozen=True)
+class ReadingForm:
+    """A form for one place. ``key`` makes the ids of its fields unique on the page."""
+
+    key: str
+    place: Place
+    version: int
+    values: Mapping[str, str]
+    draft: Reading | None = None
+    errors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    edition_words = EDITIONS[BiradsEdition.FIFTH_2013]
+    edition = BiradsEdition.FIFTH_2013.value
+    categories: Choices = tuple((c.value, words) for c, words in CATEGORIES.items())
+    labels: Choices = tuple((v.value, words) for v, words in LABELS.items())
+    max_text = MAX_READING_TEXT
+
+    @property
+    def is_addendum(self) -> bool:
+        return self.place.addendum_to_id is not None
+
+
+@dataclass(frozen=True)
+class SignedReading:
+    reading: Reading
+    category: str
+    edition: str
+    label: str
+    text: str
+    text_hidden: bool
+    answers: tuple[RecordedAnswer, ...]
+    # An answer is live by now that was not when this was signed.
+    newer: bool
+    addenda: tuple[SignedReading, ...] = ()
+    addendum_form: ReadingForm | None = None
+
+
+@dataclass(frozen=True)
+class PlaceReadings:
+    """A finding, or the case as a whole, with its readings and the reader's own form."""
+
+    title: str
+    finding: Finding | None
+    readings: tuple[SignedReading, ...]
+    form: ReadingForm | None
+
+
+def readings_context(*, actor: Actor, case: Case, summary: CaseSummary) -> dict[str, Any]:
+    """What the case page needs for its readings."""
+    signed = case_readings(actor=actor, case_id=case.pk)
+    drafts = drafts_of(actor=actor, case_id=case.pk)
+    page = _Page(actor, case, summary, signed, drafts)
+    findings: list[Finding | None] = [None, *case.findings.all()]
+    return {
+        "reading_places": [page.place(finding) for finding in findings],
+        "can_read": actor.can(Capability.READ_CASES),
+    }
+
+
+def form_for(
+    place: Place,
+    *,
+    draft: Reading | None = None,
+    typed: Mapping[str, str] | None = None,
+    error: UserFacingError | None = None,
+    version: int | None = None,
+) -> ReadingForm:
+    """The form for a place: empty, with its draft, or with what was typed and why it failed."""
+    values = {"category": "", "label": ReadingLabel.NONE.value, "text": ""}
+    if draft is not None:
+        values = {"category": draft.category, "label": draft.label, "text": draft.text}
+    if typed is not None:
+        values = {name: typed.get(name, "") for name in values}
+    about = place.addendum_to_id or place.finding_id
+    kind = "addendum" if place.addendum_to_id else "reading"
+    return ReadingForm(
+        key=f"{kind}-{about or 'case'}",
+        place=place,
+        version=version if version is not None else draft.version if draft else 0,
+        values=values,
+        draft=draft,
+        errors=(error.errors if error else None) or {},
+    )
+
+
+def title_of(finding: Finding | None) -> str:
+    return WHOLE_CASE if finding is None else f"Finding {finding.number}: {place_of(finding)}"
+
+
+@dataclass(frozen=True)
+class _Page:
+    actor: Actor
+    case: Case
+    summary: CaseSummary
+    signed: Sequence[Reading]
+    drafts: Sequence[Reading]
+
+    def place(self, finding: Finding | None) -> PlaceReadings:
+        about = finding.pk if finding else None
+        here = [r for r in self.signed if r.finding_id == about]
+        roots = [r for r in here if r.addendum_to_id is None]
+        own = any(r.reader_id == self.actor.user_id for r in roots)
+        may_write = self.actor.can(Capability.READ_CASES) and not own
+        return PlaceReadings(
+            title=title_of(finding),
+            finding=finding,
+            readings=tuple(self._with_addenda(root, here) for root in roots),
+            form=self._form(Place(finding_id=about)) if may_write else None,
+        )
+
+    def _with_addenda(self, root: Reading, here: Sequence[Reading]) -> SignedReading:
+        place = Place(finding_id=root.finding_id, addendum_to_id=root.pk)
+        return self._signed(
+            root,
+            addenda=tuple(self._signed(r) for r in here if r.addendum_to_id == root.pk),
+            form=self._form(place) if self.actor.can(Capability.READ_CASES) else None,
+        )
+
+    def _form(self, place: Place) -> ReadingForm:
+        return form_for(place, draft=draft_at(self.drafts, place))
+
+    def _signed(
+        self,
+        reading: Reading,
+        *,
+        addenda: tuple[SignedReading, ...] = (),
+        form: ReadingForm | None = None,
+    ) -> SignedReading:
+        known = self._results()
+        live = {result.pk for answer in self.summary.answers for result in answer.standing}
+        with_text = self.actor.can(Capability.VIEW_IDENTITY)
+        return SignedReading(
+            reading=reading,
+            category=CATEGORIES[BiradsCategory(reading.category)] if reading.category else "",
+            edition=EDITIONS[BiradsEdition(reading.edition)],
+            label="" if reading.label == ReadingLabel.NONE else LABELS[ReadingLabel(reading.label)],
+            # Free text about a patient may name them.
+            text=reading.text if with_text else "",
+            text_hidden=bool(reading.text) and not with_text,
+            answers=tuple(known[pk] for pk in reading.results_of_record if pk in known),
+            newer=not live <= set(reading.results_of_record),
+            addenda=addenda,
+            addendum_form=form,
+        )
+
+    def _results(self) -> dict[UUID, RecordedAnswer]:
+        known = {}
+        for number, image in enumerate(self.case.images.all(), start=1):
+            for job in image.jobs.all():
+                result = getattr(job, "result", None)
+                if result is not None:
+                    frame = frame_words(image, result.frame)
+                    known[result.pk] = RecordedAnswer(number, frame, result)
+        return known
+
+
+def draft_at(drafts: Sequence[Reading], place: Place) -> Reading | None:
+    """The draft for a place among the reader's own."""
+    for draft in drafts:
+        if (draft.finding_id, draft.addendum_to_id) == (place.finding_id, place.addendum_to_id):
+            return draft
+    return None

@@ -1,0 +1,108 @@
+"""Writing and signing readings, from the case page."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from cases.access import Capability
+from cases.errors import FieldInvalid, NotFound, StateConflict
+from cases.portal.readings import draft_at, form_for, title_of
+from cases.portal.views.base import PortalView
+from cases.selectors.cases import case_get
+from cases.selectors.readings import drafts_of
+from cases.services.readings import (
+    Place,
+    reading_content_parse,
+    reading_draft_discard,
+    reading_draft_save,
+    reading_sign,
+)
+
+
+def posted_id(request: HttpRequest, name: str) -> UUID | None:
+    """An id in a form; ``NotFound`` where it is not one, None where it is empty."""
+    value = request.POST.get(name, "")
+    if not value:
+        return None
+    try:
+        return UUID(value)
+    except ValueError:
+        raise NotFound() from None
+
+
+def posted_version(request: HttpRequest) -> int:
+    """The version of the draft a form was drawn with; 0 where there was none."""
+    value = request.POST.get("version", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
+
+
+class ReadingWriteView(PortalView):
+    """Save a draft or sign (`action`). Refused: the form again, with all that was typed."""
+
+    any_of = (Capability.READ_CASES,)
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
+        place = Place(posted_id(request, "finding"), posted_id(request, "addendum_to"))
+        signing = request.POST.get("action") == "sign"
+        write = reading_sign if signing else reading_draft_save
+        try:
+            write(
+                actor=self.actor,
+                case_id=case_id,
+                place=place,
+                content=reading_content_parse(request.POST),
+                version=posted_version(request),
+            )
+        except (FieldInvalid, StateConflict) as error:
+            return self.refused(request, case_id, place, error)
+        if signing:
+            what = "Addendum" if place.addendum_to_id else "Reading"
+            messages.success(request, f"{what} signed. It stays as it is; changes are addenda.")
+        else:
+            messages.success(request, "Draft saved. Nobody else sees it until you sign.")
+        return redirect(f"{reverse('case-detail', args=[case_id])}#readings")
+
+    def refused(
+        self,
+        request: HttpRequest,
+        case_id: UUID,
+        place: Place,
+        error: FieldInvalid | StateConflict,
+    ) -> HttpResponse:
+        case = case_get(actor=self.actor, case_id=case_id)
+        stored = draft_at(drafts_of(actor=self.actor, case_id=case.pk), place)
+        conflict = isinstance(error, StateConflict)
+        version = posted_version(request)
+        if conflict:
+            # What is saved from here on is saved in the knowledge of the stored draft.
+            version = stored.version if stored else 0
+        finding = next((f for f in case.findings.all() if f.pk == place.finding_id), None)
+        context: dict[str, Any] = {
+            "case": case,
+            "title": title_of(finding),
+            "error": error,
+            "form": form_for(
+                place, draft=stored, typed=request.POST.dict(), error=error, version=version
+            ),
+            "stored": stored if conflict else None,
+        }
+        return render(request, "cases/reading_refused.html", context, status=error.status)
+
+
+class ReadingDiscardView(PortalView):
+    any_of = (Capability.READ_CASES,)
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, reading_id: UUID) -> HttpResponse:
+        case_id = reading_draft_discard(
+            actor=self.actor, reading_id=reading_id, version=posted_version(request)
+        )
+        messages.success(request, "The draft was thrown away.")
+        return redirect(f"{reverse('case-detail', args=[case_id])}#readings")
