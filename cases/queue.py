@@ -20,6 +20,7 @@ TASK_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "worker.tasks.run_inference",
     # The same loop, which takes whatever is most due; and a name that earlier workers know.
     JobKind.REPLAY: "worker.tasks.run_inference",
+    JobKind.TRAINING: "worker.tasks.run_training",
 }
 QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "inference",

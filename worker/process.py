@@ -21,6 +21,7 @@ from cases.services.jobs import live_model
 from worker.engine import EngineFaultError
 from worker.pulse import Pulse
 from worker.runner import Runner
+from worker.training import TrainingRunner
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +83,12 @@ def work() -> int:
     if _pulse is not None and not _pulse.ready:
         _pulse.mark(ready=True)
     return taken
+
+
+def train() -> int:
+    """Do the trainings that wait, in this worker."""
+    name = f"training@{socket.gethostname()}:{os.getpid()}"
+    return TrainingRunner(name=name, should_stop=stopping).drain()
 
 
 def ensure_ready() -> None:

@@ -10,13 +10,19 @@ from cases.api.views.jobs import (
     JobDetailApi,
     JobListApi,
     JobRerunApi,
-    TrainingRunListApi,
 )
 from cases.api.views.learning import ModelDetailApi, ModelListApi, ModelLiveApi
 from cases.api.views.meta import DocsApi, ErrorTypeApi, SchemaApi, UnknownApi
 from cases.api.views.replays import ResultReplayApi
 from cases.api.views.results import ResultDetailApi, ResultHeatmapApi
 from cases.api.views.submissions import SubmissionDetailApi, SubmissionListApi
+from cases.api.views.training import (
+    SnapshotDetailApi,
+    SnapshotListApi,
+    TrainingRunCancelApi,
+    TrainingRunDetailApi,
+    TrainingRunListApi,
+)
 
 app_name = "api"
 
@@ -42,7 +48,21 @@ urlpatterns = [
     path("models/", ModelListApi.as_view(), name="model-list"),
     path("models/live/", ModelLiveApi.as_view(), name="model-live"),
     path("models/<uuid:model_id>/", ModelDetailApi.as_view(), name="model-detail"),
+    path("training-snapshots/", SnapshotListApi.as_view(), name="training-snapshot-list"),
+    path(
+        "training-snapshots/<slug:snapshot_id>/",
+        SnapshotDetailApi.as_view(),
+        name="training-snapshot-detail",
+    ),
     path("training-runs/", TrainingRunListApi.as_view(), name="training-run-list"),
+    path(
+        "training-runs/<uuid:run_id>/", TrainingRunDetailApi.as_view(), name="training-run-detail"
+    ),
+    path(
+        "training-runs/<uuid:run_id>/cancel/",
+        TrainingRunCancelApi.as_view(),
+        name="training-run-cancel",
+    ),
     path("audit/", AuditListApi.as_view(), name="audit-list"),
     path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),
     path("schema/", SchemaApi.as_view(), name="schema"),

@@ -7,6 +7,13 @@ from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
 from cases.models.results import Replay, Result, ResultRead
+from cases.models.training import (
+    ScheduleFiring,
+    TrainingEpoch,
+    TrainingRun,
+    TrainingSchedule,
+    TrainingSnapshot,
+)
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -26,9 +33,14 @@ __all__ = [
     "Replay",
     "Result",
     "ResultRead",
+    "ScheduleFiring",
     "ServiceHeartbeat",
     "Site",
     "Submission",
+    "TrainingEpoch",
+    "TrainingRun",
+    "TrainingSchedule",
+    "TrainingSnapshot",
     "User",
     "UserRole",
 ]

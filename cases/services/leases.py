@@ -150,8 +150,8 @@ def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
 def job_fence_to_succeeded(*, actor: Actor, job_id: UUID, attempt: int) -> Job | None:
     """RUNNING -> SUCCEEDED for the holder of ``attempt``; None where another took over.
 
-    Only `results.result_store` and `replays.replay_store` call it, in the transaction that
-    stores what the job was for.
+    Only `results.result_store`, `replays.replay_store` and `training_work.training_succeed` call
+    it, in the transaction that stores what the job was for.
     """
     moved = jobs_move(
         [job_id],
@@ -237,7 +237,7 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
         state = _take_back(actor, job_id, attempt)
         if state is not None:
             counts["requeued" if state == JobState.PENDING else "failed"] += 1
-    for kind in ENGINE_KINDS:
+    for kind in (*ENGINE_KINDS, JobKind.TRAINING):
         waiting = list(
             _waiting(kind)
             .filter(available_at__lte=Now() - timedelta(seconds=2))

@@ -12,7 +12,7 @@ from django.urls import URLPattern
 
 from cases.access import Role, Scope
 from cases.api.urls import urlpatterns
-from cases.models import Job, Result, Site, Submission
+from cases.models import Job, Result, Site, Submission, TrainingRun, TrainingSnapshot
 from cases.services.replays import replay_request
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem, schema
@@ -26,6 +26,7 @@ from tests.factories import (
     phantom_jpeg,
     submit,
 )
+from tests.training import make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -56,12 +57,17 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
     ("GET", "/training-runs/", MODELS, 200),
+    ("GET", "/training-runs/{run}/", MODELS, 200),
+    ("POST", "/training-runs/", {"admin"}, 202),
+    ("POST", "/training-runs/{run}/cancel/", {"admin"}, 200),
+    ("GET", "/training-snapshots/", MODELS, 200),
+    ("GET", "/training-snapshots/{snapshot}/", MODELS, 200),
     ("GET", "/audit/", {"admin", "auditor"}, 200),
     ("GET", "/schema/", ROLES, 200),
     ("GET", "/docs/", ROLES, 200),
 ]
 # What belongs to no site is the same for all.
-SHARED = {"/models/{model}/"}
+SHARED = {"/models/{model}/", "/training-snapshots/{snapshot}/"}
 SCOPED: dict[str, set[str]] = {
     "/submissions/": {"submit"},
     "/submissions/{submission}/": {"read"},
@@ -72,6 +78,11 @@ SCOPED: dict[str, set[str]] = {
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
     "/training-runs/": {"read", "admin"},
+    "POST /training-runs/": {"admin"},
+    "/training-runs/{run}/": {"read", "admin"},
+    "/training-runs/{run}/cancel/": {"admin"},
+    "/training-snapshots/": {"read", "admin"},
+    "/training-snapshots/{snapshot}/": {"read", "admin"},
     "/schema/": {"submit", "read", "admin"},
     "/docs/": {"submit", "read", "admin"},
 }
@@ -86,6 +97,7 @@ class World:
     result: Result
     replayed: Result
     waiting: Job
+    run: TrainingRun
 
     @classmethod
     def make(cls) -> World:
@@ -96,7 +108,8 @@ class World:
         submit(actor=actor)
         replayed = answer_waiting()[0]
         replay_request(actor=actor, result_id=replayed.pk)
-        return cls(site, submission, result, replayed, submit(actor=actor).jobs.get())
+        run = make_run(site=site)
+        return cls(site, submission, result, replayed, submit(actor=actor).jobs.get(), run)
 
     def path(self, template: str) -> str:
         return template.format(
@@ -108,6 +121,8 @@ class World:
             replayed=self.replayed.pk,
             waiting=self.waiting.pk,
             model=live_model().pk,
+            run=self.run.pk,
+            snapshot=self.run.snapshot_id,
         )
 
 
@@ -121,6 +136,12 @@ def call(api: Api, method: str, path: str) -> Any:
     with transaction.atomic():
         if method == "POST" and path == "/submissions/":
             response = api.submit([phantom_jpeg()], patient_id="P-matrix")
+        elif method == "POST" and path == "/training-runs/":
+            snapshot = TrainingSnapshot.objects.latest("created_at").pk
+            body = {"snapshot": snapshot, "reason": "matrix", "if_running": "queue"}
+            response = api.post(path, body)
+        elif method == "POST" and path.startswith("/training-runs/"):
+            response = api.post(path, {"reason": "matrix"})
         else:
             response = api.send(method, path, headers={})
         transaction.set_rollback(True)
@@ -179,7 +200,8 @@ def test_a_token_has_no_more_than_its_scopes(world: World, scope: Scope) -> None
         own = scope is Scope.SUBMIT and (
             template.startswith(("/jobs/{", "/submissions/{")) or template.endswith("/replay/")
         )
-        allowed = scope.value in SCOPED.get(template, {"read"})
+        scopes = SCOPED.get(f"{method} {template}", SCOPED.get(template, {"read"}))
+        allowed = scope.value in scopes
         expected[method, template] = status if allowed else 404 if own else 403
     assert got == expected
 
@@ -279,7 +301,10 @@ def test_the_matrix_covers_every_documented_operation() -> None:
         "{submission}": "{submission_id}",
         "{waiting}": "{job_id}",
         "{replayed}": "{result_id}",
-        **{f"{{{name}}}": f"{{{name}_id}}" for name in ("job", "case", "image", "result", "model")},
+        **{
+            f"{{{name}}}": f"{{{name}_id}}"
+            for name in ("job", "case", "image", "result", "model", "run", "snapshot")
+        },
     }
     covered = set()
     for method, template, _, _ in MATRIX:
