@@ -197,7 +197,7 @@ class TrainingRunner:
             child.tell(story)
             if story.data_is_other(whole=run.limit_images is None):
                 child.stop(STOP_S)
-                story.error = {"code": "data_changed", "message": faults.DATA_CHANGED.detail}
+                story.error = {"code": "data_changed", "message": faults.OTHER_PICTURES}
                 break
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + min(HEARTBEAT_S, settings.BCWEB_LEASE_SECONDS / 3)

@@ -29,7 +29,6 @@ START_MISSING = Fault(
 # What the training says of itself is a sentence for people already.
 _SAID = {
     "snapshot_unreadable": "snapshot_unreadable",
-    "data_changed": "data_changed",
     "one_class": "one_class",
     "too_few_cases": "too_few_cases",
     "dataset": "data_unusable",
@@ -37,9 +36,7 @@ _SAID = {
     "non_finite_loss": "non_finite_loss",
     "out_of_memory": "out_of_memory",
 }
-DATA_CHANGED = Fault(
-    "data_changed", "The pictures that were read are not those of the snapshot any more."
-)
+OTHER_PICTURES = "other pictures were read than those that were checked"
 
 
 def no_space(text: str) -> bool:
@@ -57,6 +54,9 @@ def fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str) -> 
         return DISK_FULL
     if code == "model_file" and "checkpoint" in message:
         return Fault("checkpoint_unusable", _sentence(message))
+    if code == "data_changed":
+        # It begins with a file's name, which stays as it is.
+        return Fault(code, f"The data is not that of the snapshot: {message[:400]}.")
     if code in _SAID:
         return Fault(_SAID[code], _sentence(message))
     if code == "training_cancelled":

@@ -18,6 +18,17 @@ class Place:
     pages: frozenset[str]
 
 
+TRAINING_PAGES = frozenset(
+    {
+        "training-list",
+        "training-start",
+        "training-run",
+        "snapshot-list",
+        "schedule-list",
+        "schedule-create",
+        "schedule-detail",
+    }
+)
 PLACES: tuple[Place, ...] = (
     Place(
         "Worklist",
@@ -38,7 +49,7 @@ PLACES: tuple[Place, ...] = (
         "model-list",
         "model",
         Capability.VIEW_MODELS,
-        frozenset({"model-list", "model-detail"}),
+        frozenset({"model-list", "model-detail"}) | TRAINING_PAGES,
     ),
     Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )

@@ -50,13 +50,15 @@ def training_run_get(*, actor: Actor, run_id: UUID) -> TrainingRun:
 def training_run_ahead(run: TrainingRun) -> TrainingRun | None:
     """The run of the same line that goes before one that waits: the one running, else the next.
 
-    Lines are shared by all sites: the run may be another site's, and only its id is told.
+    Lines are shared by all sites: it may be another site's, of which no more is told.
     """
     if run.job.state != JobState.PENDING:
         return None
-    ahead = TrainingRun.objects.filter(
-        job__model_line=run.job.model_line, job__state__in=ACTIVE
-    ).exclude(pk=run.pk)
+    ahead = (
+        TrainingRun.objects.select_related("job")
+        .filter(job__model_line=run.job.model_line, job__state__in=ACTIVE)
+        .exclude(pk=run.pk)
+    )
     running = ahead.filter(job__state=JobState.RUNNING).first()
     return running or ahead.filter(job__due_at__lt=run.job.due_at).order_by("job__due_at").first()
 

@@ -36,15 +36,18 @@ MAX_WAITING = 20
 
 
 class TrainingRunOn(StateConflict):
-    """Another training of the model line waits or runs."""
+    """Another training of the model line waits or runs. Of another site's it tells no more."""
 
-    def __init__(self, run: TrainingRun) -> None:
-        self.run_id = run.pk
-        state = "runs" if run.job.state == JobState.RUNNING else "waits"
-        super().__init__(
-            f"Training run {run.pk}, asked for by {run.requested_by}, {state} already. Queue this "
-            "one behind it, or wait for its end."
+    def __init__(self, run: TrainingRun, *, site_id: UUID) -> None:
+        own = run.job.site_id == site_id
+        self.run_id = run.pk if own else None
+        who = (
+            f"Training run {run.pk}, asked for by {run.requested_by},"
+            if own
+            else ("A training of another site")
         )
+        state = "runs" if run.job.state == JobState.RUNNING else "waits"
+        super().__init__(f"{who} {state} already. Queue this one behind it, or wait for its end.")
 
 
 @transaction.atomic
@@ -79,7 +82,7 @@ def training_run_request(
     snapshot = _snapshot(snapshot_id)
     # Two administrators at once: the second waits here, and then sees the first one's run.
     advisory_lock("training", MODEL_LINE, wait=True)
-    _heed_others(if_running)
+    _heed_others(if_running, site)
     start = live_model() if plan.init == "active" else None
     job = _job(actor, site)
     run = TrainingRun.objects.create(
@@ -145,13 +148,13 @@ def _snapshot(snapshot_id: str) -> TrainingSnapshot:
     return snapshot
 
 
-def _heed_others(if_running: IfRunning) -> None:
+def _heed_others(if_running: IfRunning, site_id: UUID) -> None:
     others = TrainingRun.objects.filter(job__model_line=MODEL_LINE, job__state__in=ACTIVE)
     if if_running is IfRunning.REFUSE:
         # The one that runs, else the one that is next.
         on = others.select_related("job").order_by("-job__state", "created_at").first()
         if on is not None:
-            raise TrainingRunOn(on)
+            raise TrainingRunOn(on, site_id=site_id)
     if others.count() >= MAX_WAITING:
         raise Overloaded(f"{MAX_WAITING} trainings are waiting already.", retry_after=3600)
 

@@ -154,9 +154,14 @@ def test_a_snapshot_without_its_pictures_is_refused_with_what_to_do() -> None:
 def test_a_second_request_names_the_run_that_is_on_and_is_refused_or_queues() -> None:
     first = make_run(if_running=IfRunning.REFUSE)
     with pytest.raises(TrainingRunOn) as error:
-        make_run(if_running=IfRunning.REFUSE)
+        make_run(if_running=IfRunning.REFUSE, site=first.job.site)
     assert error.value.run_id == first.pk
     assert str(first.pk) in error.value.detail
+    with pytest.raises(TrainingRunOn) as error:
+        make_run(if_running=IfRunning.REFUSE)
+    assert error.value.run_id is None
+    assert "another site" in error.value.detail
+    assert first.requested_by not in error.value.detail
     second = make_run(if_running=IfRunning.QUEUE)
     assert training_run_ahead(second) == first
     assert training_run_ahead(first) is None

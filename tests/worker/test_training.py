@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from PIL import Image
 
@@ -214,6 +215,25 @@ def test_a_cancelled_run_stops_between_steps_and_frees_the_line(
     assert job_of(run).state == JobState.CANCELLED
     assert list((state / "training").iterdir()) == []
     assert not ModelVersion.objects.filter(state=ModelState.CANDIDATE).exists()
+
+
+def test_a_database_that_drops_its_connections_does_not_end_the_training(
+    snapshot: TrainingSnapshot,
+) -> None:
+    run = run_of(snapshot, epochs=1)
+    cut: list[bool] = []
+
+    class Cut(TrainingRunner):
+        def _beat(self, claim: Any, story: Any) -> bool:
+            if not cut:
+                cut.append(True)
+                with suppress(OperationalError), connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            return super()._beat(claim, story)
+
+    assert Cut(name="training@test").drain() == 1
+    job = job_of(run)
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
 
 
 def test_a_worker_told_to_stop_gives_the_run_back_and_it_goes_on(

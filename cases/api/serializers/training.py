@@ -109,7 +109,7 @@ class TrainingRunDetailSerializer(TrainingRunSerializer):
     """With its epoch table and the end of its log."""
 
     waits_for = serializers.SerializerMethodField(
-        help_text="While it waits: the run that goes before it."
+        help_text="While it waits: the run of this site that goes before it."
     )
     history = TrainingEpochSerializer(source="epoch_rows", many=True)
     facts = serializers.DictField(help_text="What the training said when it began.")
@@ -118,7 +118,7 @@ class TrainingRunDetailSerializer(TrainingRunSerializer):
     @extend_schema_field(TrainingRunRefSerializer(allow_null=True))
     def get_waits_for(self, run: TrainingRun) -> dict[str, Any] | None:
         ahead = training_run_ahead(run)
-        if ahead is None:
+        if ahead is None or ahead.job.site_id != run.job.site_id:
             return None
         return dict(TrainingRunRefSerializer(ahead, context=self.context).data)
 
