@@ -132,6 +132,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "csp",
+    "django_celery_beat",
     "cases",
     "worker",
 ]
@@ -327,14 +328,16 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "interval_step": 0.1,
     "interval_max": 0.1,
 }
+# The scheduler reads its rows anew when one changed: schedules of the portal need no restart. What
+# stands here is written into the same rows at each start.
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "worker.tasks.sweep",
         "schedule": float(BCWEB_SWEEP_SECONDS),
-        "options": {"queue": "maintenance", "expires": 2 * BCWEB_SWEEP_SECONDS},
+        "options": {"queue": "maintenance", "expire_seconds": 2 * BCWEB_SWEEP_SECONDS},
     },
 }
-CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat-schedule")
 
 # --- Logs ------------------------------------------------------------------------------------
 LOGGING = logging_config(level=LOG_LEVEL, form=LOG_FORMAT)

@@ -21,6 +21,7 @@ TASK_OF_KIND: dict[JobKind, str] = {
     # The same loop, which takes whatever is most due; and a name that earlier workers know.
     JobKind.REPLAY: "worker.tasks.run_inference",
     JobKind.SHADOW: "worker.tasks.run_inference",
+    JobKind.TRAINING: "worker.tasks.run_training",
 }
 QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "inference",

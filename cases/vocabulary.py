@@ -102,6 +102,32 @@ class ModelFaultCode(StrEnum):
     NOT_LOADABLE = "not_loadable"
 
 
+class TrainingRecipe(StrEnum):
+    """The recipes of `ml.config`: ours, and that of the paper this work follows."""
+
+    BCWEB = "bcweb"
+    PAPER = "paper"
+
+
+class IfRunning(StrEnum):
+    """What a request for a training does while another one is on."""
+
+    QUEUE = "queue"
+    REFUSE = "refuse"
+
+
+class FiringOutcome(StrEnum):
+    """What came of a schedule's firing."""
+
+    STARTED = "started"
+    NOT_MET = "not_met"
+    REFUSED = "refused"
+
+
+# There is one line of models here; runs of one line come one after the other.
+MODEL_LINE = "main"
+
+
 class Outcome(StrEnum):
     """What the model did with an image. Abstained and refused are never negative answers."""
 

@@ -137,6 +137,9 @@ def fit(
         remove_leftovers(run.out, (CHECKPOINT, HISTORY, WEIGHTS))
     if resume and checkpoint.exists():
         trainer.load_checkpoint(checkpoint, identity)
+        if trainer.world.first and trainer.history:
+            # It may have been killed between the two files.
+            write_history(run.out / HISTORY, trainer.history)
     while trainer.epoch < run.config.epochs:
         row = trainer.run_epoch(on_progress, cancelled)
         if not trainer.world.first:

@@ -21,6 +21,7 @@ from cases.services.jobs import live_model
 from worker.engine import EngineFaultError
 from worker.pulse import Pulse
 from worker.runner import Runner
+from worker.training import TrainingRunner
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +91,12 @@ def _tell_model(pulse: Pulse) -> None:
     told = {} if reading is None else {"model": reading.version, "sha256": reading.sha256}
     if not pulse.ready or any(pulse.details.get(name) != value for name, value in told.items()):
         pulse.mark(ready=True, **told)
+
+
+def train() -> int:
+    """Do the trainings that wait, in this worker."""
+    name = f"training@{socket.gethostname()}:{os.getpid()}"
+    return TrainingRunner(name=name, should_stop=stopping).drain()
 
 
 def ensure_ready() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import structlog
 from celery import shared_task
 
 from cases.access import Actor, ActorKind
 from cases.services.leases import jobs_sweep
+from cases.services.schedules import training_schedule_fire
 from worker import process
 
 log = structlog.get_logger(__name__)
@@ -26,3 +29,20 @@ def sweep() -> None:
     counts = jobs_sweep(actor=Actor(kind=ActorKind.WORKER, label="sweeper"))
     if any(counts.values()):
         log.info("swept", **counts)
+
+
+@shared_task(name="worker.tasks.run_training")
+def run_training(job_id: str) -> None:
+    """Train whatever waits, one run after the other."""
+    taken = process.train()
+    log.debug("doorbell", job_id=job_id, taken=taken)
+
+
+@shared_task(name="worker.tasks.fire_training_schedule")
+def fire_training_schedule(schedule_id: str) -> None:
+    """A schedule's time has come: start a training where its conditions are met."""
+    firing = training_schedule_fire(
+        actor=Actor(kind=ActorKind.WORKER, label="scheduler"), schedule_id=UUID(schedule_id)
+    )
+    if firing is not None:
+        log.info("schedule_fired", schedule_id=schedule_id, outcome=firing.outcome, why=firing.why)

@@ -28,7 +28,7 @@ MAX_PAGE_SIZE = 200
 MAX_CURSOR = 300
 
 
-def _moment(value: Any) -> datetime:
+def moment(value: Any) -> datetime:
     moment = datetime.fromisoformat(value)
     if moment.utcoffset() is None:
         raise ValueError("a moment without its zone")
@@ -144,7 +144,7 @@ def _text(value: Any) -> str:
 class CreatedCursorPagination(KeysetPagination):
     """Newest first."""
 
-    key = (("created_at", _moment), ("id", UUID))
+    key = (("created_at", moment), ("id", UUID))
 
 
 class SerialCursorPagination(KeysetPagination):

@@ -10,7 +10,6 @@ from cases.api.views.jobs import (
     JobDetailApi,
     JobListApi,
     JobRerunApi,
-    TrainingRunListApi,
 )
 from cases.api.views.learning import ModelDetailApi, ModelListApi, ModelLiveApi
 from cases.api.views.meta import DocsApi, ErrorTypeApi, SchemaApi, UnknownApi
@@ -27,6 +26,13 @@ from cases.api.views.readings import ReadingListApi
 from cases.api.views.replays import ResultReplayApi
 from cases.api.views.results import ResultDetailApi, ResultHeatmapApi
 from cases.api.views.submissions import SubmissionDetailApi, SubmissionListApi
+from cases.api.views.training import (
+    SnapshotDetailApi,
+    SnapshotListApi,
+    TrainingRunCancelApi,
+    TrainingRunDetailApi,
+    TrainingRunListApi,
+)
 
 app_name = "api"
 
@@ -65,7 +71,21 @@ urlpatterns = [
     path("promotions/", PromotionListApi.as_view(), name="promotion-list"),
     path("serving/", ServingApi.as_view(), name="serving"),
     path("serving/suspend/", ServingSuspendApi.as_view(), name="serving-suspend"),
+    path("training-snapshots/", SnapshotListApi.as_view(), name="training-snapshot-list"),
+    path(
+        "training-snapshots/<slug:snapshot_id>/",
+        SnapshotDetailApi.as_view(),
+        name="training-snapshot-detail",
+    ),
     path("training-runs/", TrainingRunListApi.as_view(), name="training-run-list"),
+    path(
+        "training-runs/<uuid:run_id>/", TrainingRunDetailApi.as_view(), name="training-run-detail"
+    ),
+    path(
+        "training-runs/<uuid:run_id>/cancel/",
+        TrainingRunCancelApi.as_view(),
+        name="training-run-cancel",
+    ),
     path("audit/", AuditListApi.as_view(), name="audit-list"),
     path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),
     path("schema/", SchemaApi.as_view(), name="schema"),

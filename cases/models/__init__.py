@@ -16,6 +16,13 @@ from cases.models.review import (
     ResultWithdrawal,
 )
 from cases.models.shadow import ShadowResult
+from cases.models.training import (
+    ScheduleFiring,
+    TrainingEpoch,
+    TrainingRun,
+    TrainingSchedule,
+    TrainingSnapshot,
+)
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -43,11 +50,16 @@ __all__ = [
     "Result",
     "ResultRead",
     "ResultWithdrawal",
+    "ScheduleFiring",
     "ServiceHeartbeat",
     "ServingEvent",
     "ShadowResult",
     "Site",
     "Submission",
+    "TrainingEpoch",
+    "TrainingRun",
+    "TrainingSchedule",
+    "TrainingSnapshot",
     "User",
     "UserRole",
 ]

@@ -58,6 +58,8 @@ class Job(models.Model):
         null=True,
         blank=True,
     )
+    # Of a training: the line of models it makes a new version of.
+    model_line = models.CharField(max_length=40, null=True)
     priority = models.PositiveSmallIntegerField(
         choices=[(p.value, p.name.lower()) for p in PriorityRank],
         default=PriorityRank.ROUTINE.value,
@@ -123,6 +125,16 @@ class Job(models.Model):
                 name="job_shadow_names_its_result",
             ),
             models.UniqueConstraint(fields=["shadow_of", "model_version"], name="job_shadow_once"),
+            models.CheckConstraint(
+                condition=Q(kind=JobKind.TRAINING.value, model_line__isnull=False)
+                | (~Q(kind=JobKind.TRAINING.value) & Q(model_line__isnull=True)),
+                name="job_training_names_its_line",
+            ),
+            models.UniqueConstraint(
+                fields=["model_line"],
+                condition=Q(state=JobState.RUNNING.value),
+                name="job_one_training_at_a_time",
+            ),
             models.UniqueConstraint(
                 fields=["replay_of"],
                 condition=Q(state__in=ACTIVE),

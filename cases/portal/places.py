@@ -18,6 +18,17 @@ class Place:
     pages: frozenset[str]
 
 
+TRAINING_PAGES = frozenset(
+    {
+        "training-list",
+        "training-start",
+        "training-run",
+        "snapshot-list",
+        "schedule-list",
+        "schedule-create",
+        "schedule-detail",
+    }
+)
 PLACES: tuple[Place, ...] = (
     Place(
         "Worklist",
@@ -60,7 +71,8 @@ PLACES: tuple[Place, ...] = (
                 "promotion-detail",
                 "serving",
             }
-        ),
+        )
+        | TRAINING_PAGES,
     ),
     Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )

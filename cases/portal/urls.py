@@ -18,7 +18,22 @@ from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeat
 from cases.portal.views.models import ModelDetailView, ModelListView
 from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
 from cases.portal.views.readings import ReadingDiscardView, ReadingWriteView
+from cases.portal.views.schedules import (
+    ScheduleCreateView,
+    ScheduleDetailView,
+    ScheduleListView,
+    ScheduleSwitchView,
+)
 from cases.portal.views.submit import SubmissionPendingView, SubmitView
+from cases.portal.views.training import (
+    SnapshotListView,
+    TrainingListView,
+    TrainingRunCancelView,
+    TrainingRunCurveView,
+    TrainingRunLiveView,
+    TrainingRunView,
+    TrainingStartView,
+)
 from cases.portal.views.withdrawals import ResultWithdrawView
 from cases.portal.views.worklist import WorklistRowsView, WorklistView
 
@@ -56,5 +71,36 @@ urlpatterns = [
     path("models/", ModelListView.as_view(), name="model-list"),
     path("models/<uuid:model_id>/", ModelDetailView.as_view(), name="model-detail"),
     *model_urlpatterns,
+    path("training/", TrainingListView.as_view(), name="training-list"),
+    path("training/start/", TrainingStartView.as_view(), name="training-start"),
+    path("training/snapshots/", SnapshotListView.as_view(), name="snapshot-list"),
+    path("training/schedules/", ScheduleListView.as_view(), name="schedule-list"),
+    path("training/schedules/new/", ScheduleCreateView.as_view(), name="schedule-create"),
+    path(
+        "training/schedules/<uuid:schedule_id>/",
+        ScheduleDetailView.as_view(),
+        name="schedule-detail",
+    ),
+    path(
+        "training/schedules/<uuid:schedule_id>/switch/",
+        ScheduleSwitchView.as_view(),
+        name="schedule-switch",
+    ),
+    path("training/runs/<uuid:run_id>/", TrainingRunView.as_view(), name="training-run"),
+    path(
+        "training/runs/<uuid:run_id>/live/",
+        TrainingRunLiveView.as_view(),
+        name="training-run-live",
+    ),
+    path(
+        "training/runs/<uuid:run_id>/losses.svg",
+        TrainingRunCurveView.as_view(),
+        name="training-run-curve",
+    ),
+    path(
+        "training/runs/<uuid:run_id>/cancel/",
+        TrainingRunCancelView.as_view(),
+        name="training-run-cancel",
+    ),
     path("audit/", AuditListView.as_view(), name="audit-list"),
 ]

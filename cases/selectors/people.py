@@ -32,3 +32,11 @@ def site_by_code(*, code: str) -> Site:
     if site is None:
         raise NotFound(f"There is no site with the code {code}.")
     return site
+
+
+def site_first() -> Site:
+    """The site that was there first. ``NotFound`` before the service is set up."""
+    site = Site.objects.order_by("created_at", "id").first()
+    if site is None:
+        raise NotFound("There is no site yet: run setup_service first.")
+    return site

@@ -113,6 +113,8 @@ def job_cancel(*, actor: Actor, job_id: UUID) -> Job:
     """
     _require_any(actor, Capability.SUBMIT, Capability.OPERATE)
     job = _job_for(actor, job_id)
+    if job.kind == JobKind.TRAINING:
+        actor.require(Capability.TRAIN)
     moved = jobs_move(
         [job_id],
         to=JobState.CANCELLED,

@@ -156,8 +156,8 @@ def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
 def job_fence_to_succeeded(*, actor: Actor, job_id: UUID, attempt: int) -> Job | None:
     """RUNNING -> SUCCEEDED for the holder of ``attempt``; None where another took over.
 
-    Only `results.result_store`, `replays.replay_store` and `shadow_results.shadow_result_store`
-    call it, in the transaction that stores what the job was for.
+    Only `results.result_store`, `replays.replay_store`, `shadow_results.shadow_result_store` and
+    `training_work.training_succeed` call it, in the transaction that stores what the job was for.
     """
     moved = jobs_move(
         [job_id],
@@ -243,9 +243,10 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
         state = _take_back(actor, job_id, attempt)
         if state is not None:
             counts["requeued" if state == JobState.PENDING else "failed"] += 1
-    # While answers are suspended nobody may take what a ring would be for.
-    kinds = (JobKind.REPLAY,) if suspension_now() else (*ENGINE_KINDS, JobKind.SHADOW)
-    for kind in kinds:
+    # While answers are suspended nobody may take what a ring would be for; trainings go on.
+    held = suspension_now() is not None
+    engine_kinds = (JobKind.REPLAY,) if held else (*ENGINE_KINDS, JobKind.SHADOW)
+    for kind in (*engine_kinds, JobKind.TRAINING):
         waiting = list(
             _waiting(kind)
             .filter(available_at__lte=Now() - timedelta(seconds=2))

@@ -13,6 +13,7 @@ from cases.access import Actor
 from cases.models import Job, JobEvent
 from cases.services.audit import audit_record
 from cases.states import JOB, JobState
+from cases.vocabulary import JobKind
 
 
 def jobs_move(
@@ -68,8 +69,11 @@ def jobs_record(
 
 
 def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:
-    """Audit what happened to a job. A replay's trail is under its result, as ``replay.…``."""
+    """Audit what happened to a job. A replay's trail is under its result, as ``replay.…``; a
+    training's is ``training_run.…``."""
     told, kind, about = dict(detail or {}), "job", job.pk
+    if job.kind == JobKind.TRAINING:
+        action, kind = action.replace("job.", "training_run."), "training_run"
     image = job.image
     if job.replay_of is not None:
         action, kind, about = action.replace("job.", "replay."), "result", job.replay_of.pk

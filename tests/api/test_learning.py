@@ -10,11 +10,10 @@ import pytest
 from django.utils import timezone
 
 from cases.access import SYSTEM
-from cases.models import AuditEvent, Job, ModelEvent, ModelVersion, Site
+from cases.models import AuditEvent, ModelEvent, ModelVersion, Site
 from cases.services.learning import shipped_model_install
-from cases.vocabulary import JobKind
 from tests.api.contract import Api, problem
-from tests.factories import live_model, make_actor, make_site, make_token, submit
+from tests.factories import live_model, make_actor, make_token, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -69,18 +68,6 @@ def test_a_moment_needs_its_zone(api: Api, at: str) -> None:
 def test_a_moment_without_zone_or_sense_is_a_field_error(api: Api, at: str) -> None:
     body = problem(api.get("/models/live/", {"at": at}), 422, "field_invalid")
     assert list(body["errors"]) == ["at"]
-
-
-def test_training_runs_are_the_sites_training_jobs(api: Api, site: Site) -> None:
-    submit(actor=make_actor(site=site))
-    runs = [
-        Job.objects.create(kind=JobKind.TRAINING, site=where, due_at=timezone.now())
-        for where in (site, make_site())
-    ]
-    body = api.get("/training-runs/").json()
-    assert [run["id"] for run in body["results"]] == [str(runs[0].pk)]
-    assert body["results"][0]["kind"] == "training"
-    problem(api.post("/training-runs/", {}), 405, "method_not_allowed")
 
 
 # Audit

@@ -12,7 +12,7 @@ from django.urls import URLPattern
 
 from cases.access import Role, Scope
 from cases.api.urls import urlpatterns
-from cases.models import Job, Result, Site, Submission
+from cases.models import Job, Result, Site, Submission, TrainingRun, TrainingSnapshot
 from cases.services.replays import replay_request
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem, schema
@@ -26,6 +26,7 @@ from tests.factories import (
     phantom_jpeg,
     submit,
 )
+from tests.training import make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -68,13 +69,20 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     # Without a reason nothing is suspended. Approvers do it at the portal: PROMOTE is in no scope.
     ("POST", "/serving/suspend/", {"admin"}, 422),
     ("GET", "/training-runs/", MODELS, 200),
+    ("GET", "/training-runs/{run}/", MODELS, 200),
+    ("POST", "/training-runs/", {"admin"}, 202),
+    ("POST", "/training-runs/{run}/cancel/", {"admin"}, 200),
+    ("GET", "/training-snapshots/", MODELS, 200),
+    ("GET", "/training-snapshots/{snapshot}/", MODELS, 200),
     ("GET", "/audit/", {"admin", "auditor"}, 200),
     ("GET", "/schema/", ROLES, 200),
     ("GET", "/docs/", ROLES, 200),
 ]
-NAMED = ("job", "case", "image", "result", "model", "finding")
+NAMED = ("job", "case", "image", "result", "model", "finding", "run", "snapshot")
 # What belongs to no site is the same for all.
-SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")}
+SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")} | {
+    "/training-snapshots/{snapshot}/"
+}
 SCOPED: dict[str, set[str]] = {
     "/submissions/": {"submit"},
     "/submissions/{submission}/": {"read"},
@@ -88,6 +96,11 @@ SCOPED: dict[str, set[str]] = {
     "POST /findings/{finding}/outcomes/": {"outcomes"},
     "/patients/research-opt-out/": {"submit"},
     "/training-runs/": {"read", "admin"},
+    "POST /training-runs/": {"admin"},
+    "/training-runs/{run}/": {"read", "admin"},
+    "/training-runs/{run}/cancel/": {"admin"},
+    "/training-snapshots/": {"read", "admin"},
+    "/training-snapshots/{snapshot}/": {"read", "admin"},
     "/schema/": {"submit", "read", "outcomes", "admin"},
     "/docs/": {"submit", "read", "outcomes", "admin"},
 }
@@ -102,6 +115,7 @@ class World:
     result: Result
     replayed: Result
     waiting: Job
+    run: TrainingRun
 
     @classmethod
     def make(cls) -> World:
@@ -112,7 +126,8 @@ class World:
         submit(actor=actor)
         replayed = answer_waiting()[0]
         replay_request(actor=actor, result_id=replayed.pk)
-        return cls(site, submission, result, replayed, submit(actor=actor).jobs.get())
+        run = make_run(site=site)
+        return cls(site, submission, result, replayed, submit(actor=actor).jobs.get(), run)
 
     def path(self, template: str) -> str:
         return template.format(
@@ -125,6 +140,8 @@ class World:
             replayed=self.replayed.pk,
             waiting=self.waiting.pk,
             model=live_model().pk,
+            run=self.run.pk,
+            snapshot=self.run.snapshot_id,
         )
 
 
@@ -138,6 +155,12 @@ def call(api: Api, method: str, path: str) -> Any:
     with transaction.atomic():
         if method == "POST" and path == "/submissions/":
             response = api.submit([phantom_jpeg()], patient_id="P-matrix")
+        elif method == "POST" and path == "/training-runs/":
+            snapshot = TrainingSnapshot.objects.latest("created_at").pk
+            body = {"snapshot": snapshot, "reason": "matrix", "if_running": "queue"}
+            response = api.post(path, body)
+        elif method == "POST" and path.startswith("/training-runs/"):
+            response = api.post(path, {"reason": "matrix"})
         else:
             response = api.send(method, path, headers={})
         transaction.set_rollback(True)

@@ -18,7 +18,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, transaction
 from PIL import Image
 
-from cases.models import AuditEvent
+from cases.models import AuditEvent, TrainingSnapshot
+from cases.selectors.snapshots import snapshot_document
 from ml.snapshot import load_snapshot, verify_snapshot
 from tests.phantoms import bmode_phantom
 from worker.management.commands import import_dataset
@@ -183,3 +184,35 @@ def test_importing_loads_no_torch() -> None:
     code = "import ml.importer, sys; sys.exit('torch' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+# Known to the service
+
+
+def test_an_import_makes_the_snapshot_known_with_the_folder_of_its_pictures(
+    state: Path, data: Path
+) -> None:
+    run(data, "--folds", 2)
+    known = TrainingSnapshot.objects.get()
+    (folder,) = (state / "snapshots").iterdir()
+    assert (known.pk, known.name, known.images) == (folder.name, "a set", 13)
+    assert known.classes == {"benign": 6, "malignant": 7, "normal": 0}
+    assert known.grouping["conflicting_groups"] == 1
+    assert known.data_root == str(data.resolve())
+    assert snapshot_document(known) == load_snapshot(folder / "snapshot.json")
+    moved = data.rename(data.with_name("elsewhere"))
+    run(moved, "--folds", 2)
+    assert TrainingSnapshot.objects.get().data_root == str(moved.resolve())
+
+
+def test_folders_of_an_earlier_version_are_made_known_without_their_pictures(
+    state: Path, data: Path
+) -> None:
+    run(data, "--folds", 2)
+    TrainingSnapshot.objects.all().delete()
+    (folder,) = (state / "snapshots").iterdir()
+    (state / "snapshots" / "broken").mkdir()
+    (state / "snapshots" / "broken" / "snapshot.json").write_text("{")
+    assert f"registered: {folder}" in run()
+    assert TrainingSnapshot.objects.get().data_root == ""
+    assert run() == ""

@@ -24,7 +24,6 @@ from cases.models import Job
 from cases.reports.answers import withdrawn_json
 from cases.selectors.jobs import job_get, job_list, queue_position
 from cases.selectors.serving import Suspension, held_by_suspension, suspension_now
-from cases.selectors.training import training_run_list
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.results import result_read_note
 from cases.states import JOB, JobState
@@ -156,21 +155,3 @@ class JobRerunApi(JobApi):
         made = job_rerun(actor=self.actor, job_id=seen.pk, frame=wanted.get("frame"))
         job = job_get(actor=self.actor, job_id=made.pk)
         return self.job_answer(job, status=202, Location=self.link("job-detail", job.pk))
-
-
-class TrainingRunListApi(ListApi):
-    required = {"GET": any_of(Capability.VIEW_MODELS, Capability.TRAIN)}
-    output = JobListItemSerializer
-
-    def rows(self, query: dict[str, Any]) -> QuerySet[Job]:
-        return training_run_list(actor=self.actor)
-
-    @operation(
-        summary="The training runs of the site, newest first",
-        parameters=[ListQuerySerializer],
-        operation_id="training_runs_list",
-        success={(200, "application/json"): JobListItemSerializer(many=True)},
-        errors=(422,),
-    )
-    def get(self, request: Request) -> Response:
-        return super().get(request)

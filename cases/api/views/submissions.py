@@ -62,7 +62,7 @@ class SubmissionListApi(ApiView):
                 actor=self.actor,
                 fields=submission_fields_parse(request.POST),
                 uploads=uploads,
-                idempotency_key=_idempotency_key(request),
+                idempotency_key=idempotency_key(request),
             )
         submission = submission_get(actor=self.actor, submission_id=created.pk)
         return Response(
@@ -72,7 +72,8 @@ class SubmissionListApi(ApiView):
         )
 
 
-def _idempotency_key(request: Request) -> str:
+def idempotency_key(request: Request) -> str:
+    """The header's value, "" without one. ``FieldInvalid`` for what is no key."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return ""

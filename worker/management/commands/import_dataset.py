@@ -15,8 +15,10 @@ from django.db import transaction
 
 from cases.access import Actor, ActorKind
 from cases.selectors.audit import audit_has
+from cases.selectors.snapshots import snapshot_has
 from cases.services.audit import audit_record
 from cases.services.locks import advisory_lock
+from cases.services.snapshots import snapshot_register
 
 if TYPE_CHECKING:
     from ml.importer import Import
@@ -31,11 +33,14 @@ ACTOR = Actor(kind=ActorKind.COMMAND, label="manage.py import_dataset")
 class Command(BaseCommand):
     help = (
         "Read a folder of labelled pictures (one folder per class, or a CSV manifest), report what "
-        "is in it, and keep an immutable snapshot in STATE/snapshots/<id>/."
+        "is in it, and keep an immutable snapshot in STATE/snapshots/<id>/, from which models can "
+        "be trained. Without DIR: make those snapshots known to the service that are there already."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("data", type=Path, metavar="DIR", help="folder, or a .csv manifest")
+        parser.add_argument(
+            "data", nargs="?", type=Path, metavar="DIR", help="folder, or a .csv manifest"
+        )
         parser.add_argument("--folds", type=int, default=5, help="stored folds (default 5)")
         parser.add_argument("--seed", type=int, default=0, help="of the stored splits (default 0)")
         parser.add_argument("--licence", action="append", default=[], metavar="SOURCE=TEXT")
@@ -45,6 +50,9 @@ class Command(BaseCommand):
         from ml.errors import MlError
         from ml.importer import import_dataset, parse_licences, report_text, snapshot_text
 
+        if options["data"] is None:
+            self._register_known()
+            return
         if options["folds"] < 2 or options["seed"] < 0:
             raise CommandError("--folds must be at least 2 and --seed not negative", returncode=2)
         try:
@@ -62,6 +70,38 @@ class Command(BaseCommand):
             raise CommandError(f"the snapshot cannot be kept: {error}") from error
         self.stdout.write(snapshot_text(document), ending="")
         self.stdout.write(f"{'saved' if is_new else 'there already'}: {folder}")
+        self._register_known()
+
+    def _register_known(self) -> None:
+        """Make known what an earlier version kept: where its pictures lie, nobody has told."""
+        from ml.errors import DatasetError
+        from ml.snapshot import FILE, load_snapshot
+
+        for path in sorted((Path(settings.STATE_DIR) / "snapshots").glob(f"[!.]*/{FILE}")):
+            if snapshot_has(snapshot_id=path.parent.name):
+                continue
+            try:
+                register(load_snapshot(path), path.read_bytes(), data_root="")
+            except (DatasetError, OSError) as error:
+                self.stderr.write(f"not registered: {error}")
+                continue
+            self.stdout.write(
+                f"registered: {path.parent} (import its data folder again to train from it)"
+            )
+
+
+def register(document: Document, content: bytes, *, data_root: str) -> None:
+    """Make a checked snapshot known to the service."""
+    from ml.layouts import printable
+
+    snapshot_register(
+        actor=ACTOR,
+        document=document,
+        content=content,
+        name=printable(document["name"]),
+        # A name that is no text cannot be stored: the same as not told.
+        data_root=data_root if printable(data_root) == data_root else "",
+    )
 
 
 def keep(found: Import, document: Document, folder: Path) -> bool:
@@ -73,8 +113,9 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     """
     from ml.snapshot import FILE, load_snapshot
 
+    root = str(found.dataset.root.resolve())
     if folder.exists():
-        note(load_snapshot(folder / FILE))
+        note(load_snapshot(folder / FILE), (folder / FILE).read_bytes(), root)
         return False
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(folder.parent)
@@ -85,7 +126,7 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     try:
         found.save(document, draft)
         with transaction.atomic():
-            note(document)
+            note(document, (draft / FILE).read_bytes(), root)
             # Fails where another run was first.
             place = draft.rename(folder)
     except BaseException:
@@ -95,10 +136,11 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
 
 
 @transaction.atomic
-def note(document: Document) -> None:
-    """Put the import into the audit trail, once for each snapshot."""
+def note(document: Document, content: bytes, root: str) -> None:
+    """Make the snapshot known, and put the import into the audit trail, once for each snapshot."""
     # A run that finds the folder of another one waits here for that one's event.
     advisory_lock("snapshot", document["id"], wait=True)
+    register(document, content, data_root=root)
     if audit_has(action=ACTION, object_id=document["id"]):
         return
     audit_record(

@@ -1,0 +1,119 @@
+"""The form of a training schedule as data, and a schedule in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cases.models import TrainingSchedule
+from cases.portal.forms import FieldSpec
+from cases.portal.training_forms import EPOCHS, INIT, LIMIT, RECIPE, SEED, SIZE
+from cases.portal.wording import StateWords
+
+NAME = FieldSpec("name", "Name", max_length=80, hint="For example: nightly, or after each import.")
+TIMING = FieldSpec(
+    "timing",
+    "When",
+    kind="radios",
+    choices=(("cron", "At set times (a cron line)"), ("interval", "Every so often")),
+    default="cron",
+)
+CRON = FieldSpec(
+    "cron",
+    "Cron line",
+    hint="Minute, hour, day of the month, month, day of the week. 30 2 * * 1 is 02:30 each Monday.",
+    max_length=200,
+    default="30 2 * * *",
+)
+EVERY = FieldSpec(
+    "every", "Every", kind="number", minimum="1", step="1", default="1", width="third"
+)
+PERIOD = FieldSpec(
+    "period",
+    "Unit",
+    kind="select",
+    choices=(("minutes", "minutes"), ("hours", "hours"), ("days", "days")),
+    default="days",
+    width="third",
+)
+MIN_NEW = FieldSpec(
+    "min_new_images",
+    "Only with at least so many new labelled images",
+    kind="number",
+    minimum="0",
+    step="1",
+    default="0",
+    hint="In the newest snapshot, by content, against that of the last finished training. "
+    "0: without this condition.",
+)
+WINDOW_START = FieldSpec("window_start", "Only from", kind="time", width="third")
+WINDOW_END = FieldSpec(
+    "window_end", "to", kind="time", width="third", hint="May be past midnight. Both, or neither."
+)
+ENABLED = FieldSpec(
+    "enabled",
+    "The schedule is",
+    kind="radios",
+    choices=(("on", "On"), ("off", "Off")),
+    default="on",
+)
+SPECS = [
+    NAME, TIMING, CRON, EVERY, PERIOD, MIN_NEW, WINDOW_START, WINDOW_END, RECIPE, INIT, SEED,
+    EPOCHS, SIZE, LIMIT, ENABLED,
+]  # fmt: skip
+
+FIRINGS = {
+    "started": ("Started a training", StateWords("done", "good", "", "")),
+    "not_met": ("Condition not met", StateWords("slash", "neutral", "", "")),
+    "refused": ("Nothing started", StateWords("caution", "caution", "", "")),
+}
+
+
+@dataclass(frozen=True)
+class FiringWords:
+    words: str
+    state: StateWords
+
+
+def firing_words(outcome: str) -> FiringWords:
+    return FiringWords(*FIRINGS[outcome])
+
+
+def timing_words(schedule: TrainingSchedule) -> str:
+    """ "every 6 hours", or the cron line in words."""
+    task = schedule.task
+    if task.interval is not None:
+        if task.interval.every == 1:
+            return f"every {task.interval.period.removesuffix('s')}"
+        return f"every {task.interval.every} {task.interval.period}"
+    assert task.crontab is not None
+    words: str = task.crontab.human_readable
+    return words
+
+
+def typed_of(schedule: TrainingSchedule) -> dict[str, str]:
+    """A stored schedule as its form's strings."""
+    task = schedule.task
+    typed = {
+        "name": schedule.name,
+        "enabled": "on" if task.enabled else "off",
+        "min_new_images": str(schedule.min_new_images),
+        "recipe": schedule.recipe,
+        "init": schedule.init,
+        "seed": str(schedule.seed),
+    }
+    for name in ("epochs", "size", "limit_images"):
+        value = getattr(schedule, name)
+        typed[name] = "" if value is None else str(value)
+    for name in ("window_start", "window_end"):
+        value = getattr(schedule, name)
+        typed[name] = "" if value is None else f"{value:%H:%M}"
+    if task.interval is not None:
+        return typed | {
+            "timing": "interval",
+            "every": str(task.interval.every),
+            "period": task.interval.period,
+        }
+    cron = task.crontab
+    assert cron is not None
+    parts = (cron.minute, cron.hour, cron.day_of_month, cron.month_of_year, cron.day_of_week)
+    return typed | {"timing": "cron", "cron": " ".join(parts)}

@@ -1,0 +1,205 @@
+"""Training runs as pages show them: states in words, progress, the epoch table, a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cases.models import TrainingEpoch, TrainingRun
+from cases.portal.wording import StateWords
+from cases.reports.curves import CurvePoint, curve_title, loss_curve_svg
+from cases.states import JOB, JobState
+
+RUN_STATES: dict[str, StateWords] = {
+    "PENDING": StateWords("clock", "neutral", "The training waits for its turn.", ""),
+    "RUNNING": StateWords("scan", "info", "The training worker is at it.", ""),
+    "SUCCEEDED": StateWords(
+        "done", "neutral", "The training ended with a model that waits for a decision.", ""
+    ),
+    "FAILED": StateWords(
+        "alert", "alert", "The training ended without a model. The live model still answers.", ""
+    ),
+    "CANCELLED": StateWords(
+        "cross", "neutral", "The training was called off. The live model still answers.", ""
+    ),
+}
+RUN_LABELS = {
+    "PENDING": "Waiting",
+    "RUNNING": "Training",
+    "SUCCEEDED": "Finished",
+    "FAILED": "Failed",
+    "CANCELLED": "Cancelled",
+}
+# What to do about a failure that has its own name.
+NEXT_STEPS = {
+    "data_changed": "Put the picture back, or import the folder again and train from the new "
+    "snapshot.",
+    "one_class": "Import data with malignant pictures and others.",
+    "too_few_cases": "Import more cases of this class.",
+    "data_unusable": "Import more or other data.",
+    "snapshot_unreadable": "Import the data folder again.",
+    "storage_damaged": "Import the data folder again; tell whoever runs the service.",
+    "disk_full": "Free some space on the training worker's disk, then start the training again.",
+    "out_of_memory": "Give the training worker more memory, or train at a smaller input size.",
+    "training_killed": "Give the training worker more memory, or train at a smaller input size.",
+    "worker_lost": "Look at the training worker's log, then start the training again.",
+    "non_finite_loss": "Train again with another seed or other initial weights.",
+    "init_missing": "Lay the file into the folder, or choose other initial weights.",
+    "init_unusable": "Choose other initial weights.",
+}
+OTHER_STEP = "Look at the log below, then start it again."
+INIT_WORDS = {"imagenet": "ImageNet weights", "none": "nothing: fresh weights"}
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    epoch: int
+    train_loss: float | None
+    validation_loss: float | None
+    accuracy: float | None
+    auc: float | None
+    size: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run and what its page says of it."""
+
+    run: TrainingRun
+    rows: tuple[EpochRow, ...]
+    curve: str
+    curve_words: str
+    token: str
+
+    @property
+    def state(self) -> StateWords:
+        return RUN_STATES[self.run.job.state]
+
+    @property
+    def label(self) -> str:
+        return RUN_LABELS[self.run.job.state]
+
+    @property
+    def is_active(self) -> bool:
+        return JobState(self.run.job.state) in JOB.active
+
+    @property
+    def doing(self) -> str:
+        return doing_words(self.run)
+
+    @property
+    def eta(self) -> str:
+        seconds = (self.run.job.progress or {}).get("eta_seconds")
+        return duration_words(seconds) if self.is_active and seconds is not None else ""
+
+    @property
+    def share(self) -> int | None:
+        """Percent of all steps that are done."""
+        told = self.run.job.progress or {}
+        if told.get("phase") != "training" or not told.get("steps"):
+            return None
+        done = (told["epoch"] - 1) + told["step"] / told["steps"]
+        return round(100 * done / told["epochs"])
+
+    @property
+    def next_step(self) -> str:
+        return NEXT_STEPS.get(
+            self.run.job.error_code, "Look at the log below, then start it again."
+        )
+
+    @property
+    def started_from(self) -> str:
+        return started_from(self.run)
+
+
+def started_from(run: TrainingRun) -> str:
+    if run.init_model is not None:
+        return f"model {run.init_model.version}"
+    return INIT_WORDS.get(run.init, f"the file {run.init.removeprefix('file:')}")
+
+
+def doing_words(run: TrainingRun) -> str:
+    """Where a run is, in a few words: "epoch 3 of 16, step 20 of 31"."""
+    if run.job.state == JobState.PENDING:
+        return "goes on from its checkpoint" if run.job.attempt else "waits for its turn"
+    if run.job.state != JobState.RUNNING:
+        return ""
+    told = run.job.progress or {}
+    if told.get("phase") == "training":
+        return f"epoch {told['epoch']} of {told['epochs']}, step {told['step']} of {told['steps']}"
+    if told.get("phase") == "measuring":
+        return "measuring the model on the pictures it has not seen"
+    return "checking and reading the pictures"
+
+
+def duration_words(seconds: float) -> str:
+    """ "about 3 h 20 min", "about 4 min", "less than a minute"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"about {hours} h {minutes:02d} min"
+    return f"about {minutes} min"
+
+
+def run_view(run: TrainingRun, *, epochs: Sequence[TrainingEpoch] = ()) -> RunView:
+    rows = tuple(_row(epoch) for epoch in epochs)
+    points = [CurvePoint(r.epoch, r.train_loss, r.validation_loss) for r in rows]
+    seen = (
+        run.job.state,
+        run.job.attempt,
+        run.job.progress,
+        run.log_tail if epochs or run.job.state != JobState.PENDING else "",
+        [(e.epoch, e.values) for e in epochs],
+    )
+    token = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+    return RunView(run, rows, loss_curve_svg(points), curve_title(points), token)
+
+
+def _row(epoch: TrainingEpoch) -> EpochRow:
+    values: dict[str, Any] = epoch.values
+    size = values.get("size")
+    return EpochRow(
+        epoch=epoch.epoch,
+        train_loss=values.get("train_loss"),
+        validation_loss=values.get("val_loss"),
+        accuracy=values.get("val_accuracy"),
+        auc=values.get("val_auc_malignant"),
+        size=None if size is None else int(size),
+        seconds=values.get("seconds"),
+    )
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run as a list shows it."""
+
+    run: TrainingRun
+    state: StateWords
+    words: str
+    doing: str
+    at: datetime
+
+
+def run_lines(runs: Sequence[TrainingRun]) -> list[RunLine]:
+    return [
+        RunLine(
+            run,
+            RUN_STATES[run.job.state],
+            RUN_LABELS[run.job.state],
+            doing_words(run),
+            run.created_at,
+        )
+        for run in runs
+    ]
+
+
+def lines_token(runs: Sequence[TrainingRun]) -> str:
+    """Changes exactly when the list would look different."""
+    seen = [(str(run.pk), run.job.state, doing_words(run)) for run in runs]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]

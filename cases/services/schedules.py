@@ -1,0 +1,235 @@
+"""Schedules of trainings: kept in the database, fired by the scheduler, bound to conditions."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+
+from cases.access import Actor, ActorKind, Capability
+from cases.errors import FieldInvalid, NotFound, UserFacingError
+from cases.models import (
+    ScheduleFiring,
+    TrainingRun,
+    TrainingSchedule,
+    TrainingSnapshot,
+)
+from cases.services.audit import audit_record
+from cases.services.schedule_fields import ScheduleFields, Timing, in_window
+from cases.services.training import training_run_request
+from cases.services.training_fields import TrainingPlan
+from cases.states import JobState
+from cases.storage import read_bytes
+from cases.vocabulary import FiringOutcome, IfRunning, TrainingRecipe
+
+TASK = "worker.tasks.fire_training_schedule"
+QUEUE = "maintenance"
+# A firing that no worker took for so long says nothing any more.
+FIRING_LIFE_S = 3600
+
+
+@transaction.atomic
+def training_schedule_create(*, actor: Actor, fields: ScheduleFields) -> TrainingSchedule:
+    """Add a schedule, switched on or off as told; the scheduler heeds it within seconds.
+
+    Raises ``FieldInvalid`` where the site has a schedule of this name.
+    """
+    actor.require(Capability.TRAIN)
+    schedule = TrainingSchedule(
+        site_id=actor.own_site, created_by=actor.label, created_by_user_id=actor.user_id
+    )
+    schedule.task = PeriodicTask.objects.create(
+        name=f"training schedule {schedule.pk}",
+        task=TASK,
+        args=json.dumps([str(schedule.pk)]),
+        queue=QUEUE,
+        expire_seconds=FIRING_LIFE_S,
+        enabled=fields.enabled,
+        **_timing(fields.timing),
+    )
+    _fill(schedule, fields)
+    _audit(actor, schedule, "created", {"enabled": fields.enabled})
+    return schedule
+
+
+@transaction.atomic
+def training_schedule_change(
+    *, actor: Actor, schedule_id: UUID, fields: ScheduleFields
+) -> TrainingSchedule:
+    """Change a schedule as a whole. ``NotFound`` at another site."""
+    schedule = _own(actor, schedule_id)
+    task = schedule.task
+    for name, value in _timing(fields.timing).items():
+        setattr(task, name, value)
+    task.enabled = fields.enabled
+    # Saved one by one, not by UPDATE: that is what tells the scheduler.
+    task.save()
+    _fill(schedule, fields)
+    _audit(actor, schedule, "changed", {"enabled": fields.enabled})
+    return schedule
+
+
+@transaction.atomic
+def training_schedule_switch(*, actor: Actor, schedule_id: UUID, enabled: bool) -> TrainingSchedule:
+    """Switch a schedule on or off. Twice is once. ``NotFound`` at another site."""
+    schedule = _own(actor, schedule_id)
+    if schedule.task.enabled != enabled:
+        schedule.task.enabled = enabled
+        schedule.task.save()
+        _audit(actor, schedule, "switched", {"enabled": enabled})
+    return schedule
+
+
+def _own(actor: Actor, schedule_id: UUID) -> TrainingSchedule:
+    actor.require(Capability.TRAIN)
+    schedule = (
+        TrainingSchedule.objects.select_for_update(of=("self",))
+        .select_related("task")
+        .filter(pk=schedule_id, site_id=actor.own_site)
+        .first()
+    )
+    if schedule is None:
+        raise NotFound()
+    return schedule
+
+
+def _timing(timing: Timing) -> dict[str, CrontabSchedule | IntervalSchedule | None]:
+    """The scheduler's own rows for a timing; those that are there are shared."""
+    if timing.cron is None:
+        told = {"every": timing.every, "period": timing.period}
+        interval = IntervalSchedule.objects.filter(**told).first()
+        return {
+            "crontab": None,
+            "interval": interval or IntervalSchedule.objects.create(**told),
+        }
+    names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+    cron = dict(zip(names, timing.cron, strict=True)) | {
+        "timezone": timezone.get_default_timezone()
+    }
+    crontab = CrontabSchedule.objects.filter(**cron).first()
+    return {"interval": None, "crontab": crontab or CrontabSchedule.objects.create(**cron)}
+
+
+def _fill(schedule: TrainingSchedule, fields: ScheduleFields) -> None:
+    schedule.name = fields.name
+    for name, value in fields.plan.canonical().items():
+        setattr(schedule, name, value)
+    schedule.min_new_images = fields.min_new_images
+    schedule.window_start, schedule.window_end = fields.window or (None, None)
+    try:
+        with transaction.atomic():
+            schedule.save()
+    except IntegrityError as error:
+        raise FieldInvalid(errors={"name": ["There is a schedule of this name."]}) from error
+
+
+def _audit(actor: Actor, schedule: TrainingSchedule, verb: str, detail: dict[str, bool]) -> None:
+    audit_record(
+        actor=actor,
+        action=f"schedule.{verb}",
+        object_type="schedule",
+        object_id=schedule.pk,
+        site_id=schedule.site_id,
+        detail=dict(detail),
+    )
+
+
+@transaction.atomic
+def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring | None:
+    """Look at the conditions of a schedule that fired, and ask for a training where they are met.
+
+    What came of it, and why, is kept either way. None where the schedule was switched off since,
+    or is gone. Another run that is on is not queued behind: the schedule fires again.
+    """
+    if actor.kind not in (ActorKind.WORKER, ActorKind.SYSTEM):
+        actor.require(Capability.TRAIN)
+    schedule = (
+        TrainingSchedule.objects.select_for_update(of=("self",))
+        .select_related("task")
+        .filter(pk=schedule_id, task__enabled=True)
+        .first()
+    )
+    if schedule is None:
+        return None
+    snapshot = TrainingSnapshot.objects.exclude(data_root="").order_by("-created_at").first()
+    why_not, met = _conditions(schedule, snapshot)
+    if why_not or snapshot is None:
+        return _firing(schedule, FiringOutcome.NOT_MET, why_not)
+    try:
+        with transaction.atomic():
+            run = training_run_request(
+                actor=Actor(kind=ActorKind.SYSTEM, label=f"schedule {schedule.name}"),
+                snapshot_id=snapshot.pk,
+                plan=_plan(schedule),
+                reason=f"schedule {schedule.name}: {met}",
+                if_running=IfRunning.REFUSE,
+                site_id=schedule.site_id,
+                schedule=schedule,
+            )
+    except UserFacingError as error:
+        return _firing(schedule, FiringOutcome.REFUSED, error.detail)
+    return _firing(schedule, FiringOutcome.STARTED, met, run)
+
+
+def _firing(
+    schedule: TrainingSchedule, outcome: FiringOutcome, why: str, run: TrainingRun | None = None
+) -> ScheduleFiring:
+    return ScheduleFiring.objects.create(schedule=schedule, outcome=outcome, why=why[:500], run=run)
+
+
+def _plan(schedule: TrainingSchedule) -> TrainingPlan:
+    return TrainingPlan(
+        TrainingRecipe(schedule.recipe),
+        schedule.init,
+        schedule.seed,
+        schedule.epochs,
+        schedule.size,
+        schedule.limit_images,
+    )
+
+
+def local_now() -> datetime:
+    """The moment in the service's time zone, in which windows are told."""
+    return timezone.localtime(timezone=timezone.get_default_timezone())
+
+
+def _conditions(schedule: TrainingSchedule, snapshot: TrainingSnapshot | None) -> tuple[str, str]:
+    """(why not, in a sentence; "" where all is met, what was met)."""
+    now = local_now()
+    start, end = schedule.window_start, schedule.window_end
+    if start is not None and end is not None and not in_window(now.time(), start, end):
+        return (
+            f"It was {now:%H:%M}; this schedule trains from {start:%H:%M} to {end:%H:%M} "
+            f"({now:%Z})."
+        ), ""
+    if snapshot is None:
+        return "There is no snapshot to train from: nobody has imported any pictures.", ""
+    last = (
+        TrainingRun.objects.filter(job__state=JobState.SUCCEEDED)
+        .select_related("snapshot")
+        .order_by("-job__finished_at")
+        .first()
+    )
+    new = images_new_in(snapshot, before=last.snapshot if last else None)
+    since = "since the last finished training" if last else "and no training has finished yet"
+    told = f"{new} new labelled images in the newest snapshot {since}"
+    if new < schedule.min_new_images:
+        return f"{told[0].upper()}{told[1:]}; {schedule.min_new_images} are needed.", ""
+    return "", told
+
+
+def images_new_in(snapshot: TrainingSnapshot, *, before: TrainingSnapshot | None) -> int:
+    """How many labelled pictures, by content, ``snapshot`` has and ``before`` has not."""
+    if before is None:
+        return len(_hashes(snapshot))
+    if before.pk == snapshot.pk:
+        return 0
+    return len(_hashes(snapshot) - _hashes(before))
+
+
+def _hashes(snapshot: TrainingSnapshot) -> set[str]:
+    return {entry["sha256"] for entry in json.loads(read_bytes(snapshot.storage_name))["files"]}

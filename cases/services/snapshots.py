@@ -1,0 +1,81 @@
+"""Snapshots known to the service: which there are, and where their pictures lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.db import transaction
+
+from cases.access import Actor, Capability
+from cases.models import TrainingSnapshot
+from cases.services.audit import audit_record
+from cases.services.clock import clock_now
+from cases.services.locks import advisory_lock
+from cases.storage import store_once
+
+
+def snapshot_storage_name(snapshot_id: str) -> str:
+    return f"snapshots/{snapshot_id}.json"
+
+
+@transaction.atomic
+def snapshot_register(
+    *, actor: Actor, document: Mapping[str, Any], content: bytes, name: str, data_root: str
+) -> tuple[TrainingSnapshot, bool]:
+    """Make a snapshot known, with its document in storage. Returns (row, whether it is new).
+
+    ``document`` has been checked against its id by the caller, and ``content`` is its text.
+    ``data_root``: the folder its pictures are relative to; "" where nobody knows. Known already:
+    nothing changes but that folder, where another one is told.
+    """
+    actor.require(Capability.CURATE)
+    snapshot_id = str(document["id"])
+    advisory_lock("snapshot", snapshot_id, wait=True)
+    known = TrainingSnapshot.objects.filter(pk=snapshot_id).first()
+    if known is not None:
+        return _moved(actor, known, data_root), False
+    storage_name = snapshot_storage_name(snapshot_id)
+    store_once(storage_name, ContentFile(content))
+    made = TrainingSnapshot.objects.create(
+        pk=snapshot_id,
+        name=name[:200],
+        images=len(document["files"]),
+        classes=document["classes"],
+        sources=[
+            {key: source[key] for key in ("source", "images", "licence")}
+            for source in document["sources"]
+        ],
+        grouping=document["grouping"],
+        skipped=len(document["skipped"]),
+        data_root=data_root,
+        storage_name=storage_name,
+        created_by=actor.label,
+        created_at=clock_now(),
+    )
+    audit_record(
+        actor=actor,
+        action="snapshot.registered",
+        object_type="snapshot",
+        object_id=snapshot_id,
+        detail={"images": made.images, "pictures_known": bool(data_root)},
+    )
+    made.refresh_from_db()
+    return made, True
+
+
+def _moved(actor: Actor, snapshot: TrainingSnapshot, data_root: str) -> TrainingSnapshot:
+    """Note another folder for the pictures; whether they are there is checked by each run."""
+    if not data_root or data_root == snapshot.data_root:
+        return snapshot
+    TrainingSnapshot.objects.filter(pk=snapshot.pk).update(data_root=data_root)
+    audit_record(
+        actor=actor,
+        action="snapshot.moved",
+        object_type="snapshot",
+        object_id=snapshot.pk,
+        changed_fields=["data_root"],
+    )
+    snapshot.data_root = data_root
+    return snapshot

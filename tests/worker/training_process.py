@@ -1,0 +1,25 @@
+"""A training worker in a process of its own, to be killed: trains what waits, with tiny nets.
+
+python -m tests.worker.training_process STATE
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    settings.STATE_DIR = sys.argv[1]
+    from worker import training
+
+    training.CHILD_MODULE = "tests.worker.narrow_training"
+    training.TrainingRunner(name="training@killed").drain()
+
+
+if __name__ == "__main__":
+    main()

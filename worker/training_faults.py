@@ -1,0 +1,81 @@
+"""How a training ended, as a stable code, a sentence, and whether trying again may help."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_NO_SPACE = ("No space left on device", "Errno 28", "Disk quota exceeded")
+
+
+@dataclass(frozen=True)
+class Fault:
+    code: str
+    detail: str
+    transient: bool = False
+
+
+DISK_FULL = Fault(
+    "disk_full",
+    "The disk of the training worker is full. Free some space and start the training again.",
+)
+STORAGE_DAMAGED = Fault("storage_damaged", "The stored snapshot is missing or damaged.")
+OUTPUT_INVALID = Fault("output_invalid", "The training left no usable model file.")
+START_MISSING = Fault(
+    "init_missing", "The file of initial weights is not in the worker's folder of them (initial/)."
+)
+# What the training says of itself is a sentence for people already.
+_SAID = {
+    "snapshot_unreadable": "snapshot_unreadable",
+    "one_class": "one_class",
+    "too_few_cases": "too_few_cases",
+    "dataset": "data_unusable",
+    "model_file": "init_unusable",
+    "non_finite_loss": "non_finite_loss",
+    "out_of_memory": "out_of_memory",
+}
+OTHER_PICTURES = "other pictures were read than those that were checked"
+
+
+def no_space(text: str) -> bool:
+    return any(words in text for words in _NO_SPACE)
+
+
+def fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str) -> Fault:
+    """The fault of a training that ended without a model.
+
+    ``error`` is its last "error" event, where it could still send one.
+    """
+    code = str(error["code"]) if error else ""
+    message = str(error["message"]) if error else ""
+    if no_space(message) or (not error and no_space(log_tail)):
+        return DISK_FULL
+    if code == "model_file" and "checkpoint" in message:
+        return Fault("checkpoint_unusable", _sentence(message))
+    if code == "data_changed":
+        # It begins with a file's name, which stays as it is.
+        return Fault(code, f"The data is not that of the snapshot: {message[:400]}.")
+    if code in _SAID:
+        return Fault(_SAID[code], _sentence(message))
+    if code == "training_cancelled":
+        return Fault("training_stopped", "The training process was told to stop.", transient=True)
+    if code == "input_output":
+        detail = "A file could not be read or written. The log has the particulars."
+        return Fault("input_output", detail, transient=True)
+    if error is None and exit_code == -signal.SIGKILL:
+        return Fault(
+            "training_killed",
+            "The training process was killed, most likely because the machine ran out of memory.",
+            transient=True,
+        )
+    if error is None and exit_code < 0:
+        detail = f"The training process crashed (signal {-exit_code})."
+        return Fault("training_crashed", detail, transient=True)
+    return Fault("training_failed", "The training failed unexpectedly. The log has the reason.")
+
+
+def _sentence(message: str) -> str:
+    text = message[:480].strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
