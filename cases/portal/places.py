@@ -68,8 +68,16 @@ PLACES: tuple[Place, ...] = (
                 "model-live",
                 "model-recall",
                 "model-shadow",
+                "model-reject",
+                "model-roll-back",
+                "promotion-approve",
+                "promotion-decline",
                 "promotion-detail",
+                "promotion-request",
+                "promotion-withdraw",
                 "serving",
+                "serving-resume",
+                "serving-suspend",
             }
         )
         | TRAINING_PAGES,
