@@ -147,6 +147,12 @@ class CreatedCursorPagination(KeysetPagination):
     key = (("created_at", moment), ("id", UUID))
 
 
+class SignedCursorPagination(KeysetPagination):
+    """Last signed first: a draft may be begun long before."""
+
+    key = (("signed_at", _moment), ("id", UUID))
+
+
 class SerialCursorPagination(KeysetPagination):
     """Last written first, for tables with a serial key."""
 

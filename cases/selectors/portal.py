@@ -24,7 +24,14 @@ T = TypeVar("T")
 # More arrivals than this are "more than": counting them all says nothing.
 MAX_NEWER = 99
 # What somebody looked at is in the history, not among the steps of a case.
-VIEWS = ("case.viewed", "image.viewed", "image.downloaded", "result.read")
+VIEWS = (
+    "case.viewed",
+    "image.viewed",
+    "image.downloaded",
+    "outcome.listed",
+    "reading.listed",
+    "result.read",
+)
 # Checks of stored answers are no steps of a case either.
 CHECKS = "replay."
 

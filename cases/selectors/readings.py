@@ -11,7 +11,7 @@ from cases.models import Reading, Result
 
 
 def reading_list(*, actor: Actor, case_id: UUID | None = None) -> QuerySet[Reading]:
-    """The signed readings and addenda of the actor's site, newest first; of one case where given.
+    """The signed readings and addenda of the actor's site, last signed first; of one case if given.
 
     ``PermissionDenied`` without VIEW_CASES. Another site's case has none.
     """
@@ -19,7 +19,7 @@ def reading_list(*, actor: Actor, case_id: UUID | None = None) -> QuerySet[Readi
     readings = Reading.objects.filter(case__site_id=actor.own_site, signed_at__isnull=False)
     if case_id is not None:
         readings = readings.filter(case_id=case_id)
-    return readings.select_related("reader").order_by("-created_at", "-id")
+    return readings.select_related("reader").order_by("-signed_at", "-id")
 
 
 def case_readings(*, actor: Actor, case_id: UUID) -> list[Reading]:

@@ -69,6 +69,11 @@ def case_patient_correct(
         reason=why,
         corrected_by_id=actor.user_id,
     )
+    _audit(actor, case, correction)
+    return correction
+
+
+def _audit(actor: Actor, case: Case, correction: PatientCorrection) -> None:
     audit_record(
         actor=actor,
         action="case.patient_corrected",
@@ -78,9 +83,12 @@ def case_patient_correct(
         case_id=case.pk,
         changed_fields=["patient"],
         # Ids of records: both stay linked in the trail.
-        detail={"from": str(source.pk), "to": str(target.pk), "correction": str(correction.pk)},
+        detail={
+            "from": str(correction.from_patient_id),
+            "to": str(correction.to_patient_id),
+            "correction": str(correction.pk),
+        },
     )
-    return correction
 
 
 def _target(actor: Actor, site: Site, case: Case, fields: SubmissionFields) -> Patient:

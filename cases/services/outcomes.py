@@ -96,21 +96,25 @@ def outcome_record(
         recorded_by_label=actor.label,
     )
     outcome.refresh_from_db()
+    _audit(actor, finding, outcome)
+    return outcome, True
+
+
+def _audit(actor: Actor, finding: Finding, outcome: FindingOutcome) -> None:
     audit_record(
         actor=actor,
-        action="outcome.superseded" if current else "outcome.recorded",
+        action="outcome.superseded" if outcome.supersedes_id else "outcome.recorded",
         object_type="finding",
         object_id=finding.pk,
-        site_id=case.site_id,
-        case_id=case.pk,
+        site_id=outcome.case.site_id,
+        case_id=outcome.case_id,
         detail={
             "outcome": str(outcome.pk),
             "finding": finding.number,
-            "pathology": content.pathology.value,
-            "basis": content.basis.value,
+            "pathology": outcome.pathology,
+            "basis": outcome.basis,
         },
     )
-    return outcome, True
 
 
 def _same(known: FindingOutcome, content: OutcomeContent) -> bool:

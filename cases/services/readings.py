@@ -124,7 +124,7 @@ def reading_draft_discard(*, actor: Actor, reading_id: UUID, version: int) -> UU
     ``StateConflict`` where it was saved elsewhere since ``version``."""
     actor.require(Capability.READ_CASES)
     own = Reading.objects.filter(
-        pk=reading_id, case__site_id=actor.own_site, reader_id=actor.user_id
+        pk=reading_id, case__site_id=actor.own_site, reader_id=_person(actor)
     )
     draft = own.select_for_update(of=("self",)).filter(signed_at__isnull=True).first()
     if draft is None:
@@ -151,9 +151,15 @@ def results_of_record(case: Case) -> list[Result]:
 
 def _case_to_read(actor: Actor, case_id: UUID) -> Case:
     actor.require(Capability.READ_CASES)
+    _person(actor)
+    return case_locked(actor=actor, case_id=case_id)
+
+
+def _person(actor: Actor) -> UUID:
+    """Whose reading it is. ``PermissionDenied`` for the machine's own hands."""
     if actor.user_id is None:
         raise PermissionDenied("A reading is a person's.")
-    return case_locked(actor=actor, case_id=case_id)
+    return actor.user_id
 
 
 def _save(
@@ -165,9 +171,10 @@ def _save(
     *,
     audited: bool = True,
 ) -> Reading:
+    reader = _person(actor)
     finding = finding_of(case, place.finding_id)
     root = _root(case, finding, place)
-    mine = Reading.objects.filter(case=case, finding=finding, reader_id=actor.user_id)
+    mine = Reading.objects.filter(case=case, finding=finding, reader_id=reader)
     if root is None and mine.filter(signed_at__isnull=False, addendum_to=None).exists():
         raise StateConflict(
             "You have signed a reading for this already. Add an addendum to it instead."
@@ -178,7 +185,7 @@ def _save(
         if drafts.exists():
             raise StateConflict(OTHER_TAB)
         draft = Reading.objects.create(
-            case=case, finding=finding, addendum_to=root, reader_id=actor.user_id, **values
+            case=case, finding=finding, addendum_to=root, reader_id=reader, **values
         )
     else:
         saved = drafts.filter(version=version).update(
@@ -213,8 +220,9 @@ def _refuse_unfinished(place: Place, content: ReadingContent) -> None:
 
 def _answers_seen(actor: Actor, case: Case) -> bool:
     """Whether the person has read any answer of the case, at the portal or with a token."""
-    tokens = ApiToken.objects.filter(user_id=actor.user_id).values_list("pk", flat=True)
-    readers = [actor.user_id, *tokens]
+    reader = _person(actor)
+    tokens = ApiToken.objects.filter(user_id=reader).values_list("pk", flat=True)
+    readers = [reader, *tokens]
     return ResultRead.objects.filter(result__image__case=case, reader_id__in=readers).exists()
 
 

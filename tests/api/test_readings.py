@@ -60,6 +60,21 @@ def test_a_signed_reading_is_told_whole(api: Api, reader: Actor, result: Result)
     assert (listed.case_id, listed.detail) == (result.image.case_id, {"readings": 2})
 
 
+def test_what_was_signed_last_comes_first_on_every_page(
+    api: Api, site: Site, reader: Actor, result: Result
+) -> None:
+    case = result.image.case_id
+    # Begun first, signed last.
+    reading_draft_save(actor=reader, case_id=case, place=Place(), content=CONTENT, version=0)
+    early = signed(make_actor(site=site), result)
+    late = reading_sign(actor=reader, case_id=case, place=Place(), content=CONTENT, version=1)
+    first = api.get("/readings/", {"page_size": "1"}).json()
+    second = api.get(first["next"]).json()
+    pages = [first["results"][0]["id"], second["results"][0]["id"]]
+    assert pages == [str(late.pk), str(early.pk)]
+    assert second["next"] is None
+
+
 def test_drafts_are_in_no_answer(api: Api, reader: Actor, result: Result) -> None:
     case = result.image.case_id
     reading_draft_save(actor=reader, case_id=case, place=Place(), content=CONTENT, version=0)

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from cases.access import Capability
 from cases.api.base import ListApi
 from cases.api.documentation import operation
+from cases.api.pagination import SignedCursorPagination
 from cases.api.permissions import any_of
 from cases.api.serializers.queries import ListQuerySerializer, ReadingQuerySerializer
 from cases.api.serializers.readings import ReadingSerializer
@@ -22,6 +23,7 @@ from cases.services.audit import audit_record
 
 class ReadingListApi(ListApi):
     required = {"GET": any_of(Capability.VIEW_CASES)}
+    pagination_class = SignedCursorPagination
     query: ClassVar[type[ListQuerySerializer]] = ReadingQuerySerializer
     output = ReadingSerializer
 
@@ -41,7 +43,7 @@ class ReadingListApi(ListApi):
         return page
 
     @operation(
-        summary="Signed readings and addenda of the site, newest first",
+        summary="Signed readings and addenda of the site, last signed first",
         description=(
             "An addendum points to the reading it adds to; neither ever changes. Drafts are their "
             "readers' alone. `text` is null for readers without identity (administrators)."

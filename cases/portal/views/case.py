@@ -84,8 +84,8 @@ class CaseDetailView(_CasePage):
     def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         case = case_get(actor=self.actor, case_id=case_id)
         if case.patient.erased_at is not None:
-            context = {"case": case, "erasure": case_erasure(case=case)}
-            return render(request, "cases/case_erased.html", context)
+            tombstone = {"case": case, "erasure": case_erasure(case=case)}
+            return render(request, "cases/case_erased.html", tombstone)
         audit_record(
             actor=self.actor,
             action="case.viewed",
@@ -114,14 +114,18 @@ class CaseDetailView(_CasePage):
                 case_steps(case_id=case.pk, limit=TIMELINE_STEPS), things_of(case)
             ),
         }
-        context |= readings_context(actor=self.actor, case=case, summary=summary)
-        context |= outcomes_context(actor=self.actor, case=case)
-        context |= {
+        context |= self.review_context(case, summary)
+        return render(request, "cases/case_detail.html", context)
+
+    def review_context(self, case: Case, summary: CaseSummary) -> dict[str, Any]:
+        """What people read, found out and corrected, and what this person may add."""
+        return {
+            **readings_context(actor=self.actor, case=case, summary=summary),
+            **outcomes_context(actor=self.actor, case=case),
             "can_submit": self.can(Capability.SUBMIT),
             "can_erase": self.can(Capability.ERASE),
             "corrections": case_corrections(case=case),
         }
-        return render(request, "cases/case_detail.html", context)
 
     def skipped(self, submissions: Sequence[Submission]) -> list[dict[str, Any]]:
         """The files left out, newest delivery first, and when they came.
