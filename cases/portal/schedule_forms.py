@@ -87,7 +87,8 @@ def timing_words(schedule: TrainingSchedule) -> str:
         return f"every {task.interval.every} {task.interval.period}"
     assert task.crontab is not None
     words: str = task.crontab.human_readable
-    return words
+    zone = str(task.crontab.timezone)
+    return f"{words.removesuffix(zone).strip()} ({zone})"
 
 
 def typed_of(schedule: TrainingSchedule) -> dict[str, str]:

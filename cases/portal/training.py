@@ -100,10 +100,10 @@ class RunView:
     def share(self) -> int | None:
         """Percent of all steps that are done."""
         told = self.run.job.progress or {}
-        if told.get("phase") != "training" or not told.get("steps"):
+        if not self.is_active or told.get("phase") != "training" or not told.get("steps"):
             return None
-        done = (told["epoch"] - 1) + told["step"] / told["steps"]
-        return round(100 * done / told["epochs"])
+        done: float = (told["epoch"] - 1) + told["step"] / told["steps"]
+        return round(100 * done / int(told["epochs"]))
 
     @property
     def next_step(self) -> str:
@@ -173,6 +173,24 @@ def _row(epoch: TrainingEpoch) -> EpochRow:
         size=None if size is None else int(size),
         seconds=values.get("seconds"),
     )
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of a run, in words."""
+
+    at: datetime
+    words: str
+    reason: str
+
+
+def moves_of(run: TrainingRun) -> list[Move]:
+    """What happened to a run, oldest first: "Training, by training@host"."""
+    moves = []
+    for event in run.job.events.all():
+        label = RUN_LABELS[event.to_state] if event.from_state else "Asked for"
+        moves.append(Move(event.at, f"{label}, by {event.actor}", event.reason))
+    return moves
 
 
 @dataclass(frozen=True)

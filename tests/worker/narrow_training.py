@@ -1,8 +1,8 @@
 """The training process with a narrow network and a tiny recipe, and with the faults of a test.
 
-`BCWEB_TEST_TRAINING` is JSON: ``config`` changes the recipe, ``die`` = {"at", "count"} kills the
-process as in tests.ml.narrow_train, ``raise`` = {"what", "count"} raises at the count-th batch,
-``pause`` sleeps so many seconds before each batch.
+`BCWEB_TEST_TRAINING` is JSON: ``config`` changes the recipe, ``die`` kills the process at that
+batch, ``raise`` = {"what", "count"} raises at the count-th batch, ``pause`` sleeps so many seconds
+before each batch, ``nan`` spoils every loss.
 """
 
 from __future__ import annotations
@@ -26,6 +26,22 @@ FAULTS: dict[str, Callable[[], BaseException]] = {
 
 
 def main() -> int:
+    from worker import training_child
+
+    settings = json.loads(os.environ.get("BCWEB_TEST_TRAINING", "{}"))
+    prepare = training_child._prepare
+
+    def prepare_and_narrow(options: dict[str, Any]) -> None:
+        # As in life, torch is loaded only once the data is found good.
+        prepare(options)
+        _narrow(settings)
+
+    training_child._prepare = prepare_and_narrow
+    sys.argv += ["--bootstraps", "5"]
+    return training_child.main()
+
+
+def _narrow(settings: dict[str, Any]) -> None:
     from torchvision.models import resnet50
 
     import ml.model
@@ -33,38 +49,43 @@ def main() -> int:
     from ml.batches import BatchMaker
     from ml.config import RECIPES
     from tests.ml.narrow_train import tiny
-    from worker import training_child
 
-    settings = json.loads(os.environ.get("BCWEB_TEST_TRAINING", "{}"))
     ml.model.resnet50 = partial(resnet50, width_per_group=4)
     RECIPES["bcweb"] = tiny(**settings.get("config", {}))
     # Drawing and resampling take longer than the training here, and have tests of their own.
     train.write_figures = lambda *_: []
-    original, calls = BatchMaker.make, count(1)
+    BatchMaker.make = _troubled(BatchMaker.make, settings)
+    if settings.get("nan"):
+        _spoil_losses()
+
+
+def _troubled(original: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
+    """Batches that come late, end the process or raise, as the test says."""
+    calls = count(1)
+    die, fault = settings.get("die"), settings.get("raise")
 
     def make(*arguments: Any) -> Any:
         number = next(calls)
         time.sleep(settings.get("pause", 0))
-        die, fault = settings.get("die"), settings.get("raise")
         if die and number == die:
             os.kill(os.getpid(), signal.SIGKILL)
         if fault and number == fault["count"]:
             raise FAULTS[fault["what"]]()
         return original(*arguments)
 
-    BatchMaker.make = make
-    sys.argv += ["--bootstraps", "5"]
-    if settings.get("nan"):
-        from torch import Tensor
-        from torch.nn import functional
+    return make
 
-        plain = functional.cross_entropy
 
-        def spoiled(*arguments: Any, **more: Any) -> Tensor:
-            return plain(*arguments, **more) * float("nan")
+def _spoil_losses() -> None:
+    from torch import Tensor
+    from torch.nn import functional
 
-        functional.cross_entropy = spoiled
-    return training_child.main()
+    plain = functional.cross_entropy
+
+    def spoiled(*arguments: Any, **more: Any) -> Tensor:
+        return plain(*arguments, **more) * float("nan")
+
+    functional.cross_entropy = spoiled
 
 
 if __name__ == "__main__":

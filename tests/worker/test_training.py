@@ -35,7 +35,8 @@ from tests.training import make_run
 from worker import training
 from worker.training import TrainingRunner
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Each trains a network in a process of its own: long on a busy machine.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -133,7 +134,6 @@ def test_a_run_makes_a_candidate_with_its_curve_and_leaves_no_files(
     assert list((state / "training").iterdir()) == []
 
 
-@pytest.mark.timeout(480)
 def test_a_killed_worker_takes_its_child_along_and_the_next_ends_in_the_same_curve(
     snapshot: TrainingSnapshot, state: Path, told: Fault
 ) -> None:

@@ -25,7 +25,9 @@ class SnapshotRefSerializer(serializers.Serializer[Any]):
 
 
 class SnapshotSourceSerializer(serializers.Serializer[Any]):
-    source = serializers.CharField(allow_null=True, help_text="Null: that of the folder's name.")
+    source = serializers.CharField(  # type: ignore[assignment]
+        allow_null=True, help_text="Null: that of the folder's name."
+    )
     images = serializers.IntegerField()
     licence = serializers.CharField(allow_blank=True)
 

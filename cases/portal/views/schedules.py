@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -32,13 +34,15 @@ def _typed(request: HttpRequest) -> dict[str, str]:
 
 class ScheduleListView(TrainingView):
     def get(self, request: HttpRequest) -> HttpResponse:
+        # With what the selector has added: the last firing.
+        rows: Iterable[Any] = schedule_list(actor=self.actor)[:SHOWN]
         lines = [
             {
                 "schedule": schedule,
                 "timing": timing_words(schedule),
                 "last": firing_words(schedule.last_outcome) if schedule.last_outcome else None,
             }
-            for schedule in schedule_list(actor=self.actor)[:SHOWN]
+            for schedule in rows
         ]
         context = {"lines": lines, "can_train": self.can(Capability.TRAIN)}
         return render(request, "learning/schedule_list.html", context)

@@ -15,7 +15,7 @@ from django.utils.safestring import mark_safe
 from cases.access import Capability
 from cases.errors import NotFound, UserFacingError
 from cases.models import TrainingRun
-from cases.portal.training import RunView, lines_token, run_lines, run_view
+from cases.portal.training import RunView, lines_token, moves_of, run_lines, run_view
 from cases.portal.training_forms import REASON, PlainForm, plain_form, start_specs
 from cases.portal.views.base import PortalView
 from cases.reports.curves import CurvePoint, loss_curve_svg
@@ -136,7 +136,7 @@ class _RunPage(TrainingView):
             "poll_ms": POLL_MS,
             "poll_url": f"{url}?seen={view.token}",
             "can_cancel": view.is_active and self.can(Capability.TRAIN),
-            "events": run.job.events.all(),
+            "moves": moves_of(run),
         }
 
 
