@@ -24,8 +24,8 @@ def shadow_result_store(
     job = job_fence_to_succeeded(actor=actor, job_id=job_id, attempt=attempt)
     if job is None:
         return None
+    assert job.shadow_of_id is not None and job.model_version_id is not None
     result = Result.objects.defer("heatmap").get(pk=job.shadow_of_id)
-    assert job.model_version_id is not None
     scores = answer.scores or {}
     return ShadowResult.objects.create(
         job=job,

@@ -103,7 +103,7 @@ class ModelRejectView(_ModelAction):
 class PromotionDetailView(PortalView):
     """A request with what approving it will do, in numbers."""
 
-    any_of = (Capability.VIEW_MODELS,)
+    any_of: ClassVar[tuple[Capability, ...]] = (Capability.VIEW_MODELS,)
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: HttpRequest, request_id: UUID) -> HttpResponse:

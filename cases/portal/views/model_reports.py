@@ -146,7 +146,7 @@ class ModelShadowView(PortalView):
 class ServingView(PortalView):
     """Whether images are answered, the switch, and its history."""
 
-    any_of = (Capability.VIEW_MODELS,)
+    any_of: ClassVar[tuple[Capability, ...]] = (Capability.VIEW_MODELS,)
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: HttpRequest) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -38,7 +39,7 @@ class ModelListView(PortalView):
 
 
 class ModelDetailView(PortalView):
-    any_of = (Capability.VIEW_MODELS,)
+    any_of: ClassVar[tuple[Capability, ...]] = (Capability.VIEW_MODELS,)
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: HttpRequest, model_id: UUID) -> HttpResponse:
