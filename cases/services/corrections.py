@@ -21,6 +21,7 @@ from cases.services.audit import audit_record
 from cases.services.fields import SubmissionFields
 from cases.services.filing import cases_of_studies, patient_for
 from cases.services.identity import Identity
+from cases.services.locks import advisory_lock
 from cases.services.review import case_locked, reason_required
 
 
@@ -47,6 +48,8 @@ def case_patient_correct(
     why = reason_required(reason)
     if not fields.patient_id:
         raise FieldInvalid(errors={"patient_id": ["Enter the id of the right patient."]})
+    # One at a time for a site: a record that is made meanwhile would be locked out of order.
+    advisory_lock("correction", str(actor.own_site), wait=True)
     seen = Case.objects.filter(pk=case_id, site_id=actor.own_site).first()
     if seen is None:
         raise NotFound()
