@@ -48,7 +48,7 @@ class ServingSerializer(serializers.Serializer[Any]):
     history = SuspensionSerializer(many=True, help_text="Newest first.")
 
 
-class ReasonSerializer(serializers.Serializer[Any]):
+class SuspensionReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(
         max_length=MAX_REASON, help_text="Shown to everybody whose images wait. No patient data."
     )

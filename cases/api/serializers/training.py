@@ -148,5 +148,5 @@ class TrainingRequestSerializer(serializers.Serializer[Any]):
     )
 
 
-class ReasonSerializer(serializers.Serializer[Any]):
+class CancelReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=MAX_REASON)

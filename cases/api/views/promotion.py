@@ -15,9 +15,9 @@ from cases.api.documentation import operation
 from cases.api.permissions import any_of
 from cases.api.serializers.promotion import (
     PromotionSerializer,
-    ReasonSerializer,
     RecallItemSerializer,
     ServingSerializer,
+    SuspensionReasonSerializer,
 )
 from cases.api.serializers.queries import (
     ListQuerySerializer,
@@ -108,12 +108,12 @@ class ServingSuspendApi(_Serving):
             "Jobs wait, submissions are still accepted. Resuming takes a person at the portal. "
             "409 where answers are suspended already."
         ),
-        request=ReasonSerializer,
+        request=SuspensionReasonSerializer,
         success={200: ServingSerializer},
         errors=(409, 413, 415, 422),
     )
     def post(self, request: Request) -> Response:
-        told = self.checked(ReasonSerializer, request.data)
+        told = self.checked(SuspensionReasonSerializer, request.data)
         serving_suspend(actor=self.actor, reason=told["reason"])
         return self.told()
 

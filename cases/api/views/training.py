@@ -17,7 +17,7 @@ from cases.api.pagination import KeysetPagination, moment
 from cases.api.permissions import any_of
 from cases.api.serializers.queries import ListQuerySerializer
 from cases.api.serializers.training import (
-    ReasonSerializer,
+    CancelReasonSerializer,
     SnapshotSerializer,
     TrainingRequestSerializer,
     TrainingRunDetailSerializer,
@@ -162,12 +162,12 @@ class TrainingRunCancelApi(_RunApi):
     @operation(
         summary="Call a waiting or running training off",
         description="Twice is once. 409 where it has ended otherwise.",
-        request=ReasonSerializer,
+        request=CancelReasonSerializer,
         success={200: TrainingRunDetailSerializer},
         errors=(404, 409, 413, 415, 422),
     )
     def post(self, request: Request, run_id: UUID) -> Response:
         seen = training_run_get(actor=self.actor, run_id=run_id)
-        wanted = self.checked(ReasonSerializer, request.data)
+        wanted = self.checked(CancelReasonSerializer, request.data)
         training_run_cancel(actor=self.actor, run_id=seen.pk, reason=wanted["reason"])
         return self.run_answer(run_id, status=200)
