@@ -211,3 +211,4 @@ def _audit(actor: Actor, request: PromotionRequest, action: str, reason: str) ->
         object_id=request.model_version_id,
         detail={"request": str(request.pk), "target": request.target, "reason": reason},
     )
+        every_site=True,
