@@ -271,11 +271,12 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
     held = suspension_now() is not None
     engine_kinds = (JobKind.REPLAY,) if held else (*ENGINE_KINDS, JobKind.SHADOW)
     for kind in (*engine_kinds, JobKind.TRAINING):
-        waiting = list(
-            _waiting(kind)
-            .filter(available_at__lte=Now() - timedelta(seconds=2))
-            .values_list("pk", flat=True)[: queue.MAX_RINGS]
-        )
+        overdue = _waiting(kind).filter(available_at__lte=Now() - timedelta(seconds=2))
+        if kind is JobKind.TRAINING:
+            # Behind a training that runs nobody may begin one: for hours, each ring would stay.
+            running = Job.objects.filter(kind=kind, state=JobState.RUNNING)
+            overdue = overdue.exclude(model_line__in=running.values("model_line"))
+        waiting = list(overdue.values_list("pk", flat=True)[: queue.MAX_RINGS])
         if waiting:
             queue.ring(kind=kind, job_ids=waiting)
             counts["rung"] += len(waiting)
@@ -285,11 +286,11 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
 @transaction.atomic
 def _take_back(actor: Actor, job_id: UUID, attempt: int) -> JobState | None:
     """End an attempt whose lease ran out; None where it is held again or somebody was faster."""
+    requeue_share(job_id=job_id)
     # The lease may have been extended since: look again under the row's lock.
     still = (
         Job.objects.select_for_update(skip_locked=True)
         .filter(pk=job_id, attempt=attempt, lease_expires_at__lt=Now())
-    requeue_share(job_id=job_id)
         .exists()
     )
     if not still:
