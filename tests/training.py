@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import Any
 
-from cases.access import SYSTEM, Actor
-from cases.models import Site, TrainingRun, TrainingSnapshot
+from cases.access import SYSTEM, Actor, ActorKind
+from cases.models import ModelVersion, Site, TrainingRun, TrainingSnapshot
 from cases.services.snapshots import snapshot_register
 from cases.services.training import training_run_request
 from cases.services.training_fields import training_plan_parse
+from cases.services.training_work import TrainingNews, training_claim, training_succeed
 from cases.vocabulary import IfRunning
 from tests.factories import live_model, make_actor, unique
 
@@ -62,6 +63,27 @@ def make_snapshot(
         data_root=data_root,
     )
     return made
+
+
+WORKER = Actor(kind=ActorKind.WORKER, label="training@test")
+
+
+def trained(run: TrainingRun) -> ModelVersion:
+    """The CANDIDATE that ``run``, the next in the line, makes; it has no verdict."""
+    claim = training_claim(actor=WORKER)
+    assert claim is not None
+    assert claim.job_id == run.pk
+    weights = f"trained {unique()}".encode()
+    card = {
+        "version": f"trained-{unique()}",
+        "weights": {"sha256": hashlib.sha256(weights).hexdigest()},
+        "classes": ["benign", "malignant", "normal"],
+    }
+    model = training_succeed(
+        actor=WORKER, claim=claim, weights=weights, card=card, news=TrainingNews()
+    )
+    assert model is not None
+    return model
 
 
 def make_run(

@@ -23,6 +23,10 @@ DISK_FULL = Fault(
 )
 STORAGE_DAMAGED = Fault("storage_damaged", "The stored snapshot is missing or damaged.")
 OUTPUT_INVALID = Fault("output_invalid", "The training left no usable model file.")
+# What is wrong with data is told with names of files, and those may be patients': to the log.
+DATA_UNUSABLE = Fault(
+    "data_unusable", "The pictures cannot be trained from. The log has the particulars."
+)
 START_MISSING = Fault(
     "init_missing", "The file of initial weights is not in the worker's folder of them (initial/)."
 )
@@ -31,7 +35,6 @@ _SAID = {
     "snapshot_unreadable": "snapshot_unreadable",
     "one_class": "one_class",
     "too_few_cases": "too_few_cases",
-    "dataset": "data_unusable",
     "model_file": "init_unusable",
     "non_finite_loss": "non_finite_loss",
     "out_of_memory": "out_of_memory",
@@ -55,8 +58,9 @@ def fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str) -> 
     if code == "model_file" and "checkpoint" in message:
         return Fault("checkpoint_unusable", _sentence(message))
     if code == "data_changed":
-        # It begins with a file's name, which stays as it is.
         return Fault(code, f"The data is not that of the snapshot: {message[:400]}.")
+    if code == "dataset":
+        return DATA_UNUSABLE
     if code in _SAID:
         return Fault(_SAID[code], _sentence(message))
     if code == "training_cancelled":

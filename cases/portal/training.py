@@ -50,7 +50,7 @@ NEXT_STEPS = {
     "init_missing": "Lay the file into the folder, or choose other initial weights.",
     "init_unusable": "Choose other initial weights.",
 }
-OTHER_STEP = "Look at the log below, then start it again."
+OTHER_STEP = "Look at the log, then start it again."
 INIT_WORDS = {"imagenet": "ImageNet weights", "none": "nothing: fresh weights"}
 
 
@@ -107,9 +107,7 @@ class RunView:
 
     @property
     def next_step(self) -> str:
-        return NEXT_STEPS.get(
-            self.run.job.error_code, "Look at the log below, then start it again."
-        )
+        return NEXT_STEPS.get(self.run.job.error_code, OTHER_STEP)
 
     @property
     def started_from(self) -> str:

@@ -9,7 +9,14 @@ from django.db.models import Count, Q, QuerySet
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import GateVerdict, Job, ModelFault, ModelVersion, PromotionRequest
+from cases.models import (
+    GateVerdict,
+    Job,
+    ModelFault,
+    ModelVersion,
+    PromotionRequest,
+    TrainingRun,
+)
 from cases.states import JOB, JobState, ModelState
 from cases.vocabulary import JobKind
 
@@ -58,6 +65,12 @@ def promotion_get(*, actor: Actor, request_id: UUID) -> PromotionRequest:
 def promotions_open(*, actor: Actor) -> list[PromotionRequest]:
     """Those that wait for a second person."""
     return list(promotion_list(actor=actor).filter(decision=""))
+
+
+def training_ordered_by(*, model: ModelVersion, user_id: UUID) -> bool:
+    """Whether this person ordered a training that ``model`` came of: by hand, by a token of
+    theirs, or by a schedule they added."""
+    return TrainingRun.objects.filter(model_version=model, requested_by_user_id=user_id).exists()
 
 
 def gate_of(*, model: ModelVersion) -> GateVerdict | None:

@@ -20,8 +20,12 @@ def audit_record(
     case_id: UUID | None = None,
     changed_fields: Sequence[str] = (),
     detail: dict[str, Any] | None = None,
+    every_site: bool = False,
 ) -> AuditEvent:
     """Append one event, in the caller's transaction.
+
+    Without ``site_id`` it is the actor's site's. ``every_site``: of what all sites share, such as
+    models, so it is no site's and the auditors of all see it, whoever acted.
 
     ``action`` is ``noun.verb`` in the past tense (``case.viewed``). ``changed_fields`` holds
     names, and ``detail`` ids, codes and counts: never identity values. Raises ``ValueError``
@@ -36,6 +40,7 @@ def audit_record(
         case_id=case_id,
         changed_fields=changed_fields,
         detail=detail,
+        every_site=every_site,
     )
     event.save(force_insert=True)
     return event
@@ -67,9 +72,12 @@ def _event(
     case_id: UUID | None = None,
     changed_fields: Sequence[str] = (),
     detail: dict[str, Any] | None = None,
+    every_site: bool = False,
 ) -> AuditEvent:
     if not actor.label:
         raise ValueError("an audit event needs an actor")
+    if every_site and site_id is not None:
+        raise ValueError("an audit event of every site names none")
     return AuditEvent(
         actor_kind=actor.kind.value,
         actor_label=actor.label,
@@ -78,7 +86,7 @@ def _event(
         action=action,
         object_type=object_type,
         object_id=str(object_id),
-        site_id=site_id or actor.site_id,
+        site_id=None if every_site else site_id or actor.site_id,
         case_id=case_id,
         request_id=actor.request_id,
         changed_fields=list(changed_fields),

@@ -109,12 +109,17 @@ def job_cancel(*, actor: Actor, job_id: UUID) -> Job:
     """PENDING | RUNNING -> CANCELLED. A running attempt is fenced out and stores nothing.
 
     Twice is once: a cancelled job is returned as it is. ``StateConflict`` where the job has
-    ended otherwise, ``NotFound`` at another site.
+    ended otherwise, and for a training, which is called off with a reason
+    (`training.training_run_cancel`); ``NotFound`` at another site.
     """
     _require_any(actor, Capability.SUBMIT, Capability.OPERATE)
     job = _job_for(actor, job_id)
     if job.kind == JobKind.TRAINING:
         actor.require(Capability.TRAIN)
+        raise StateConflict(
+            "A training is called off with a reason: on its page, or by "
+            f"POST /training-runs/{job.pk}/cancel/."
+        )
     moved = jobs_move(
         [job_id],
         to=JobState.CANCELLED,

@@ -149,5 +149,6 @@ def _gate_create(actor: Actor, model: ModelVersion, gate: Mapping[str, Any]) -> 
         object_type="model",
         object_id=model.pk,
         detail={"gate": state.value, "limits": len(limits), "plan_sha256": plan},
+        every_site=True,
     )
     return verdict

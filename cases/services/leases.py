@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -19,7 +20,9 @@ from cases import queue
 from cases.access import Actor
 from cases.models import Image, Job, Result
 from cases.selectors.serving import suspension_now
+from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move
+from cases.services.requeues import job_requeue, requeue_share
 from cases.states import JobState
 from cases.vocabulary import ENGINE_KINDS, JobKind
 
@@ -74,6 +77,11 @@ def _waiting(kind: JobKind) -> QuerySet[Job]:
 
 @transaction.atomic
 def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = None) -> list[Claim]:
+    if kind is not JobKind.REPLAY:
+        # Whoever suspends answers waits for this claim, or it sees that they are. Before any row.
+        model_life_share()
+        if suspension_now() is not None:
+            return []
     waiting = _waiting(kind)
     if job_id is not None:
         waiting = waiting.filter(pk=job_id)
@@ -178,31 +186,45 @@ def job_fail(
 ) -> JobState | None:
     """End an attempt that went wrong.
 
-    ``transient`` and attempts left: RUNNING -> PENDING after a pause; else RUNNING -> FAILED
-    with ``code`` and ``detail`` (no patient data). Returns the new state, or None where another
-    attempt holds the job.
+    ``transient`` and attempts left: RUNNING -> PENDING after a pause (`requeues.job_requeue`);
+    else RUNNING -> FAILED with ``code`` and ``detail`` (no patient data). Returns the new state,
+    or None where another attempt holds the job.
     """
+    requeue_share(job_id=job_id)
     job = Job.objects.select_for_update().filter(pk=job_id).first()
     if job is None:
         return None
-    again = transient and job.attempt < job.max_attempts
+    told: dict[str, Any] = {
+        "worker": "",
+        "error_code": code[:40],
+        "error_detail": detail[:500],
+        "available_at": Now() + Value(RETRY_PAUSE * attempt),
+    }
+    reason = f"{code}: {detail}"
+    if transient and job.attempt < job.max_attempts:
+        again = job_requeue(
+            actor=actor,
+            job_id=job_id,
+            kind=JobKind(job.kind),
+            model_id=job.model_version_id,
+            fence=attempt,
+            reason=reason,
+            **told,
+        )
+        return JobState(again.state) if again else None
     moved = jobs_move(
         [job_id],
-        to=JobState.PENDING if again else JobState.FAILED,
+        to=JobState.FAILED,
         sources=frozenset({JobState.RUNNING}),
         actor=actor,
-        reason=f"{code}: {detail}",
+        reason=reason,
         fence=attempt,
-        worker="",
-        error_code=code[:40],
-        error_detail=detail[:500],
-        available_at=Now() + Value(RETRY_PAUSE * attempt),
+        **told,
     )
     if not moved:
         return None
-    if not again:
-        job_audit(actor, moved[0], "job.failed", detail={"code": code})
-    return JobState(moved[0].state)
+    job_audit(actor, moved[0], "job.failed", detail={"code": code})
+    return JobState.FAILED
 
 
 @transaction.atomic
@@ -212,16 +234,18 @@ def jobs_release(
     """RUNNING -> PENDING for jobs that were taken but not begun; claimable after ``pause``.
 
     The attempt stays used (its number must never come twice, or the fence would not hold) and
-    the job gets another one instead.
+    the job gets another one instead. By which model: `requeues.job_requeue`.
     """
+    if any(claim.kind is JobKind.INFERENCE for claim in claims):
+        model_life_share()
     for claim in claims:
-        jobs_move(
-            [claim.job_id],
-            to=JobState.PENDING,
-            sources=frozenset({JobState.RUNNING}),
+        job_requeue(
             actor=actor,
-            reason=reason,
+            job_id=claim.job_id,
+            kind=claim.kind,
+            model_id=claim.model_version_id,
             fence=claim.attempt,
+            reason=reason,
             worker="",
             max_attempts=F("max_attempts") + 1,
             available_at=Now() + Value(pause),
@@ -242,16 +266,17 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
     for job_id, attempt in list(lost.values_list("pk", "attempt")[:500]):
         state = _take_back(actor, job_id, attempt)
         if state is not None:
-            counts["requeued" if state == JobState.PENDING else "failed"] += 1
+            counts["failed" if state == JobState.FAILED else "requeued"] += 1
     # While answers are suspended nobody may take what a ring would be for; trainings go on.
     held = suspension_now() is not None
     engine_kinds = (JobKind.REPLAY,) if held else (*ENGINE_KINDS, JobKind.SHADOW)
     for kind in (*engine_kinds, JobKind.TRAINING):
-        waiting = list(
-            _waiting(kind)
-            .filter(available_at__lte=Now() - timedelta(seconds=2))
-            .values_list("pk", flat=True)[: queue.MAX_RINGS]
-        )
+        overdue = _waiting(kind).filter(available_at__lte=Now() - timedelta(seconds=2))
+        if kind is JobKind.TRAINING:
+            # Behind a training that runs nobody may begin one: for hours, each ring would stay.
+            running = Job.objects.filter(kind=kind, state=JobState.RUNNING)
+            overdue = overdue.exclude(model_line__in=running.values("model_line"))
+        waiting = list(overdue.values_list("pk", flat=True)[: queue.MAX_RINGS])
         if waiting:
             queue.ring(kind=kind, job_ids=waiting)
             counts["rung"] += len(waiting)
@@ -261,6 +286,7 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
 @transaction.atomic
 def _take_back(actor: Actor, job_id: UUID, attempt: int) -> JobState | None:
     """End an attempt whose lease ran out; None where it is held again or somebody was faster."""
+    requeue_share(job_id=job_id)
     # The lease may have been extended since: look again under the row's lock.
     still = (
         Job.objects.select_for_update(skip_locked=True)

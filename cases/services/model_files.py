@@ -56,4 +56,5 @@ def model_fault_note(*, actor: Actor, model: ModelVersion, code: ModelFaultCode)
         object_type="model",
         object_id=model.pk,
         detail={"code": code.value, "sha256": model.sha256},
+        every_site=True,
     )

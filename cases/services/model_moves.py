@@ -80,4 +80,5 @@ def model_event(
         object_id=model.pk,
         changed_fields=["state"],
         detail={"sha256": model.sha256, "reason": reason},
+        every_site=True,
     )

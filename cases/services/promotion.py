@@ -15,6 +15,7 @@ from cases import queue
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import GateVerdict, ModelVersion, PromotionRequest
+from cases.selectors.promotion import training_ordered_by
 from cases.services.audit import audit_record
 from cases.services.model_files import model_file_verify
 from cases.services.model_moves import model_life_lock, model_move
@@ -100,6 +101,7 @@ def promotion_approve(
     with transaction.atomic():
         at = model_life_lock()
         request = _open_request(request_id, user_id)
+        _trainer_refuse(request.model_version, user_id)
         active_require(expected_active)
         model, target = request.model_version, ModelState(request.target)
         promotable_require(model, target)
@@ -139,6 +141,15 @@ def promotion_withdraw(*, actor: Actor, request_id: UUID, reason: str) -> Promot
     _decide(request, Decision.WITHDRAWN, user_id, told)
     _audit(actor, request, "promotion.withdrawn", told)
     return request
+
+
+def _trainer_refuse(model: ModelVersion, user_id: UUID) -> None:
+    """``PermissionDenied`` for who ordered the training of ``model``: that is no second person,
+    whoever asked for the promotion. Declining is theirs: it lets nothing go live."""
+    if training_ordered_by(model=model, user_id=user_id):
+        raise PermissionDenied(
+            "You ordered the training of this model: another person approves what came of it."
+        )
 
 
 def active_require(expected_active: UUID | None) -> ModelVersion | None:
@@ -206,6 +217,7 @@ def _decide(request: PromotionRequest, decision: Decision, user_id: UUID, reason
 def _audit(actor: Actor, request: PromotionRequest, action: str, reason: str) -> None:
     audit_record(
         actor=actor,
+        every_site=True,
         action=action,
         object_type="model",
         object_id=request.model_version_id,

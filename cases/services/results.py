@@ -13,6 +13,7 @@ from cases.access import Actor
 from cases.models import Image, Job, Result, ResultRead
 from cases.services.audit import audit_record, audit_record_all
 from cases.services.leases import job_fence_to_succeeded
+from cases.services.model_moves import model_life_share
 from cases.services.shadow_jobs import shadow_job_create
 from cases.vocabulary import Outcome
 
@@ -59,6 +60,9 @@ def result_store(*, actor: Actor, job_id: UUID, attempt: int, answer: Answer) ->
     None, and nothing written, where the job was cancelled or another attempt holds it: the
     fence that makes "exactly one result" true.
     """
+    # The model in shadow leaves before this, or when its job stands and can be called off. Before
+    # any row: a promotion that holds the lock wants the live model's row, which our result keeps.
+    model_life_share()
     job = job_fence_to_succeeded(actor=actor, job_id=job_id, attempt=attempt)
     if job is None:
         return None

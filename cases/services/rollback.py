@@ -28,8 +28,8 @@ def model_roll_back(
 
     For a person with PROMOTE: going back to what has served takes one person, because it must
     be quick. Images that still wait for the model rolled back from are answered by this one;
-    what is being read is finished, and stored results never change. Raises as
-    `promotion.promotion_approve` does.
+    what is being read is finished (tried again, it is by this one: `requeues.job_requeue`), and
+    stored results never change. Raises as `promotion.promotion_approve` does.
     """
     told = reason_required(reason)
     person_required(actor, Capability.PROMOTE)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from cases.access import Actor, ActorKind, Capability
-from cases.errors import FieldInvalid, NotFound, UserFacingError
+from cases.errors import FieldInvalid, NotFound, StateConflict, UserFacingError
 from cases.models import (
     ScheduleFiring,
     TrainingRun,
@@ -30,6 +30,10 @@ TASK = "worker.tasks.fire_training_schedule"
 QUEUE = "maintenance"
 # A firing that no worker took for so long says nothing any more.
 FIRING_LIFE_S = 3600
+
+
+class SnapshotDamaged(StateConflict):
+    """The document of a stored snapshot is gone or is not what was stored."""
 
 
 @transaction.atomic
@@ -156,7 +160,10 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     if schedule is None:
         return None
     snapshot = TrainingSnapshot.objects.exclude(data_root="").order_by("-created_at").first()
-    why_not, met = _conditions(schedule, snapshot)
+    try:
+        why_not, met = _conditions(schedule, snapshot)
+    except SnapshotDamaged as error:
+        return _firing(schedule, FiringOutcome.REFUSED, error.detail)
     if why_not or snapshot is None:
         return _firing(schedule, FiringOutcome.NOT_MET, why_not)
     try:
@@ -208,6 +215,8 @@ def _conditions(schedule: TrainingSchedule, snapshot: TrainingSnapshot | None) -
         ), ""
     if snapshot is None:
         return "There is no snapshot to train from: nobody has imported any pictures.", ""
+    if not schedule.min_new_images:
+        return "", "no number of new images is asked for"
     last = (
         TrainingRun.objects.filter(job__state=JobState.SUCCEEDED)
         .select_related("snapshot")
@@ -232,4 +241,11 @@ def images_new_in(snapshot: TrainingSnapshot, *, before: TrainingSnapshot | None
 
 
 def _hashes(snapshot: TrainingSnapshot) -> set[str]:
-    return {entry["sha256"] for entry in json.loads(read_bytes(snapshot.storage_name))["files"]}
+    """The pictures of a stored snapshot, by content. Raises ``SnapshotDamaged``."""
+    try:
+        document = json.loads(read_bytes(snapshot.storage_name))
+        return {entry["sha256"] for entry in document["files"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SnapshotDamaged(
+            f"A stored snapshot is damaged ({snapshot.pk[:12]}): its new images cannot be counted."
+        ) from error

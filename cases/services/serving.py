@@ -64,5 +64,6 @@ def _event(actor: Actor, change: ServingChange, reason: str, at: datetime) -> Se
         object_type="serving",
         changed_fields=["change"],
         detail={"reason": reason},
+        every_site=True,
     )
     return event

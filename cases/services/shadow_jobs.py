@@ -15,8 +15,8 @@ from cases.vocabulary import JobKind, PriorityRank
 def shadow_job_create(*, actor: Actor, result: Result, request_id: str) -> Job | None:
     """A PENDING shadow job for the job that ``result`` ended; None where no model is in shadow.
 
-    Called in the transaction that stores the result, so that no answered job is left out. Not
-    rung for: a worker takes it when nothing else waits.
+    Called in the transaction that stores the result, so that no answered job is left out; it
+    holds `model_life_share`. Not rung for: a worker takes it when nothing else waits.
     """
     model = ModelVersion.objects.filter(state=ModelState.SHADOW).only("pk").first()
     # A result of the shadow model itself has nothing to be compared with.

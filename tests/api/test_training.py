@@ -129,6 +129,29 @@ def test_a_failed_run_says_why(admin: Api, site: Site) -> None:
     assert job["error"] == body["error"]
 
 
+def test_the_log_is_for_those_who_train(admin: Api, site: Site) -> None:
+    run = make_run(site=site)
+    claim = training_claim(actor=WORKER)
+    assert claim is not None
+    assert training_heartbeat(claim=claim, news=TrainingNews(log_tail="Traceback: a/name.png"))
+    url = f"/training-runs/{run.pk}/"
+    assert "Traceback" in admin.get(url).json()["log_tail"]
+    for role in ("radiologist", "approver", "admin"):
+        # An administrator's token that may only read trains nothing either.
+        reader = Api(make_token(site=site, roles=[role], scopes=["read"])[1])
+        response = reader.get(url)
+        assert (response.status_code, response.json()["log_tail"]) == (200, None)
+
+
+def test_a_training_is_called_off_as_a_run_with_a_reason_and_not_as_a_job(
+    admin: Api, site: Site
+) -> None:
+    run = make_run(site=site)
+    body = problem(admin.post(f"/jobs/{run.pk}/cancel/", {}), 409, "state_conflict")
+    assert f"/training-runs/{run.pk}/cancel/" in body["detail"]
+    assert admin.get(f"/jobs/{run.pk}/").json()["state"] == "PENDING"
+
+
 def test_runs_come_in_pages(admin: Api, site: Site) -> None:
     runs = [make_run(site=site) for _ in range(3)]
     make_run(site=make_site())

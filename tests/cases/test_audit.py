@@ -6,9 +6,14 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from cases.access import Actor, ActorKind
+from cases.errors import StateConflict
 from cases.models import AuditEvent, JobEvent
+from cases.selectors.audit import audit_list
 from cases.services.audit import audit_record
-from tests.factories import PASSWORD, make_user, submit
+from cases.services.rollback import model_reject
+from cases.services.serving import serving_suspend
+from tests.cases.governing import admin, approved, approver, asked, candidate, damage
+from tests.factories import PASSWORD, live_model, make_actor, make_user, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -82,3 +87,40 @@ def test_sign_in_and_failed_sign_in_are_told_without_what_was_typed(client) -> N
     trail = " ".join(str(vars(event)) for event in events)
     assert "wrong-secret" not in trail
     assert "mistake" not in trail
+
+
+def test_what_is_done_to_the_model_that_all_sites_share_is_seen_by_the_auditors_of_all() -> None:
+    live_model()
+    approved(asked(candidate()))
+    broken = candidate()
+    request = asked(broken)
+    damage(broken)
+    with pytest.raises(StateConflict):
+        approved(request)
+    model_reject(actor=approver(), model_id=candidate().pk, reason="Worse.")
+    serving_suspend(actor=admin(), reason="Strange heatmaps.")
+    submit()
+    elsewhere = audit_list(actor=make_actor(roles=["auditor"]))
+    seen = set(elsewhere.values_list("action", flat=True))
+    assert {
+        "model.candidate",
+        "model.gated",
+        "model.active",
+        "model.retired",
+        "model.rejected",
+        "model.refused",
+        "promotion.requested",
+        "promotion.approved",
+        "serving.suspended",
+    } <= seen
+    # A site's own acts stay its own.
+    assert "job.created" not in seen
+
+
+def test_an_event_of_every_site_names_none() -> None:
+    user = make_user(roles=["auditor"])
+    actor = Actor(kind=ActorKind.USER, label="a", site_id=user.site_id)
+    with pytest.raises(ValueError, match="names none"):
+        audit_record(
+            actor=actor, action="x.done", object_type="x", site_id=user.site_id, every_site=True
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from cases.models import (
     ModelFault,
     ModelVersion,
     PromotionRequest,
+    TrainingRun,
+    User,
 )
 from cases.services.learning import model_candidate_register, model_gate_record
 from cases.services.people import actor_for_token, actor_for_user
@@ -27,6 +30,8 @@ from cases.services.promotion import (
     promotion_request,
     promotion_withdraw,
 )
+from cases.services.schedule_fields import schedule_fields_parse
+from cases.services.schedules import training_schedule_create, training_schedule_fire
 from cases.states import ModelState
 from tests.cases.governing import (
     admin,
@@ -40,6 +45,7 @@ from tests.cases.governing import (
     promoted,
 )
 from tests.factories import at_once, live_model, make_actor, make_token, make_user
+from tests.training import make_run, make_snapshot, trained
 
 pytestmark = pytest.mark.django_db
 
@@ -220,6 +226,45 @@ def test_nobody_approves_what_they_asked_for_not_even_with_both_roles() -> None:
             decided_at=Now(),
             decision_reason="by hand",
         )
+
+
+def scheduled(actor: Actor) -> TrainingRun:
+    """The run of a schedule that ``actor`` added."""
+    make_snapshot()
+    fields = schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1"})
+    schedule = training_schedule_create(actor=actor, fields=fields)
+    training_schedule_fire(actor=SYSTEM, schedule_id=schedule.pk)
+    return TrainingRun.objects.get(schedule=schedule)
+
+
+def by_token(actor: Actor) -> TrainingRun:
+    token, _ = make_token(scopes=[Scope.ADMIN], user=User.objects.get(pk=actor.user_id))
+    return make_run(actor=actor_for_token(token))
+
+
+def by_hand(actor: Actor) -> TrainingRun:
+    return make_run(actor=actor)
+
+
+@pytest.mark.parametrize("order", [by_hand, by_token, scheduled])
+@pytest.mark.parametrize("target", [S, A])
+def test_who_ordered_the_training_does_not_approve_what_came_of_it(
+    order: Callable[[Actor], TrainingRun], target: ModelState
+) -> None:
+    live_model()
+    both = actor_for_user(make_user(roles=[Role.ADMIN, Role.APPROVER]))
+    model = trained(order(both))
+    model_gate_record(actor=admin(), model_id=model.pk, gate=gate())
+    # Not even where somebody else asks for it.
+    request = asked(model, target, by=admin())
+    with pytest.raises(PermissionDenied, match="ordered the training"):
+        approved(request, by=both)
+    request.refresh_from_db()
+    model.refresh_from_db()
+    assert (request.decision, model.state) == ("", "CANDIDATE")
+    # Turning it down lets nothing go live.
+    promotion_decline(actor=both, request_id=request.pk, reason="Not yet.")
+    assert promoted(model, target).state == target
 
 
 def test_a_request_is_decided_once() -> None:

@@ -14,7 +14,15 @@ from django_celery_beat.schedulers import DatabaseScheduler
 from bcweb.celery import app
 from cases.access import Actor, ActorKind
 from cases.errors import FieldInvalid, NotFound, PermissionDenied
-from cases.models import AuditEvent, Job, ScheduleFiring, TrainingRun, TrainingSchedule
+from cases.models import (
+    AuditEvent,
+    Blob,
+    BlobChunk,
+    Job,
+    ScheduleFiring,
+    TrainingRun,
+    TrainingSchedule,
+)
 from cases.selectors.schedules import schedule_get, schedule_list
 from cases.services import schedules
 from cases.services.schedule_fields import in_window, schedule_fields_parse
@@ -26,6 +34,7 @@ from cases.services.schedules import (
 )
 from cases.services.training_work import TrainingNews, training_claim, training_succeed
 from cases.states import JobState
+from cases.storage import uploads
 from tests.cases.test_training import card_of
 from tests.factories import live_model, make_actor, make_site
 from tests.training import make_run, make_snapshot
@@ -194,6 +203,29 @@ def test_without_any_snapshot_it_says_so() -> None:
     make_snapshot(data_root="")
     firing = fire(make_schedule())
     assert (firing.outcome, "no snapshot" in firing.why) == ("not_met", True)
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut", "other"])
+def test_a_damaged_snapshot_is_told_by_the_firing_and_counted_only_where_it_matters(
+    fault: str,
+) -> None:
+    finish_a_run(snapshot=make_snapshot(6))
+    newest = make_snapshot(9)
+    counts, plain = make_schedule(min_new_images="1"), make_schedule(name="always")
+    if fault == "gone":
+        uploads().delete(newest.storage_name)
+    else:
+        data = b"{" if fault == "cut" else b"[]"
+        Blob.objects.filter(pk=newest.storage_name).update(size=len(data))
+        BlobChunk.objects.filter(blob_id=newest.storage_name).update(data=data)
+    firing = fire(counts)
+    assert (firing.outcome, firing.run) == ("refused", None)
+    assert "stored snapshot is damaged" in firing.why
+    assert newest.pk[:12] in firing.why
+    shown = schedule_get(actor=make_actor(site=counts.site), schedule_id=counts.pk)
+    assert shown.last_outcome == "refused"
+    # What counts nothing need not read it; the run itself checks its data.
+    assert fire(plain).outcome == "started"
 
 
 @pytest.mark.parametrize(

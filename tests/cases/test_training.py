@@ -354,5 +354,29 @@ def test_who_may_only_submit_does_not_cancel_a_training_as_a_job() -> None:
     run = make_run()
     with pytest.raises(PermissionDenied):
         job_cancel(actor=make_actor(site=run.job.site), job_id=run.pk)
-    job_cancel(actor=make_actor(roles=["admin"], site=run.job.site), job_id=run.pk)
-    assert state_of(run) == JobState.CANCELLED
+
+
+@pytest.mark.django_db
+def test_a_training_is_not_cancelled_as_a_job_without_a_reason() -> None:
+    run = make_run()
+    admin = make_actor(roles=["admin"], site=run.job.site)
+    for actor in (admin, WORKER):
+        with pytest.raises(StateConflict, match="with a reason"):
+            job_cancel(actor=actor, job_id=run.pk)
+    assert state_of(run) == JobState.PENDING
+    training_run_cancel(actor=admin, run_id=run.pk, reason="wrong snapshot")
+    with pytest.raises(StateConflict, match="with a reason"):
+        job_cancel(actor=admin, job_id=run.pk)
+
+
+@pytest.mark.django_db
+def test_the_sweeper_rings_for_no_training_behind_one_that_runs() -> None:
+    make_run()
+    make_run()
+    taken = claim()
+    long_ago = timezone.now() - timedelta(minutes=1)
+    Job.objects.filter(state=JobState.PENDING).update(available_at=long_ago)
+    for _ in range(3):
+        assert jobs_sweep(actor=WORKER)["rung"] == 0
+    assert succeed(taken)
+    assert jobs_sweep(actor=WORKER)["rung"] == 1

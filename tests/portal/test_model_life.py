@@ -19,6 +19,7 @@ from tests.cases.governing import admin, asked, candidate, damage, live_id, prom
 from tests.factories import live_model, make_site, make_user, stored_result, submit
 from tests.portal.conftest import ROLES, SignIn, World
 from tests.portal.markup import csp_faults, read, structure_faults
+from tests.training import make_run, trained
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +80,28 @@ def test_who_asked_sees_no_button_to_approve_and_cannot_press_one(sign_in: SignI
     assert decide(client, request, "withdraw").status_code == 302
     request.refresh_from_db()
     assert request.decision == "withdrawn"
+
+
+def test_who_ordered_the_training_may_decline_and_sees_no_button_to_approve(
+    sign_in: SignIn,
+) -> None:
+    live_model()
+    both = make_user(roles=["admin", "approver"])
+    model = trained(make_run(actor=actor_for_user(both)))
+    request = asked(model, ModelState.SHADOW)
+    client = sign_in(both)
+    page = read(client.get(reverse("promotion-detail", args=[request.pk])).content)
+    assert "You ordered the training of this model" in page.text
+    actions = {form.attrs["action"] for form in page.all("form") if "action" in form.attrs}
+    assert reverse("promotion-decline", args=[request.pk]) in actions
+    assert reverse("promotion-approve", args=[request.pk]) not in actions
+    assert (csp_faults(page), structure_faults(page)) == ([], [])
+    given = {"reason": "x", "expected_active": str(live_id())}
+    refused = client.post(reverse("promotion-approve", args=[request.pk]), given)
+    assert refused.status_code == 403
+    model.refresh_from_db()
+    assert model.state == "CANDIDATE"
+    assert decide(client, request, "decline").status_code == 302
 
 
 def test_the_live_model_changed_meanwhile_and_the_page_shows_the_new_state(

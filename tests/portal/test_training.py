@@ -139,6 +139,17 @@ def test_a_running_training_shows_epochs_curves_time_to_go_and_log(
     assert drawing.headers["Content-Type"] == "image/svg+xml"
 
 
+@pytest.mark.parametrize("role", sorted(VIEWERS))
+def test_the_log_is_shown_to_those_who_train(role: str, site: Site, sign_in: SignIn) -> None:
+    run = make_run(site=site)
+    begin(log_tail="Traceback: a/name.png")
+    client = sign_in(role=role, site=site)
+    for name in ("training-run", "training-run-live"):
+        html = client.get(reverse(name, args=[run.pk])).content.decode()
+        assert "What happened" in html
+        assert ("Traceback" in html, "End of the log" in html) == (role == "admin",) * 2
+
+
 def test_the_page_asks_for_what_changed_and_stops_at_the_end(admin: Client, site: Site) -> None:
     run = make_run(site=site)
     claim = begin(progress=PROGRESS)

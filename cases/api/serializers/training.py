@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from cases.access import Actor, Capability
 from cases.api.serializers.fields import LinkField, choices
 from cases.api.serializers.jobs import JobErrorSerializer
 from cases.api.serializers.results import ModelRefSerializer
@@ -115,7 +116,13 @@ class TrainingRunDetailSerializer(TrainingRunSerializer):
     )
     history = TrainingEpochSerializer(source="epoch_rows", many=True)
     facts = serializers.DictField(help_text="What the training said when it began.")
-    log_tail = serializers.CharField()
+    log_tail = serializers.SerializerMethodField(
+        help_text="Null for those who may not train: it holds tracebacks and names of files."
+    )
+
+    def get_log_tail(self, run: TrainingRun) -> str | None:
+        actor: Actor = self.context["actor"]
+        return run.log_tail if actor.can(Capability.TRAIN) else None
 
     @extend_schema_field(TrainingRunRefSerializer(allow_null=True))
     def get_waits_for(self, run: TrainingRun) -> dict[str, Any] | None:

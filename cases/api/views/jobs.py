@@ -124,7 +124,10 @@ class JobCancelApi(JobApi):
 
     @operation(
         summary="Call a waiting or running job off",
-        description="Twice is once. 409 where the job has ended otherwise.",
+        description=(
+            "Twice is once. 409 where the job has ended otherwise, and for a training: the "
+            "`cancel` of its run asks for a reason."
+        ),
         request=None,
         success={200: JobSerializer},
         errors=(404, 409, 413, 415),

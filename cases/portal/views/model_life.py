@@ -16,7 +16,13 @@ from cases.models import PromotionRequest
 from cases.portal.model_life import GATE_WORDS, NO_REFUSAL, Refusal, refusal_of, request_row
 from cases.portal.views.base import PortalView
 from cases.portal.views.models import ModelDetailView
-from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_get
+from cases.selectors.promotion import (
+    faults_of,
+    gate_of,
+    outlook,
+    promotion_get,
+    training_ordered_by,
+)
 from cases.services.promotion import (
     promotion_approve,
     promotion_decline,
@@ -126,10 +132,17 @@ class PromotionDetailView(PortalView):
             "hindrance": "" if asked.decision else self.hindrance(asked),
             "is_open": not asked.decision,
             "own": own,
+            "trained_it": self.trained(asked),
             "may_decide": self.can(Capability.PROMOTE) and not own,
             "refusal": refusal,
         }
         return render(request, "learning/promotion_detail.html", context, status=refusal.status)
+
+    def trained(self, asked: PromotionRequest) -> bool:
+        user_id = self.actor.user_id
+        return user_id is not None and training_ordered_by(
+            model=asked.model_version, user_id=user_id
+        )
 
     def hindrance(self, asked: PromotionRequest) -> str:
         return promotion_hindrance(asked.model_version, ModelState(asked.target))

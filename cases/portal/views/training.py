@@ -135,6 +135,7 @@ class _RunPage(TrainingView):
             "poll": view.is_active,
             "poll_ms": POLL_MS,
             "poll_url": f"{url}?seen={view.token}",
+            "can_train": self.can(Capability.TRAIN),
             "can_cancel": view.is_active and self.can(Capability.TRAIN),
             "moves": moves_of(run),
         }
