@@ -52,6 +52,8 @@ class LockedSetUse(models.Model):
     snapshot = models.ForeignKey(TrainingSnapshot, on_delete=models.PROTECT, related_name="uses")
     plan = models.ForeignKey(GatePlan, on_delete=models.PROTECT, related_name="uses")
     run = models.OneToOneField(TrainingRun, on_delete=models.PROTECT, related_name="locked_use")
+    # What the report says beside its limits: verdict, how many pictures and patients, which models.
+    facts = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

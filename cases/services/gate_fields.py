@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
+from uuid import UUID
 
 from cases.errors import FieldInvalid
 from cases.vocabulary import GateMetric, LimitAgainst, LimitBy
@@ -179,3 +180,14 @@ def _approvers(value: Any, errors: dict[str, list[str]]) -> tuple[str, ...]:
         errors["approvers"] = [f"Give a list of at most {MAX_APPROVERS} user names."]
         return ()
     return tuple(sorted({name for one in value if (name := _text(one))}))
+
+
+def plan_id_parse(value: Any) -> UUID | None:
+    """The id of the plan a training is asked for with; None: without one. ``FieldInvalid``."""
+    text = _text(value)
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise FieldInvalid(errors={"plan": ["There is no gate plan with this id."]}) from error
