@@ -12,9 +12,12 @@ from django.db import DatabaseError, IntegrityError, transaction
 from cases.access import SYSTEM, Role
 from cases.errors import FieldInvalid, IdempotencyConflict, PermissionDenied
 from cases.models import AuditEvent, GatePlan, TrainingRun, TrainingSnapshot
+from cases.selectors.snapshots import snapshot_find
 from cases.services.gate_fields import gate_plan_parse, plan_sha256
 from cases.services.gates import gate_plan_create
 from cases.services.locked_sets import Pictures, shared
+from cases.services.schedule_fields import schedule_fields_parse
+from cases.services.schedules import training_schedule_create, training_schedule_fire
 from cases.services.snapshots import snapshot_register
 from cases.services.training import training_run_cancel, training_run_request
 from cases.services.training_fields import TrainingPlan
@@ -243,6 +246,27 @@ def test_what_was_trained_on_cannot_be_locked_any_more() -> None:
     # A training that ended without a model taught nothing.
     training_run_cancel(actor=SYSTEM, run_id=run.pk, reason="no")
     make_plan(make_snapshot(6, first=5))
+
+
+def test_the_newest_snapshot_to_train_from_is_never_a_locked_one() -> None:
+    free = make_snapshot()
+    plan = make_plan()
+    assert snapshot_find(text="newest") == free
+    schedule = training_schedule_create(
+        actor=make_actor(roles=["admin"], site=plan.site),
+        fields=schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1", "init": "none"}),
+    )
+    firing = training_schedule_fire(actor=SYSTEM, schedule_id=schedule.pk)
+    assert firing is not None
+    assert firing.run is not None
+    assert firing.run.snapshot == free
+    training_run_cancel(actor=SYSTEM, run_id=firing.run.pk, reason="no")
+    # And where the newest one shares pictures with it, the firing says so.
+    make_snapshot(first=105)
+    firing = training_schedule_fire(actor=SYSTEM, schedule_id=schedule.pk)
+    assert firing is not None
+    assert (firing.outcome, firing.run) == ("refused", None)
+    assert f"with the locked set of plan {plan.name}" in firing.why
 
 
 # Runs with a plan
