@@ -58,7 +58,9 @@ def _run(options: dict[str, Any]) -> int:
     with open_events("-") as events, events.ending():
         document = _locked(options)
         _check_models(options, document)
-        _judge(options)
+        # Without a candidate: before the training, to see whether it can be judged at all.
+        if options["candidate"] is not None:
+            _judge(options)
         events.send("done")
     return 0
 

@@ -28,10 +28,11 @@ def check_plan(run: TrainingRun) -> None:
         raise CannotGoOnError(faults.PLAN_CHANGED)
 
 
-def judge_command(run: TrainingRun, folder: Path, *, nice: int) -> list[str]:
+def judge_command(run: TrainingRun, folder: Path, *, nice: int, judges: bool) -> list[str]:
     """The command that judges the model in ``folder``; writes what it reads beside the model.
 
-    Raises ``CannotGoOnError`` and ``OSError``.
+    Not ``judges``: that only looks whether anything will be in the way of it. Raises
+    ``CannotGoOnError`` and ``OSError``.
     """
     assert run.plan is not None
     locked = run.plan.locked_set
@@ -50,7 +51,7 @@ def judge_command(run: TrainingRun, folder: Path, *, nice: int) -> list[str]:
         "root": locked.data_root,
         "data": str(folder / f"locked-{locked.pk[:12]}"),
         "plan": str(plan),
-        "candidate": str(folder / "out" / "model.safetensors"),
+        "candidate": str(folder / "out" / "model.safetensors") if judges else None,
         "active": _local(model_active(), faults.ACTIVE_UNUSABLE),
         "start": _local(run.init_model, faults.START_UNUSABLE),
         "report": str(folder / REPORT),

@@ -174,13 +174,19 @@ class TrainingRunner:
         """Train, and judge what came of it where the run has a plan; False where there is no more
         to do. Raises ``CannotGoOnError`` and ``OSError``."""
         judging.check_plan(run)
-        if not self._have_done(claim, run, _command(run, folder), story, fault_of):
-            return False
+        command = _command(run, folder)
         if run.plan is None:
-            return True
-        story.begin_judging()
-        command = judging.judge_command(run, folder, nice=NICE)
-        return self._have_done(claim, run, command, story, faults.gate_fault_of)
+            return self._have_done(claim, run, command, story, fault_of)
+        # What would keep the gate from judging is told now, not after hours of training.
+        check = judging.judge_command(run, folder, nice=NICE, judges=False)
+        if not self._have_done(claim, run, check, story, faults.gate_fault_of):
+            return False
+        story.begin("preparing")
+        if not self._have_done(claim, run, command, story, fault_of):
+            return False
+        story.begin("judging")
+        judge = judging.judge_command(run, folder, nice=NICE, judges=True)
+        return self._have_done(claim, run, judge, story, faults.gate_fault_of)
 
     def _have_done(
         self,

@@ -86,11 +86,11 @@ class Story:
         """Whether what was read is not what was verified. Part of it is another digest anyway."""
         return whole and bool(self._read) and self._read != self._verified
 
-    def begin_judging(self) -> None:
-        """The training has ended well; what is heard from now on is the gate's."""
+    def begin(self, phase: str) -> None:
+        """One process has ended well; what is heard from now on is the next one's."""
         self.is_done, self.error = False, None
         self._verified = self._read = ""
-        self._news.progress = {"phase": "judging"}
+        self._news.progress = {"phase": phase}
 
     def log(self, line: str) -> None:
         self._log.append(line.rstrip())

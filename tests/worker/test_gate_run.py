@@ -32,7 +32,7 @@ def snapshot(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> 
 
 @pytest.fixture
 def plan(snapshot: TrainingSnapshot, tmp_path: Path) -> GatePlan:
-    locked = pictures(tmp_path / "locked", 200, benign=3, malignant=3)
+    locked = pictures(tmp_path / "locked", 200, benign=5, malignant=5)
     return plan_on(locked, make_site(), {"metric": "coverage", "bound": 0.0})
 
 
