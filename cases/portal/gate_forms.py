@@ -18,7 +18,7 @@ from cases.vocabulary import LimitAgainst, LimitBy
 
 ROWS = 12
 # So many are seen at once; the others unfold.
-FIRST_ROWS = 4
+FIRST_ROWS = 3
 PARTS = ("metric", "bound", "against", "by", "source")
 NAME = FieldSpec("name", "Name", max_length=MAX_NAME)
 MINIMUM = FieldSpec(
@@ -83,10 +83,10 @@ def _row_specs(number: int) -> tuple[FieldSpec, ...]:
             "Metric",
             kind="select",
             choices=(("", "None"), *((str(key), label) for key, label in METRICS.items())),
-            width="third",
+            width="half",
         ),
         FieldSpec(f"bound_{number}", "Bound", kind="number", minimum="-1", maximum="1",
-                  step="any", width="third"),
+                  step="any", width="half"),
         FieldSpec(
             f"against_{number}",
             "Holds for",
@@ -96,7 +96,7 @@ def _row_specs(number: int) -> tuple[FieldSpec, ...]:
                 (LimitAgainst.ACTIVE.value, "its difference to the live model"),
             ),
             default=LimitAgainst.ABSOLUTE.value,
-            width="third",
+            width="half",
         ),
         FieldSpec(
             f"by_{number}",
@@ -107,9 +107,9 @@ def _row_specs(number: int) -> tuple[FieldSpec, ...]:
                 (LimitBy.VALUE.value, "the figure"),
             ),
             default=LimitBy.INTERVAL.value,
-            width="third",
+            width="half",
         ),
-        FieldSpec(f"source_{number}", "Only pictures of the source", max_length=200, width="third"),
+        FieldSpec(f"source_{number}", "Only pictures of the source", max_length=200, width="half"),
     )  # fmt: skip
 
 

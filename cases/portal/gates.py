@@ -88,6 +88,8 @@ class JudgedLimit:
     words: LimitWords
     figure: str
     difference: str
+    # The live model's figure of then, where the limit is against it.
+    theirs: str
     state: StateWords
     label: str
     why: str
@@ -103,17 +105,19 @@ def _judged(row: Mapping[str, Any]) -> JudgedLimit:
     if row.get("value") is None:
         why = str(row.get("why") or "It could not be measured")
         return JudgedLimit(
-            words, "", "", UNMEASURED, "Not measured", f"{why[:1].upper()}{why[1:]}."
+            words, "", "", "", UNMEASURED, "Not measured", f"{why[:1].upper()}{why[1:]}."
         )
     holds = bool(row["passed"])
-    difference = ""
+    difference = theirs = ""
     if row.get("difference") is not None:
         difference = _with_interval(row["difference"], row["difference_interval"])
+        theirs = "" if row.get("active_value") is None else number(row["active_value"])
     judged = "" if holds else f"{number(row['judged'])} was judged."
     return JudgedLimit(
         words,
         _with_interval(row["value"], row["interval"]),
         difference,
+        theirs,
         HOLDS if holds else MISSED,
         "Holds" if holds else "Does not hold",
         judged,

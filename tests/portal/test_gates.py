@@ -105,6 +105,7 @@ def _row(limit: dict[str, Any], *, passed: bool) -> dict[str, Any]:
     }
     if limit["against"] == "active":
         row |= {"difference": -0.0104, "difference_interval": [-0.019, 0.004], "judged": -0.019}
+        row["active_value"] = 0.881
     return row
 
 
@@ -207,6 +208,7 @@ def test_the_verdict_stands_limit_by_limit_on_the_run_and_the_model(
             "0.871 (0.812 to 0.903)",
             "\u22120.010 (\u22120.019 to 0.004)",
             "0.812 was judged",
+            "live: 0.881",
             "Figure: at most 0.2",
             "on made",
             "test-model, which was live then and had been trained on 3 of them",
