@@ -82,6 +82,39 @@ class GateState(StrEnum):
     INSUFFICIENT_EVIDENCE = "insufficient_evidence"
 
 
+class GateMetric(StrEnum):
+    """What a limit of a gate plan can be about: `ml.limits.METRICS`."""
+
+    ACCURACY = "accuracy"
+    MACRO_F1 = "macro_f1"
+    AUC_MALIGNANT = "auc_malignant"
+    AUC_MACRO = "auc_macro"
+    SPECIFICITY_AT_95_SENSITIVITY = "specificity_at_95_sensitivity"
+    BRIER = "brier"
+    ECE = "ece"
+    SENSITIVITY = "sensitivity"
+    SPECIFICITY = "specificity"
+    COVERAGE = "coverage"
+
+
+# Of these less is better; of all others more is.
+BETTER_BELOW = frozenset({GateMetric.BRIER, GateMetric.ECE})
+
+
+class LimitAgainst(StrEnum):
+    """What a limit holds to its bound: the figure, or its difference to the active model's."""
+
+    ABSOLUTE = "absolute"
+    ACTIVE = "active"
+
+
+class LimitBy(StrEnum):
+    """The unfavourable end of the 95 % interval, or the figure itself."""
+
+    INTERVAL = "interval"
+    VALUE = "value"
+
+
 class Decision(StrEnum):
     """How a request to promote a model ended."""
 

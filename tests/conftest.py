@@ -28,6 +28,8 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
         "cases_gateverdict",
         "cases_modelfault",
         "cases_servingevent",
+        "cases_gateplan",
+        "cases_lockedsetuse",
         "cases_reading",
         "cases_findingoutcome",
         "cases_resultwithdrawal",

@@ -1,8 +1,9 @@
 """The loop of a training worker: claim a run, have a child process train, keep its lease, finish.
 
-The child is `python -m ml.train` (worker.training_child); this process loads no torch. What the
-child tells is stored with each heartbeat. A worker that dies takes its child with it; the next
-attempt goes on from the checkpoint in the run's folder.
+The child is `python -m ml.train` (worker.training_child), and after it, where the run has a plan,
+`ml.gate` (worker.gate_child); this process loads no torch. What the child tells is stored with each
+heartbeat. A worker that dies takes its child with it; the next attempt goes on from the checkpoint
+in the run's folder.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ from cases.services.training_work import (
 )
 from cases.states import JobState
 from cases.storage import read_bytes
+from worker import judging
 from worker import training_faults as faults
 from worker.model_store import local_model
-from worker.training_faults import Fault, fault_of
+from worker.training_faults import CannotGoOnError, Fault, fault_of
 from worker.training_story import Story, Timer, history_rows
 
 if TYPE_CHECKING:
@@ -61,14 +63,6 @@ STOP_NOW_S = 2.0
 
 def training_folder() -> Path:
     return Path(settings.STATE_DIR) / "training"
-
-
-class CannotStartError(Exception):
-    """Something the training needs is not there."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
 
 
 class Child:
@@ -164,8 +158,8 @@ class TrainingRunner:
         story = Story(Timer(_sides(run)))
         log.info("training_attempt_started", attempt=claim.attempt)
         try:
-            child = Child(_command(run, folder), _threads())
-        except CannotStartError as error:
+            ended = self._train(claim, run, folder, story)
+        except CannotGoOnError as error:
             self._fail(claim, error.fault, story, folder)
             return
         except OSError as error:
@@ -173,16 +167,49 @@ class TrainingRunner:
                 raise
             self._fail(claim, faults.DISK_FULL, story, folder)
             return
+        if ended:
+            self._succeed(claim, run, folder, story)
+
+    def _train(self, claim: TrainingClaim, run: TrainingRun, folder: Path, story: Story) -> bool:
+        """Train, and judge what came of it where the run has a plan; False where there is no more
+        to do. Raises ``CannotGoOnError`` and ``OSError``."""
+        judging.check_plan(run)
+        command = _command(run, folder)
+        if run.plan is None:
+            return self._have_done(claim, run, command, story, fault_of)
+        # What would keep the gate from judging is told now, not after hours of training.
+        check = judging.judge_command(run, folder, nice=NICE, judges=False)
+        if not self._have_done(claim, run, check, story, faults.gate_fault_of):
+            return False
+        story.begin("preparing")
+        if not self._have_done(claim, run, command, story, fault_of):
+            return False
+        story.begin("judging")
+        judge = judging.judge_command(run, folder, nice=NICE, judges=True)
+        return self._have_done(claim, run, judge, story, faults.gate_fault_of)
+
+    def _have_done(
+        self,
+        claim: TrainingClaim,
+        run: TrainingRun,
+        command: list[str],
+        story: Story,
+        fault: Callable[[dict[str, Any] | None, int, str], Fault],
+    ) -> bool:
+        """Have a child process do something to its end; False where there is no more to do.
+
+        Raises ``CannotGoOnError`` with the ``fault`` by which it ended.
+        """
+        child = Child(command, _threads())
         try:
             if not self._follow(claim, run, child, story):
-                return
+                return False
         finally:
             child.stop(0)
-        if story.error is None and story.is_done and child.process.returncode == 0:
-            self._succeed(claim, folder, story)
-            return
         code = child.process.returncode
-        self._fail(claim, fault_of(story.error, code, story.log_tail), story, folder)
+        if story.error is None and story.is_done and code == 0:
+            return True
+        raise CannotGoOnError(fault(story.error, code, story.log_tail))
 
     def _follow(self, claim: TrainingClaim, run: TrainingRun, child: Child, story: Story) -> bool:
         """Keep the lease until the child has ended by itself; False where there is no more to do:
@@ -222,7 +249,7 @@ class TrainingRunner:
         story.took()
         return held
 
-    def _succeed(self, claim: TrainingClaim, folder: Path, story: Story) -> None:
+    def _succeed(self, claim: TrainingClaim, run: TrainingRun, folder: Path, story: Story) -> None:
         from ml import registry
         from ml.errors import ModelFileError
 
@@ -230,6 +257,7 @@ class TrainingRunner:
         try:
             card = registry.verify_file(path)[0]
             weights = path.read_bytes()
+            report = judging.read_report(folder) if run.plan is not None else None
         except (ModelFileError, OSError) as error:
             log.error("training_output_invalid", error=str(error))
             self._fail(claim, faults.OUTPUT_INVALID, story, folder)
@@ -241,7 +269,7 @@ class TrainingRunner:
         news.epochs = history_rows(folder / "out" / "history.csv")
         news.log_tail = story.log_tail
         model = training_succeed(
-            actor=self.actor, claim=claim, weights=weights, card=card, news=news
+            actor=self.actor, claim=claim, weights=weights, card=card, news=news, report=report
         )
         log.info(
             "training_succeeded" if model else "training_fenced_out",
@@ -295,14 +323,14 @@ def _sides(run: TrainingRun) -> list[int]:
 def _command(run: TrainingRun, folder: Path) -> list[str]:
     """The child's command; writes the snapshot's document into the run's folder.
 
-    Raises ``CannotStartError`` and ``OSError``.
+    Raises ``CannotGoOnError`` and ``OSError``.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     document, data = folder / "snapshot.json", folder / f"snapshot-{run.snapshot_id[:12]}"
     try:
         content = read_bytes(run.snapshot.storage_name)
     except OSError as error:
-        raise CannotStartError(faults.STORAGE_DAMAGED) from error
+        raise CannotGoOnError(faults.STORAGE_DAMAGED) from error
     document.write_bytes(content)
     options = {
         "parent": os.getpid(),
@@ -335,12 +363,10 @@ def _initial(run: TrainingRun) -> str:
         try:
             return str(local_model(run.init_model))
         except OSError as error:
-            raise CannotStartError(
-                Fault("init_unusable", "The model to start from cannot be read from storage.")
-            ) from error
+            raise CannotGoOnError(faults.START_UNUSABLE) from error
     if run.init.startswith("file:"):
         path = Path(settings.STATE_DIR) / "initial" / run.init.removeprefix("file:")
         if not path.is_file():
-            raise CannotStartError(faults.START_MISSING)
+            raise CannotGoOnError(faults.START_MISSING)
         return str(path)
     return run.init

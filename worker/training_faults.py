@@ -17,6 +17,14 @@ class Fault:
     transient: bool = False
 
 
+class CannotGoOnError(Exception):
+    """An attempt ends here, by its fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
 DISK_FULL = Fault(
     "disk_full",
     "The disk of the training worker is full. Free some space and start the training again.",
@@ -30,6 +38,17 @@ DATA_UNUSABLE = Fault(
 START_MISSING = Fault(
     "init_missing", "The file of initial weights is not in the worker's folder of them (initial/)."
 )
+PLAN_CHANGED = Fault(
+    "plan_changed",
+    "The gate plan is not the one that was frozen when the training was asked for.",
+)
+LOCKED_SET_UNREADABLE = Fault(
+    "locked_set_unreadable", "The stored document of the locked set is missing or damaged."
+)
+ACTIVE_UNUSABLE = Fault(
+    "active_model_unusable", "The live model's stored file is missing or damaged."
+)
+START_UNUSABLE = Fault("init_unusable", "The model to start from cannot be read from storage.")
 # What the training says of itself is a sentence for people already.
 _SAID = {
     "snapshot_unreadable": "snapshot_unreadable",
@@ -78,6 +97,32 @@ def fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str) -> 
         detail = f"The training process crashed (signal {-exit_code})."
         return Fault("training_crashed", detail, transient=True)
     return Fault("training_failed", "The training failed unexpectedly. The log has the reason.")
+
+
+def gate_fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str) -> Fault:
+    """The fault of a gate that ended without a verdict: as ``fault_of``."""
+    code = str(error["code"]) if error else ""
+    message = str(error["message"]) if error else ""
+    if no_space(message) or (not error and no_space(log_tail)):
+        return DISK_FULL
+    if code == "locked_set_changed":
+        return Fault(code, f"The locked set is not what was declared: {message[:400]}.")
+    if code in ("locked_picture_seen", "locked_set_unreadable", "active_model_unusable"):
+        return Fault(code, _sentence(message))
+    if code == "candidate_unusable":
+        return OUTPUT_INVALID
+    if code in ("gate_plan", "dataset"):
+        return Fault("gate_refused", _sentence(message))
+    if code == "input_output":
+        detail = "The gate could not read or write a file. The log has the particulars."
+        return Fault("input_output", detail, transient=True)
+    if error is None and exit_code < 0:
+        detail = (
+            f"The process that judges the model was killed or crashed (signal {-exit_code}), "
+            "perhaps because the machine ran out of memory."
+        )
+        return Fault("gate_crashed", detail, transient=True)
+    return Fault("gate_failed", "Judging the model failed unexpectedly. The log has the reason.")
 
 
 def _sentence(message: str) -> str:

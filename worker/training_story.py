@@ -86,6 +86,12 @@ class Story:
         """Whether what was read is not what was verified. Part of it is another digest anyway."""
         return whole and bool(self._read) and self._read != self._verified
 
+    def begin(self, phase: str) -> None:
+        """One process has ended well; what is heard from now on is the next one's."""
+        self.is_done, self.error = False, None
+        self._verified = self._read = ""
+        self._news.progress = {"phase": phase}
+
     def log(self, line: str) -> None:
         self._log.append(line.rstrip())
         self._log_is_new = True

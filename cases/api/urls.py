@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from cases.api.views.audit import AuditListApi
 from cases.api.views.cases import CaseDetailApi, CaseListApi
+from cases.api.views.gates import GatePlanDetailApi, GatePlanListApi
 from cases.api.views.images import ImageDetailApi, ImageFileApi, ImagePreviewApi
 from cases.api.views.jobs import (
     JobCancelApi,
@@ -77,6 +78,8 @@ urlpatterns = [
         SnapshotDetailApi.as_view(),
         name="training-snapshot-detail",
     ),
+    path("gate-plans/", GatePlanListApi.as_view(), name="gate-plan-list"),
+    path("gate-plans/<uuid:plan_id>/", GatePlanDetailApi.as_view(), name="gate-plan-detail"),
     path("training-runs/", TrainingRunListApi.as_view(), name="training-run-list"),
     path(
         "training-runs/<uuid:run_id>/", TrainingRunDetailApi.as_view(), name="training-run-detail"

@@ -2,6 +2,7 @@
 
 from cases.models.audit import AuditEvent
 from cases.models.blobs import Blob, BlobChunk
+from cases.models.gates import GatePlan, LockedSetUse
 from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, Patient, Submission
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
@@ -34,10 +35,12 @@ __all__ = [
     "Finding",
     "FindingOutcome",
     "Frame",
+    "GatePlan",
     "GateVerdict",
     "Image",
     "Job",
     "JobEvent",
+    "LockedSetUse",
     "ModelEvent",
     "ModelFault",
     "ModelVersion",

@@ -116,6 +116,13 @@ class TrainingRun(models.Model):
     )
     weights_sha256 = models.CharField(max_length=64, blank=True)
     card = models.JSONField(null=True)
+    # The plan its model is judged by, frozen by its hash when the run was asked for.
+    plan = models.ForeignKey(
+        "cases.GatePlan", on_delete=models.PROTECT, related_name="runs", null=True
+    )
+    plan_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
+    # The whole report of the gate, in storage.
+    gate_report = models.CharField(max_length=128, blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -131,6 +138,18 @@ class TrainingRun(models.Model):
                 condition=Q(model_version__isnull=True, weights_sha256="", card__isnull=True)
                 | (Q(model_version__isnull=False, card__isnull=False) & ~Q(weights_sha256="")),
                 name="trainingrun_output_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(plan__isnull=True, plan_sha256="", gate_report="")
+                | Q(plan__isnull=False, plan_sha256__regex="^[0-9a-f]{64}$"),
+                name="trainingrun_plan_frozen",
+            ),
+            # With a plan no model comes of it without a verdict.
+            models.CheckConstraint(
+                condition=Q(plan__isnull=True)
+                | Q(model_version__isnull=True, gate_report="")
+                | (Q(model_version__isnull=False) & ~Q(gate_report="")),
+                name="trainingrun_judged_by_its_plan",
             ),
         ]
         indexes = [

@@ -8,18 +8,15 @@ from typing import Any
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, UserFacingError
 from cases.models import ModelVersion
+from cases.portal.gates import VerdictView, verdict_view
 from cases.portal.wording import MODEL_STATE_LABELS
+from cases.selectors.gates import judged_use
 from cases.selectors.model_life import model_events
 from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_list
 from cases.services.promotion import promotion_hindrance
 from cases.states import ModelState
 
 TARGETS = {ModelState.SHADOW: "shadow", ModelState.ACTIVE: "live"}
-GATE_WORDS = {
-    "passed": "Passed",
-    "failed": "Failed",
-    "insufficient_evidence": "Insufficient evidence",
-}
 DECISIONS = {
     "": "Waits for a second person",
     "approved": "Approved",
@@ -75,6 +72,7 @@ class Acts:
     reject: bool = False
     see_shadow: bool = False
     see_recall: bool = False
+    see_comparison: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,7 @@ class Life:
 
     acts: Acts
     outlook: Any
-    gate: Any
-    gate_words: str
+    verdict: VerdictView | None
     events: list[dict[str, Any]]
     requests: list[dict[str, Any]]
     faults: list[dict[str, Any]]
@@ -94,12 +91,10 @@ class Life:
 def life_of(actor: Actor, model: ModelVersion, refusal: Refusal = NO_REFUSAL) -> Life:
     requests = list(promotion_list(actor=actor).filter(model_version=model)[:20])
     is_open = any(not request.decision for request in requests)
-    gate = gate_of(model=model)
     return Life(
         acts=_acts(actor, model, is_open=is_open),
         outlook=outlook(actor=actor),
-        gate=gate,
-        gate_words=GATE_WORDS[gate.state] if gate else "",
+        verdict=verdict_of(actor, model),
         events=[
             {
                 "event": event,
@@ -114,6 +109,10 @@ def life_of(actor: Actor, model: ModelVersion, refusal: Refusal = NO_REFUSAL) ->
         ],
         refusal=refusal,
     )
+
+
+def verdict_of(actor: Actor, model: ModelVersion) -> VerdictView | None:
+    return verdict_view(gate_of(model=model), judged_use(model), site_id=actor.site_id)
 
 
 def request_row(request: Any) -> dict[str, Any]:
@@ -145,4 +144,5 @@ def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
         reject=promotes and young and not is_open,
         see_shadow=promotes or trains,
         see_recall=actor.can(Capability.VIEW_CASES),
+        see_comparison=trains or actor.can(Capability.CURATE),
     )

@@ -2,6 +2,12 @@
 
 from django.urls import path
 
+from cases.portal.views.gates import (
+    GatePlanCreateView,
+    GatePlanDetailView,
+    GatePlanListView,
+    ModelCompareView,
+)
 from cases.portal.views.model_life import (
     ModelRejectView,
     ModelRollBackView,
@@ -23,6 +29,10 @@ from cases.portal.views.model_reports import (
 
 urlpatterns = [
     path("models/live/", ModelLiveView.as_view(), name="model-live"),
+    path("models/plans/", GatePlanListView.as_view(), name="gate-plan-list"),
+    path("models/plans/new/", GatePlanCreateView.as_view(), name="gate-plan-create"),
+    path("models/plans/<uuid:plan_id>/", GatePlanDetailView.as_view(), name="gate-plan-detail"),
+    path("models/<uuid:model_id>/compare/", ModelCompareView.as_view(), name="model-compare"),
     path("models/answering/", ServingView.as_view(), name="serving"),
     path("models/answering/suspend/", ServingSuspendView.as_view(), name="serving-suspend"),
     path("models/answering/resume/", ServingResumeView.as_view(), name="serving-resume"),

@@ -27,6 +27,10 @@ TRAINING_PAGES = frozenset(
         "schedule-list",
         "schedule-create",
         "schedule-detail",
+        "gate-plan-list",
+        "gate-plan-create",
+        "gate-plan-detail",
+        "model-compare",
     }
 )
 PLACES: tuple[Place, ...] = (

@@ -47,6 +47,13 @@ NEXT_STEPS = {
     "training_killed": "Give the training worker more memory, or train at a smaller input size.",
     "worker_lost": "Look at the training worker's log, then start the training again.",
     "non_finite_loss": "Train again with another seed or other initial weights.",
+    "plan_changed": "Ask for the training again, with the plan as it is now.",
+    "locked_set_changed": "Put the picture back, then start the training again.",
+    "locked_set_unreadable": "Import the locked set's folder again; tell whoever runs the service.",
+    "locked_picture_seen": "Start from other weights, or declare a plan with another locked set.",
+    "active_model_unusable": "Roll back to a model whose file is whole, then start it again.",
+    "gate_refused": "Declare another plan, then start the training again.",
+    "gate_crashed": "Give the training worker more memory, then start the training again.",
     "init_missing": "Lay the file into the folder, or choose other initial weights.",
     "init_unusable": "Choose other initial weights.",
 }
@@ -129,6 +136,8 @@ def doing_words(run: TrainingRun) -> str:
     told = run.job.progress or {}
     if told.get("phase") == "training":
         return f"epoch {told['epoch']} of {told['epochs']}, step {told['step']} of {told['steps']}"
+    if told.get("phase") == "judging":
+        return "judging the model on the locked set of its plan"
     if told.get("phase") == "measuring":
         return "measuring the model on the pictures it has not seen"
     return "checking and reading the pictures"

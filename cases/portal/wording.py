@@ -214,6 +214,7 @@ ACTIONS: dict[str, str] = {
     "serving.resumed": "resumed answers",
     "serving.suspended": "suspended answers",
     "schedule.changed": "changed a training schedule",
+    "gate_plan.created": "declared a gate plan",
     "schedule.created": "added a training schedule",
     "schedule.switched": "switched a training schedule on or off",
     "site.created": "added a site",

@@ -30,6 +30,11 @@ def model_of(*, model_id: UUID) -> ModelVersion:
     return ModelVersion.objects.get(pk=model_id)
 
 
+def model_active() -> ModelVersion | None:
+    """The ACTIVE model, for the worker that judges another one beside it."""
+    return ModelVersion.objects.filter(state=ModelState.ACTIVE).first()
+
+
 def model_live_at(*, actor: Actor, at: datetime | None) -> ModelVersion:
     """The model that was ACTIVE at ``at`` (now where None). ``NotFound`` where none was."""
     actor.require(Capability.VIEW_MODELS)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import TrainingSnapshot
+from cases.models import GatePlan, TrainingSnapshot
 from cases.storage import read_bytes
 
 
 def snapshot_list(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
-    """All snapshots, newest first, for viewers of models and trainers. They belong to no site."""
+    """All snapshots, newest first, for viewers of models and trainers. They belong to no site.
+
+    ``is_locked``: models are judged on it, and nobody trains from it.
+    """
     if not actor.can(Capability.TRAIN):
         actor.require(Capability.VIEW_MODELS)
-    return TrainingSnapshot.objects.order_by("-created_at", "-id")
+    locked = Exists(GatePlan.objects.filter(locked_set=OuterRef("pk")))
+    return TrainingSnapshot.objects.annotate(is_locked=locked).order_by("-created_at", "-id")
 
 
 def snapshot_get(*, actor: Actor, snapshot_id: str) -> TrainingSnapshot:
@@ -29,13 +33,13 @@ def snapshot_get(*, actor: Actor, snapshot_id: str) -> TrainingSnapshot:
 
 
 def snapshot_find(*, text: str) -> TrainingSnapshot:
-    """A snapshot by its id, the beginning of it, or "newest", for commands.
+    """A snapshot by its id, the beginning of it, or "newest" (that can be trained from).
 
     ``NotFound`` where there is none, or where several begin so.
     """
     snapshots = TrainingSnapshot.objects.order_by("-created_at", "-id")
     if text == "newest":
-        found = list(snapshots.exclude(data_root="")[:1])
+        found = list(snapshots.exclude(data_root="").filter(gate_plans=None)[:1])
     else:
         found = list(snapshots.filter(pk__startswith=text)[:2]) if text else []
     if len(found) != 1:

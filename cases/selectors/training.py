@@ -25,7 +25,7 @@ def training_run_list(*, actor: Actor) -> QuerySet[TrainingRun]:
         actor.require(Capability.VIEW_MODELS)
     return (
         TrainingRun.objects.filter(job__site_id=actor.own_site)
-        .select_related("job", "snapshot", "model_version", "init_model", "schedule")
+        .select_related("job", "snapshot", "model_version__gate", "init_model", "schedule", "plan")
         .defer("card", "log_tail", "model_version__card", "init_model__card")
         .order_by("-created_at", "-job_id")
     )
@@ -65,7 +65,9 @@ def training_run_ahead(run: TrainingRun) -> TrainingRun | None:
 
 def training_run_work(*, run_id: UUID) -> TrainingRun:
     """A claimed run with what a worker needs to do it."""
-    return TrainingRun.objects.select_related("snapshot", "init_model", "job").get(pk=run_id)
+    return TrainingRun.objects.select_related(
+        "snapshot", "init_model", "job", "plan__locked_set"
+    ).get(pk=run_id)
 
 
 def training_runs_ended(*, run_ids: Iterable[UUID]) -> set[UUID]:

@@ -17,6 +17,7 @@ from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import GateVerdict, ModelVersion, PromotionRequest
 from cases.selectors.promotion import training_ordered_by
 from cases.services.audit import audit_record
+from cases.services.gates import approver_require
 from cases.services.model_files import model_file_verify
 from cases.services.model_moves import model_life_lock, model_move
 from cases.services.persons import person_required, reason_required
@@ -88,11 +89,12 @@ def promotion_approve(
 ) -> PromotionRequest:
     """Open -> approved, and the model becomes SHADOW or ACTIVE (then ACTIVE -> RETIRED).
 
-    For a person with PROMOTE who did not ask. ``expected_active`` is the live model that the
-    page showed (None: none). ``StateConflict`` where that has changed since, where the request
-    is decided already, where the gate or the state forbids it, another model is in shadow, or
-    the stored file is not the one its SHA-256 names. Of two approvers at once one wins. Jobs
-    keep the model they were made for; new ones get the new model.
+    For a person with PROMOTE who did not ask, and whom the model's plan names where it names any.
+    ``expected_active`` is the live model that the page showed (None: none). ``StateConflict`` where
+    that has changed since, where the request is decided already, where the gate or the state
+    forbids it, another model is in shadow, or the stored file is not the one its SHA-256 names. Of
+    two approvers at once one wins. Jobs keep the model they were made for; new ones get the new
+    model.
     """
     told = reason_required(reason)
     user_id = person_required(actor, Capability.PROMOTE)
@@ -105,6 +107,7 @@ def promotion_approve(
         active_require(expected_active)
         model, target = request.model_version, ModelState(request.target)
         promotable_require(model, target)
+        approver_require(model, user_id)
         _decide(request, Decision.APPROVED, user_id, told)
         _audit(actor, request, "promotion.approved", told)
         if target is ModelState.ACTIVE:

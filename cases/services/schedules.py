@@ -159,7 +159,9 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     )
     if schedule is None:
         return None
-    snapshot = TrainingSnapshot.objects.exclude(data_root="").order_by("-created_at").first()
+    # Nobody trains on what a plan has locked, however new it is.
+    free = TrainingSnapshot.objects.exclude(data_root="").filter(gate_plans=None)
+    snapshot = free.order_by("-created_at").first()
     try:
         why_not, met = _conditions(schedule, snapshot)
     except SnapshotDamaged as error:
@@ -178,7 +180,8 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
                 schedule=schedule,
             )
     except UserFacingError as error:
-        return _firing(schedule, FiringOutcome.REFUSED, error.detail)
+        sentences = [text for texts in (error.errors or {}).values() for text in texts]
+        return _firing(schedule, FiringOutcome.REFUSED, " ".join(sentences) or error.detail)
     return _firing(schedule, FiringOutcome.STARTED, met, run)
 
 

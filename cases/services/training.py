@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from cases.models import (
     TrainingSnapshot,
 )
 from cases.services.clock import clock_now
+from cases.services.gates import gate_plan_for_run, locked_pictures_refuse
 from cases.services.jobs import live_model
 from cases.services.locks import advisory_lock
 from cases.services.moves import job_audit, jobs_move, jobs_record
@@ -58,30 +60,37 @@ def training_run_request(
     plan: TrainingPlan,
     reason: str,
     if_running: IfRunning,
+    gate_plan_id: UUID | None = None,
     site_id: UUID | None = None,
     idempotency_key: str = "",
     schedule: TrainingSchedule | None = None,
 ) -> TrainingRun:
     """A PENDING training of the model line, rung for on commit.
 
-    ``site_id``: for actors that belong to no site. While another run of the line waits or runs,
-    ``if_running`` queues this one behind it or raises ``TrainingRunOn`` (409), which names that
-    run. The same request under the same key gives the same run for 24 h; ``IdempotencyConflict``
-    for another one. Raises ``FieldInvalid`` for a snapshot that is not known or whose pictures
-    are not, ``Overloaded`` without a live model to start from or with too many runs waiting.
+    ``gate_plan_id``: the plan its model is judged by, frozen by its hash; without one the model
+    comes without a verdict. ``site_id``: for actors that belong to no site. While another run of
+    the line waits or runs, ``if_running`` queues this one behind it or raises ``TrainingRunOn``
+    (409), which names that run. The same request under the same key gives the same run for 24 h;
+    ``IdempotencyConflict`` for another one. Raises ``FieldInvalid`` for a snapshot that is not
+    known, whose pictures are not, or that shares some with a locked set, and for an unknown plan;
+    ``Overloaded`` without a live model to start from or with too many runs waiting.
     """
     actor.require(Capability.TRAIN)
     site = site_id or actor.own_site
     reason = reason_parse(reason)
     owner = actor.token_id or actor.user_id
-    fingerprint = _fingerprint(snapshot_id, plan, reason, if_running)
+    fingerprint = _fingerprint(snapshot_id, plan, reason, if_running, gate_plan_id)
     if idempotency_key:
         earlier = _earlier(owner, idempotency_key, fingerprint)
         if earlier is not None:
             return earlier
     snapshot = _snapshot(snapshot_id)
+    gate_plan = (
+        gate_plan_for_run(actor=actor, plan_id=gate_plan_id, site_id=site) if gate_plan_id else None
+    )
     # Two administrators at once: the second waits here, and then sees the first one's run.
     advisory_lock("training", MODEL_LINE, wait=True)
+    locked_pictures_refuse(snapshot, site_id=site)
     _heed_others(if_running, site)
     start = live_model() if plan.init == "active" else None
     job = _job(actor, site)
@@ -99,6 +108,8 @@ def training_run_request(
         requested_by=actor.label,
         requested_by_user_id=actor.user_id or (schedule.created_by_user_id if schedule else None),
         schedule=schedule,
+        plan=gate_plan,
+        plan_sha256=gate_plan.sha256 if gate_plan else "",
         idempotency_owner=owner if idempotency_key else None,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
@@ -114,6 +125,8 @@ def _told(run: TrainingRun, start: ModelVersion | None) -> dict[str, str]:
     told = {"snapshot": run.snapshot_id, "recipe": run.recipe, "reason": run.reason}
     if start is not None:
         told["init_sha256"] = start.sha256
+    if run.plan_sha256:
+        told["plan_sha256"] = run.plan_sha256
     return told
 
 
@@ -159,13 +172,21 @@ def _heed_others(if_running: IfRunning, site_id: UUID) -> None:
         raise Overloaded(f"{MAX_WAITING} trainings are waiting already.", retry_after=3600)
 
 
-def _fingerprint(snapshot_id: str, plan: TrainingPlan, reason: str, if_running: IfRunning) -> str:
-    content = {
+def _fingerprint(
+    snapshot_id: str,
+    plan: TrainingPlan,
+    reason: str,
+    if_running: IfRunning,
+    gate_plan_id: UUID | None,
+) -> str:
+    content: dict[str, Any] = {
         "snapshot": snapshot_id,
         "plan": plan.canonical(),
         "reason": reason,
         "if_running": if_running.value,
     }
+    if gate_plan_id is not None:
+        content["gate_plan"] = str(gate_plan_id)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

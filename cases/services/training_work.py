@@ -21,6 +21,7 @@ from cases import queue
 from cases.access import Actor
 from cases.models import Job, ModelVersion, TrainingEpoch, TrainingRun
 from cases.services.audit import audit_record
+from cases.services.gate_reports import gate_report_keep, gate_report_read
 from cases.services.learning import model_candidate_register
 from cases.services.leases import job_fail, job_fence_to_succeeded
 from cases.services.moves import jobs_move
@@ -138,22 +139,34 @@ def training_succeed(
     weights: bytes,
     card: Mapping[str, Any],
     news: TrainingNews,
+    report: bytes | None = None,
 ) -> ModelVersion | None:
     """RUNNING -> SUCCEEDED with a CANDIDATE model, for the holder of the attempt.
 
-    None, and nothing stored, where the run was cancelled or another attempt holds it. Raises
-    ``ValueError`` where the bytes are not those of the card.
+    ``report``: what the gate wrote, for a run with a plan; its verdict is the model's, and the use
+    of the locked set is noted. None, and nothing stored, where the run was cancelled or another
+    attempt holds it. Raises ``ValueError`` where the bytes are not those of the card, or the
+    report is missing, without a plan, or of another plan or model.
     """
     # First the fence: its row lock keeps the sweeper away while the bytes are stored.
     job = job_fence_to_succeeded(actor=actor, job_id=claim.job_id, attempt=claim.attempt)
     if job is None:
         return None
     _note(claim.job_id, news)
+    run = TrainingRun.objects.select_related("plan").get(pk=claim.job_id)
+    judged = gate_report_read(run, report, sha256=card["weights"]["sha256"])
     model, _ = model_candidate_register(
-        actor=actor, weights=weights, card=card, reason=f"training run {claim.job_id}"
+        actor=actor,
+        weights=weights,
+        card=card,
+        gate=judged.verdict if judged else None,
+        reason=f"training run {claim.job_id}",
     )
     TrainingRun.objects.filter(pk=claim.job_id).update(
-        model_version=model, weights_sha256=model.sha256, card=dict(card)
+        model_version=model,
+        weights_sha256=model.sha256,
+        card=dict(card),
+        gate_report=gate_report_keep(run, judged) if judged else "",
     )
     audit_record(
         actor=actor,

@@ -12,7 +12,7 @@ from django.urls import URLPattern
 
 from cases.access import Role, Scope
 from cases.api.urls import urlpatterns
-from cases.models import Job, Result, Site, Submission, TrainingRun, TrainingSnapshot
+from cases.models import GatePlan, Job, Result, Site, Submission, TrainingRun, TrainingSnapshot
 from cases.services.replays import replay_request
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem, schema
@@ -26,6 +26,7 @@ from tests.factories import (
     phantom_jpeg,
     submit,
 )
+from tests.gates import make_plan
 from tests.training import make_run
 
 pytestmark = pytest.mark.django_db
@@ -74,11 +75,15 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("POST", "/training-runs/{run}/cancel/", {"admin"}, 200),
     ("GET", "/training-snapshots/", MODELS, 200),
     ("GET", "/training-snapshots/{snapshot}/", MODELS, 200),
+    ("GET", "/gate-plans/", MODELS, 200),
+    ("GET", "/gate-plans/{plan}/", MODELS, 200),
+    # Without a body: who may comes as far as being told what is missing.
+    ("POST", "/gate-plans/", {"admin"}, 422),
     ("GET", "/audit/", {"admin", "auditor"}, 200),
     ("GET", "/schema/", ROLES, 200),
     ("GET", "/docs/", ROLES, 200),
 ]
-NAMED = ("job", "case", "image", "result", "model", "finding", "run", "snapshot")
+NAMED = ("job", "case", "image", "result", "model", "finding", "run", "snapshot", "plan")
 # What belongs to no site is the same for all.
 SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")} | {
     "/training-snapshots/{snapshot}/"
@@ -101,6 +106,9 @@ SCOPED: dict[str, set[str]] = {
     "/training-runs/{run}/cancel/": {"admin"},
     "/training-snapshots/": {"read", "admin"},
     "/training-snapshots/{snapshot}/": {"read", "admin"},
+    "/gate-plans/": {"read", "admin"},
+    "POST /gate-plans/": {"admin"},
+    "/gate-plans/{plan}/": {"read", "admin"},
     "/schema/": {"submit", "read", "outcomes", "admin"},
     "/docs/": {"submit", "read", "outcomes", "admin"},
 }
@@ -116,6 +124,7 @@ class World:
     replayed: Result
     waiting: Job
     run: TrainingRun
+    plan: GatePlan
 
     @classmethod
     def make(cls) -> World:
@@ -127,7 +136,15 @@ class World:
         replayed = answer_waiting()[0]
         replay_request(actor=actor, result_id=replayed.pk)
         run = make_run(site=site)
-        return cls(site, submission, result, replayed, submit(actor=actor).jobs.get(), run)
+        return cls(
+            site,
+            submission,
+            result,
+            replayed,
+            submit(actor=actor).jobs.get(),
+            run,
+            make_plan(site=site),
+        )
 
     def path(self, template: str) -> str:
         return template.format(
@@ -142,6 +159,7 @@ class World:
             model=live_model().pk,
             run=self.run.pk,
             snapshot=self.run.snapshot_id,
+            plan=self.plan.pk,
         )
 
 
@@ -156,7 +174,7 @@ def call(api: Api, method: str, path: str) -> Any:
         if method == "POST" and path == "/submissions/":
             response = api.submit([phantom_jpeg()], patient_id="P-matrix")
         elif method == "POST" and path == "/training-runs/":
-            snapshot = TrainingSnapshot.objects.latest("created_at").pk
+            snapshot = TrainingSnapshot.objects.filter(gate_plans=None).latest("created_at").pk
             body = {"snapshot": snapshot, "reason": "matrix", "if_running": "queue"}
             response = api.post(path, body)
         elif method == "POST" and path.startswith("/training-runs/"):

@@ -8,10 +8,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from cases.access import Actor, Capability
-from cases.api.serializers.fields import LinkField, choices
+from cases.api.serializers.fields import LinkField, OptionalCharField, choices
 from cases.api.serializers.jobs import JobErrorSerializer
+from cases.api.serializers.promotion import GateSerializer
 from cases.api.serializers.results import ModelRefSerializer
 from cases.models import TrainingRun, TrainingSnapshot
+from cases.selectors.gates import verdict_of_run
 from cases.selectors.training import training_run_ahead
 from cases.services.training_fields import MAX_REASON
 from cases.states import JobState
@@ -44,6 +46,9 @@ class SnapshotSerializer(SnapshotRefSerializer):
     pictures_known = serializers.SerializerMethodField(
         help_text="Whether anybody has told where its pictures lie: without, no run starts."
     )
+    locked = serializers.BooleanField(
+        source="is_locked", help_text="By a gate plan: models are judged on it, no run starts."
+    )
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
 
@@ -57,7 +62,7 @@ class TrainingRunRefSerializer(serializers.Serializer[Any]):
 
 
 class TrainingProgressSerializer(serializers.Serializer[Any]):
-    phase = serializers.CharField(help_text="preparing, training or measuring")
+    phase = serializers.CharField(help_text="preparing, training, measuring or judging")
     epoch = serializers.IntegerField(required=False)
     epochs = serializers.IntegerField(required=False)
     step = serializers.IntegerField(required=False)
@@ -90,9 +95,19 @@ class TrainingRunSerializer(serializers.Serializer[Any]):
     requested_by = serializers.CharField()
     reason = serializers.CharField()
     schedule = serializers.UUIDField(source="schedule_id", allow_null=True)
+    plan = serializers.UUIDField(
+        source="plan_id", allow_null=True, help_text="The gate plan its model is judged by."
+    )
+    plan_sha256 = OptionalCharField(help_text="Frozen when the run was asked for.")
     progress = TrainingProgressSerializer(source="job.progress", allow_null=True)
     model = ModelRefSerializer(source="model_version", allow_null=True)
+    verdict = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
+
+    @extend_schema_field(GateSerializer(allow_null=True))
+    def get_verdict(self, run: TrainingRun) -> dict[str, Any] | None:
+        gate = verdict_of_run(run)
+        return None if gate is None else dict(GateSerializer(gate).data)
 
     @extend_schema_field(JobErrorSerializer(allow_null=True))
     def get_error(self, run: TrainingRun) -> dict[str, str] | None:
@@ -149,6 +164,9 @@ class TrainingRequestSerializer(serializers.Serializer[Any]):
     epochs = serializers.IntegerField(required=False, allow_null=True)
     size = serializers.IntegerField(required=False, allow_null=True)
     limit_images = serializers.IntegerField(required=False, allow_null=True)
+    plan = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="A gate plan of the site."
+    )
     reason = serializers.CharField(max_length=MAX_REASON)
     if_running = serializers.ChoiceField(
         choices(IfRunning), required=False, default=IfRunning.REFUSE.value

@@ -138,6 +138,7 @@ class TrainingRunListApi(ListApi, _RunApi):
             plan=training_plan_parse(wanted),
             reason=wanted["reason"],
             if_running=IfRunning(wanted["if_running"]),
+            gate_plan_id=wanted["plan"],
             idempotency_key=idempotency_key(request),
         )
         return self.run_answer(run.pk, status=202)

@@ -13,16 +13,11 @@ from django.urls import reverse
 from cases.access import Capability
 from cases.errors import FieldInvalid, StateConflict
 from cases.models import PromotionRequest
-from cases.portal.model_life import GATE_WORDS, NO_REFUSAL, Refusal, refusal_of, request_row
+from cases.portal.model_life import NO_REFUSAL, Refusal, refusal_of, request_row, verdict_of
 from cases.portal.views.base import PortalView
 from cases.portal.views.models import ModelDetailView
-from cases.selectors.promotion import (
-    faults_of,
-    gate_of,
-    outlook,
-    promotion_get,
-    training_ordered_by,
-)
+from cases.selectors.promotion import faults_of, outlook, promotion_get, training_ordered_by
+from cases.services.gates import approvers_named
 from cases.services.promotion import (
     promotion_approve,
     promotion_decline,
@@ -120,13 +115,12 @@ class PromotionDetailView(PortalView):
     ) -> HttpResponse:
         asked = promotion_get(actor=self.actor, request_id=request_id)
         model = asked.model_version
-        gate = gate_of(model=model)
+        named = approvers_named(model)
         own = asked.requested_by_id == self.actor.user_id
         context = {
             **request_row(asked),
             "model": model,
-            "gate": gate,
-            "gate_words": GATE_WORDS[gate.state] if gate else "",
+            "verdict": verdict_of(self.actor, model),
             "faults": faults_of(model=model),
             "outlook": outlook(actor=self.actor),
             "hindrance": "" if asked.decision else self.hindrance(asked),
@@ -134,6 +128,8 @@ class PromotionDetailView(PortalView):
             "own": own,
             "trained_it": self.trained(asked),
             "may_decide": self.can(Capability.PROMOTE) and not own,
+            "may_approve": named is None or self.actor.label in named,
+            "named": sorted(named or ()),
             "refusal": refusal,
         }
         return render(request, "learning/promotion_detail.html", context, status=refusal.status)

@@ -15,12 +15,16 @@ from django.utils.safestring import mark_safe
 from cases.access import Capability
 from cases.errors import NotFound, UserFacingError
 from cases.models import TrainingRun
+from cases.portal.gate_forms import plan_field
+from cases.portal.gates import VerdictView, verdict_view
 from cases.portal.training import RunView, lines_token, moves_of, run_lines, run_view
 from cases.portal.training_forms import REASON, PlainForm, plain_form, start_specs
 from cases.portal.views.base import PortalView
 from cases.reports.curves import CurvePoint, loss_curve_svg
+from cases.selectors.gates import gate_plan_list, use_of_run, verdict_of_run
 from cases.selectors.snapshots import snapshot_list
 from cases.selectors.training import training_run_ahead, training_run_get, training_run_list
+from cases.services.gate_fields import plan_id_parse
 from cases.services.training import TrainingRunOn, training_run_cancel, training_run_request
 from cases.services.training_fields import training_plan_parse
 from cases.states import JOB, JobState
@@ -71,7 +75,7 @@ class TrainingStartView(PortalView):
     http_method_names = ["get", "head", "post", "options"]
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        typed = {"snapshot": request.GET["snapshot"]} if "snapshot" in request.GET else {}
+        typed = {name: request.GET[name] for name in ("snapshot", "plan") if name in request.GET}
         return self.page(self.form(typed))
 
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -85,6 +89,7 @@ class TrainingStartView(PortalView):
                 plan=training_plan_parse(typed),
                 reason=typed.get("reason", ""),
                 if_running=_if_running(typed),
+                gate_plan_id=plan_id_parse(typed.get("plan")),
                 idempotency_key=key,
             )
         except TrainingRunOn as error:
@@ -98,7 +103,9 @@ class TrainingStartView(PortalView):
     def form(
         self, typed: dict[str, str], *, key: str = "", error: UserFacingError | None = None
     ) -> PlainForm:
-        specs = start_specs(list(snapshot_list(actor=self.actor)[:SHOWN]))
+        plans = list(gate_plan_list(actor=self.actor)[:SHOWN])
+        free = snapshot_list(actor=self.actor).filter(is_locked=False)
+        specs = [*start_specs(list(free[:SHOWN])), plan_field(plans)]
         return plain_form(specs, typed, key=key, error=error)
 
     def page(self, form: PlainForm, *, status: int = 200, on: UUID | None = None) -> HttpResponse:
@@ -138,7 +145,11 @@ class _RunPage(TrainingView):
             "can_train": self.can(Capability.TRAIN),
             "can_cancel": view.is_active and self.can(Capability.TRAIN),
             "moves": moves_of(run),
+            "verdict": self.verdict(run),
         }
+
+    def verdict(self, run: TrainingRun) -> VerdictView | None:
+        return verdict_view(verdict_of_run(run), use_of_run(run), site_id=self.actor.site_id)
 
 
 class TrainingRunView(_RunPage):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cases.access import Actor, ActorKind
 from cases.errors import UserFacingError
 from cases.management.sentences import sentence
+from cases.selectors.gates import gate_plan_find, verdict_of_run
 from cases.selectors.people import site_by_code, site_first
 from cases.selectors.snapshots import snapshot_find
 from cases.selectors.training import training_run_work
@@ -20,10 +22,14 @@ from cases.vocabulary import IfRunning, TrainingRecipe
 from worker.training import TrainingRunner
 
 if TYPE_CHECKING:
-    from cases.models import TrainingRun
+    from cases.models import Site, TrainingRun
 
 ACTOR = Actor(kind=ActorKind.COMMAND, label="manage.py train_model")
 LOOK_S = 1.0
+
+
+def _plan(text: str | None, site: Site) -> UUID | None:
+    return None if text is None else gate_plan_find(site_id=site.pk, text=text).pk
 
 
 class Command(BaseCommand):
@@ -46,6 +52,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--if-running", default="refuse", choices=[choice.value for choice in IfRunning]
         )
+        parser.add_argument(
+            "--plan", metavar="PLAN", help="the gate plan to judge it by: its id or its name"
+        )
         parser.add_argument("--site", metavar="CODE", help="default: the first site")
         parser.add_argument("--wait", action="store_true", help="follow it to its end")
         parser.add_argument(
@@ -63,6 +72,7 @@ class Command(BaseCommand):
                 plan=training_plan_parse(options),
                 reason=options["reason"],
                 if_running=IfRunning(options["if_running"]),
+                gate_plan_id=_plan(options["plan"], site),
                 site_id=site.pk,
             )
         except UserFacingError as error:
@@ -89,4 +99,6 @@ class Command(BaseCommand):
         if run.job.state != JobState.SUCCEEDED:
             reason = run.job.error_detail or f"the training ended as {run.job.state}"
             raise CommandError(f"{run.job.error_code or 'cancelled'}: {reason}")
-        self.stdout.write(f"finished: model sha256 {run.weights_sha256}, a candidate")
+        verdict = verdict_of_run(run)
+        told = f", gate {verdict.state.replace('_', ' ')}" if verdict else ""
+        self.stdout.write(f"finished: model sha256 {run.weights_sha256}, a candidate{told}")

@@ -1,0 +1,123 @@
+"""Pictures on which models are judged and nobody trains: who shares what with a locked set.
+
+By the documents of the snapshots in storage: the files' hashes, their perceptual hashes, and the
+patients where a document names them by a key. A patient that is a number means something within
+its own document only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cases.models import TrainingSnapshot
+from cases.storage import read_bytes
+
+# As in ml.duplicates, whose rule calls two pictures near-duplicates up to this distance.
+NEAR_BITS = 3
+_BAND_BITS = 16
+_BANDS = 4
+
+
+class DocumentUnreadableError(Exception):
+    """A snapshot's document is missing or damaged in storage."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a snapshot's document tells of its pictures."""
+
+    hashes: frozenset[str]
+    patients: frozenset[str]
+    perceptual: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How much two snapshots have in common: equal files, patients, pictures that look alike."""
+
+    same: int
+    patients: int
+    alike: int
+
+    @property
+    def words(self) -> str:
+        """In words; "" where they share nothing."""
+        told = [
+            f"{count} {one if count == 1 else many}"
+            for count, one, many in (
+                (self.same, "picture", "pictures"),
+                (self.patients, "patient", "patients"),
+                (self.alike, "picture that looks the same", "pictures that look the same"),
+            )
+            if count
+        ]
+        return " and ".join(told)
+
+
+def document_of(snapshot: TrainingSnapshot) -> dict[str, Any]:
+    """The whole document. Raises ``DocumentUnreadableError``."""
+    try:
+        document: dict[str, Any] = json.loads(read_bytes(snapshot.storage_name))
+    except (OSError, ValueError) as error:
+        raise DocumentUnreadableError(str(error)) from error
+    return document
+
+
+def pictures_of(document: Mapping[str, Any]) -> Pictures:
+    files = document["files"]
+    patients = (entry.get("patient") for entry in files)
+    perceptual = (entry.get("phash") for entry in files)
+    return Pictures(
+        hashes=frozenset(entry["sha256"] for entry in files),
+        patients=frozenset(patient for patient in patients if isinstance(patient, str)),
+        perceptual=frozenset(int(text, 16) for text in perceptual if text),
+    )
+
+
+def shared(theirs: Pictures, locked: Pictures) -> Shared:
+    same = len(theirs.hashes & locked.hashes)
+    alike = _near(theirs.perceptual - locked.perceptual, locked.perceptual)
+    # Equal files look alike too: only what is beyond them counts as such.
+    alike += max(0, len(theirs.perceptual & locked.perceptual) - same)
+    return Shared(same, len(theirs.patients & locked.patients), alike)
+
+
+def _near(ours: Iterable[int], known: Iterable[int]) -> int:
+    """How many of ``ours`` differ in at most NEAR_BITS bits from one of ``known`` (64 bits).
+
+    Of four bands of 16 bits at least one is equal where at most three bits differ.
+    """
+    bands: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number in known:
+        for key in _keys(number):
+            bands[key].append(number)
+    return sum(
+        any((one ^ other).bit_count() <= NEAR_BITS for key in _keys(one) for other in bands[key])
+        for one in ours
+    )
+
+
+def _keys(number: int) -> list[tuple[int, int]]:
+    mask = (1 << _BAND_BITS) - 1
+    return [(band, (number >> (band * _BAND_BITS)) & mask) for band in range(_BANDS)]
+
+
+def malignant_patients(document: Mapping[str, Any]) -> int:
+    """Groups (a patient, or alike pictures) with a malignant picture; pictures where no group is
+    told."""
+    return len(
+        {
+            entry.get("group", f"picture {place}")
+            for place, entry in enumerate(document["files"])
+            if entry["class"] == "malignant"
+        }
+    )
+
+
+def sources_of(document: Mapping[str, Any]) -> list[str]:
+    """The sources of its pictures by the names the gate knows them by."""
+    return sorted({entry["source"] or document["name"] for entry in document["sources"]})
