@@ -200,7 +200,9 @@ def _blank(patient: Patient, plan: ErasurePlan) -> None:
     Reading.objects.filter(case_id__in=cases).exclude(text="").update(text="")
     FindingOutcome.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
     ResultWithdrawal.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
-    moved = PatientCorrection.objects.filter(Q(case_id__in=cases) | Q(from_patient=patient))
+    # Also of cases that were under this patient for a while: their reasons speak of both records.
+    under = Q(from_patient=patient) | Q(to_patient=patient)
+    moved = PatientCorrection.objects.filter(Q(case_id__in=cases) | under)
     moved.exclude(reason="").update(reason="")
     Result.objects.filter(image_id__in=images, heatmap__isnull=False).update(heatmap=None)
 

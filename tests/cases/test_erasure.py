@@ -288,6 +288,38 @@ def test_a_correction_away_from_the_patient_keeps_its_links_and_loses_its_words(
     assert moved.images.get().sha256
 
 
+def test_corrections_to_and_from_a_record_in_between_lose_their_words(
+    reader: Actor, admin: Actor
+) -> None:
+    moved = submit(actor=reader, patient_id="P-1").case
+    for right, reason in (("P-2", "It was Mr Doe's."), ("P-3", "No, it was Mr Poe's.")):
+        case_patient_correct(
+            actor=reader,
+            case_id=moved.pk,
+            fields=submission_fields_parse({"patient_id": right}),
+            reason=reason,
+        )
+    unrelated = submit(actor=reader, patient_id="P-4").case
+    case_patient_correct(
+        actor=reader,
+        case_id=unrelated.pk,
+        fields=submission_fields_parse({"patient_id": "P-5"}),
+        reason="Two lines were swapped.",
+    )
+    between = submit(actor=reader, patient_id="P-2").case
+    erase(admin, between)
+    told = {
+        (row.from_patient.patient_id, row.to_patient.patient_id): row.reason
+        for row in PatientCorrection.objects.all()
+    }
+    assert told == {
+        ("P-1", ""): "",
+        ("", "P-3"): "",
+        ("P-4", "P-5"): "Two lines were swapped.",
+    }
+    assert moved.images.get().sha256
+
+
 def test_what_somebody_did_not_agree_to_is_not_erased(
     reader: Actor, admin: Actor, case: Case
 ) -> None:
