@@ -156,7 +156,11 @@ def _plan(patient: Patient) -> ErasurePlan:
 
 
 def _active_jobs(image_ids: list[UUID]) -> QuerySet[Job]:
-    about = Q(image_id__in=image_ids) | Q(replay_of__image_id__in=image_ids)
+    about = (
+        Q(image_id__in=image_ids)
+        | Q(replay_of__image_id__in=image_ids)
+        | Q(shadow_of__image_id__in=image_ids)
+    )
     return Job.objects.filter(about, state__in=[state.value for state in JOB.active])
 
 

@@ -22,12 +22,14 @@ from cases.models import (
     Reading,
     Result,
     ResultWithdrawal,
+    ShadowResult,
     Site,
     Submission,
     User,
 )
 from cases.selectors.cases import image_get
 from cases.selectors.outcomes import images_trainable, patient_is_trainable
+from cases.selectors.portal import case_steps
 from cases.services.consent import patient_research_set
 from cases.services.corrections import case_patient_correct
 from cases.services.erasure import erasure_plan, patient_erase
@@ -45,12 +47,15 @@ from cases.services.readings import (
 )
 from cases.services.replays import replay_request
 from cases.services.results import result_store
+from cases.services.shadow_results import shadow_result_store
 from cases.services.withdrawals import result_withdraw
-from cases.states import JobState
+from cases.states import JobState, ModelState
+from tests.cases.governing import candidate, promoted
 from tests.factories import (
     WORKER,
     answer,
     at_once,
+    live_model,
     make_actor,
     make_site,
     make_token,
@@ -268,6 +273,36 @@ def test_a_waiting_replay_is_cancelled_too(reader: Actor, admin: Actor) -> None:
     erase(admin, result.image.case)
     job.refresh_from_db()
     assert job.state == JobState.CANCELLED
+
+
+def test_a_model_in_shadow_stores_nothing_of_an_erased_patient(
+    reader: Actor, admin: Actor
+) -> None:
+    live_model()
+    promoted(candidate(), ModelState.SHADOW)
+    mine = [stored_result(submit(actor=reader, patient_id="P-1").jobs.get()) for _ in range(2)]
+    other = stored_result(submit(actor=reader, patient_id="P-2").jobs.get())
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
+    shadow = Job.objects.filter(kind="shadow")
+    states = dict(shadow.values_list("shadow_of", "state"))
+    assert states == {mine[0].pk: "RUNNING", mine[1].pk: "PENDING", other.pk: "PENDING"}
+    plan = erasure_plan(actor=admin, case_id=mine[0].image.case_id)
+    assert plan.counts["jobs_waiting"] == 2
+    erase(admin, mine[0].image.case)
+    late = shadow_result_store(
+        actor=WORKER, job_id=claim.job_id, attempt=claim.attempt, answer=answer()
+    )
+    assert late is None
+    assert not ShadowResult.objects.exists()
+    states = dict(shadow.values_list("shadow_of", "state"))
+    assert states == {mine[0].pk: "CANCELLED", mine[1].pk: "CANCELLED", other.pk: "PENDING"}
+    # In the trail of the case, under the answer that was to be matched; among its steps it is not.
+    told = AuditEvent.objects.filter(action="shadow.cancelled")
+    assert {(event.object_id, event.case_id) for event in told} == {
+        (str(result.pk), result.image.case_id) for result in mine
+    }
+    steps = case_steps(case_id=mine[0].image.case_id, limit=100)
+    assert not any(step.action.startswith("shadow.") for step in steps)
 
 
 def test_a_correction_away_from_the_patient_keeps_its_links_and_loses_its_words(
