@@ -142,6 +142,31 @@ def test_a_colleague_sees_what_is_signed_and_no_draft(
     assert "Write a reading" not in shown or "Add an addendum" in shown
 
 
+def test_the_timeline_tells_of_what_was_signed_not_of_drafts_and_looks(
+    world: World, reader: Client, sign_in: SignIn
+) -> None:
+    colleague = sign_in(role="radiologist", site=world.site)
+
+    def timeline() -> str:
+        page = read(colleague.get(url_of(world.case)).content)
+        return page.one("section", aria_labelledby="timeline-title").text
+
+    before = timeline()
+    write(reader, world, "save")
+    reader.post(reverse("reading-discard", args=[Reading.objects.get().pk]), {"version": "1"})
+    write(reader, world, "save")
+    assert timeline() == before
+    write(reader, world, "sign", version="1")
+    signed = timeline()
+    assert "signed a reading" in signed
+    listed = colleague.get("/api/v1/readings/", {"case": str(world.case.pk)})
+    assert len(listed.json()["results"]) == 1
+    assert timeline() == signed
+    # The whole history keeps what the timeline leaves out.
+    history = read(colleague.get(reverse("case-audit", args=[world.case.pk])).content).text
+    assert "Saved a draft of a reading" in history
+
+
 def test_an_administrator_sees_no_text_and_no_form(
     world: World, reader: Client, sign_in: SignIn
 ) -> None:
