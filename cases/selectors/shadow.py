@@ -10,6 +10,7 @@ from django.db.models import Avg, Count, F, Max, Q, QuerySet
 from django.db.models.functions import Abs
 
 from cases.access import Actor, Capability
+from cases.errors import PermissionDenied
 from cases.models import Job, ModelVersion, ShadowResult
 from cases.states import JOB, JobState
 from cases.vocabulary import JobKind
@@ -47,10 +48,20 @@ class ShadowSummary:
         return self.n - self.agree
 
 
+def shadow_shown(actor: Actor) -> bool:
+    """Whether the actor sees what a model in shadow said: who trains or promotes.
+
+    Nobody who reads cases, whatever else they do: a reader must not be swayed by it.
+    """
+    if actor.user_id is not None and actor.can(Capability.READ_CASES):
+        return False
+    return actor.can(Capability.TRAIN) or actor.can(Capability.PROMOTE)
+
+
 def _shadow_results(actor: Actor, model_id: UUID) -> QuerySet[ShadowResult]:
-    """Those of the actor's site, for who trains or promotes: a reader must not be swayed."""
-    if not actor.can(Capability.TRAIN):
-        actor.require(Capability.PROMOTE)
+    """Those of the actor's site. ``PermissionDenied`` unless `shadow_shown`."""
+    if not shadow_shown(actor):
+        raise PermissionDenied()
     return ShadowResult.objects.filter(model_version_id=model_id, job__site_id=actor.own_site)
 
 
