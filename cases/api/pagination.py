@@ -150,7 +150,7 @@ class CreatedCursorPagination(KeysetPagination):
 class SignedCursorPagination(KeysetPagination):
     """Last signed first: a draft may be begun long before."""
 
-    key = (("signed_at", _moment), ("id", UUID))
+    key = (("signed_at", moment), ("id", UUID))
 
 
 class SerialCursorPagination(KeysetPagination):
