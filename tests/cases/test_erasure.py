@@ -275,9 +275,7 @@ def test_a_waiting_replay_is_cancelled_too(reader: Actor, admin: Actor) -> None:
     assert job.state == JobState.CANCELLED
 
 
-def test_a_model_in_shadow_stores_nothing_of_an_erased_patient(
-    reader: Actor, admin: Actor
-) -> None:
+def test_a_model_in_shadow_stores_nothing_of_an_erased_patient(reader: Actor, admin: Actor) -> None:
     live_model()
     promoted(candidate(), ModelState.SHADOW)
     mine = [stored_result(submit(actor=reader, patient_id="P-1").jobs.get()) for _ in range(2)]
