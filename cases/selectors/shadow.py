@@ -15,6 +15,9 @@ from cases.models import Job, ModelVersion, ShadowResult
 from cases.states import JOB, JobState
 from cases.vocabulary import JobKind
 
+# Compared with an answer of record that still stands.
+STANDING = Q(result__withdrawal__isnull=True)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -31,10 +34,12 @@ class Change:
 @dataclass(frozen=True)
 class ShadowSummary:
     """``n`` images of the actor's site that both have answered; score differences are those of
-    the malignant score, shadow minus live, where both gave one."""
+    the malignant score, shadow minus live, where both gave one. ``withdrawn`` more are left out:
+    an answer that must not be used is nothing to be measured by."""
 
     n: int
     agree: int
+    withdrawn: int
     waiting: int
     failed: int
     changes: tuple[Change, ...]
@@ -67,7 +72,8 @@ def _shadow_results(actor: Actor, model_id: UUID) -> QuerySet[ShadowResult]:
 
 def shadow_summary(*, actor: Actor, model: ModelVersion) -> ShadowSummary:
     """What is known of ``model`` in shadow, counted in the database."""
-    results = _shadow_results(actor, model.pk)
+    everything = _shadow_results(actor, model.pk)
+    results = everything.filter(STANDING)
     apart = F("score_malignant") - F("result__score_malignant")
     told: dict[str, Any] = results.aggregate(
         n=Count("pk"),
@@ -86,7 +92,8 @@ def shadow_summary(*, actor: Actor, model: ModelVersion) -> ShadowSummary:
         waiting=Count("pk", filter=Q(state__in=JOB.active)),
         failed=Count("pk", filter=Q(state=JobState.FAILED)),
     )
-    return ShadowSummary(**told, **jobs, changes=tuple(_changes(results)))
+    withdrawn = everything.exclude(STANDING).count()
+    return ShadowSummary(**told, **jobs, withdrawn=withdrawn, changes=tuple(_changes(results)))
 
 
 def _changes(results: QuerySet[ShadowResult]) -> list[Change]:
@@ -107,11 +114,14 @@ def _word(outcome: str, label: str) -> str:
 
 
 def shadow_disagreements(*, actor: Actor, model: ModelVersion) -> QuerySet[ShadowResult]:
-    """Where the two disagree, newest first, with the results of record and their cases."""
+    """Where the two disagree, newest first, with the results of record, their cases and patients.
+
+    Without answers of record that were withdrawn.
+    """
     return (
         _shadow_results(actor, model.pk)
-        .filter(agrees=False)
-        .select_related("result__image__case")
+        .filter(STANDING, agrees=False)
+        .select_related("result__image__case__patient")
         .defer("result__heatmap")
         .order_by("-created_at", "-job_id")
     )
