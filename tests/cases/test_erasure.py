@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -63,6 +64,7 @@ from tests.factories import (
     stored_result,
     submit,
 )
+from tests.live import wait_for
 from tests.phantoms import dicom_bytes
 
 pytestmark = pytest.mark.django_db
@@ -422,3 +424,41 @@ def test_a_delivery_at_the_same_moment_is_erased_or_starts_anew() -> None:
         assert image.case.patient.erased_at is None
     for image in Image.objects.filter(sha256=""):
         assert image.case.patient.erased_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_stored_at_the_same_moment_leaves_nothing_to_a_model_in_shadow() -> None:
+    site = make_site()
+    reader, admin = make_actor(site=site), make_actor(roles=["admin"], site=site)
+    live_model()
+    promoted(candidate(), ModelState.SHADOW)
+    case = submit(actor=reader).case
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
+    came: list[Any] = []
+
+    def work() -> None:
+        try:
+            came.append(erase(admin, case))
+        except errors.UserFacingError as error:
+            came.append(error)
+        finally:
+            connection.close()
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            return cursor.fetchone() is not None
+
+    thread = threading.Thread(target=work)
+    held = {"actor": WORKER, "job_id": claim.job_id, "attempt": claim.attempt}
+    with transaction.atomic():
+        assert result_store(**held, answer=answer())
+        thread.start()
+        wait_for("the erasure to wait for the answer", waits, seconds=20)
+    thread.join(30)
+    assert isinstance(came[0], errors.StateConflict)
+    erase(admin, case)
+    assert {job.kind: job.state for job in Job.objects.all()} == {
+        "inference": JobState.SUCCEEDED,
+        "shadow": JobState.CANCELLED,
+    }
