@@ -35,6 +35,7 @@ CREATE FUNCTION bcweb_is_erased(which jsonb) RETURNS boolean LANGUAGE sql STABLE
     SELECT 1 FROM cases_patient patient
     WHERE patient.erased_at IS NOT NULL AND (
       patient.id = (which->>'from_patient_id')::uuid
+      OR patient.id = (which->>'to_patient_id')::uuid
       OR patient.id = (
         SELECT patient_id FROM cases_case WHERE id = COALESCE(
           (which->>'case_id')::uuid,

@@ -20,7 +20,7 @@ MAX_READING_TEXT = 4000
 class Reading(models.Model):
     """One person's reading of a finding, or of the case as a whole (no finding).
 
-    A draft until ``signed_at``: from then on the database refuses every change (migration 0004).
+    A draft until ``signed_at``: from then on the database refuses every change (migration 0005).
     An addendum is a signed row of its own that points to the reading it adds to.
     """
 

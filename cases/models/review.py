@@ -1,7 +1,7 @@
 """What became of a finding, and the corrections of a record: rows that are only ever added.
 
 Reasons are free text and may speak of a patient: an erasure empties them, which is the one change
-the database lets happen (migration 0004).
+the database lets happen (migration 0005).
 """
 
 from __future__ import annotations

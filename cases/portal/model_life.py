@@ -13,6 +13,7 @@ from cases.portal.wording import MODEL_STATE_LABELS
 from cases.selectors.gates import judged_use
 from cases.selectors.model_life import model_events
 from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_list
+from cases.selectors.shadow import shadow_shown
 from cases.services.promotion import promotion_hindrance
 from cases.states import ModelState
 
@@ -142,7 +143,7 @@ def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
         hindrances=tuple(hindrances),
         roll_back=promotes and model.state == ModelState.RETIRED,
         reject=promotes and young and not is_open,
-        see_shadow=promotes or trains,
+        see_shadow=shadow_shown(actor),
         see_recall=actor.can(Capability.VIEW_CASES),
         see_comparison=trains or actor.can(Capability.CURATE),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from cases.access import Actor, Capability
-from cases.models import Case
+from cases.models import Case, Result
 from cases.reports.answers import CaseSummary, case_summaries
 from cases.selectors.reads import results_unread
 from cases.services.results import results_read_note
+
+STRETCH = 500
 
 
 def note_shown(actor: Actor, summaries: Iterable[CaseSummary]) -> None:
@@ -37,3 +40,18 @@ def note_scores(actor: Actor, cases: Sequence[Case]) -> None:
         }
         unread = results_unread(actor=actor, results=case_of)
         results_read_note(actor=actor, case_of={r.pk: case_of[r] for r in unread})
+
+
+def note_listed(actor: Actor, results: Iterable[Result]) -> Iterator[Result]:
+    """The results of a list, each noted as read before it is given out, for the same people.
+
+    Works through a list of any length in stretches: what somebody broke off before is not noted.
+    The results come with their images.
+    """
+    rows = iter(results)
+    while stretch := list(islice(rows, STRETCH)):
+        if actor.can(Capability.READ_CASES):
+            case_of = {result.pk: result.image.case_id for result in stretch}
+            unread = results_unread(actor=actor, results=stretch)
+            results_read_note(actor=actor, case_of={r.pk: case_of[r.pk] for r in unread})
+        yield from stretch

@@ -217,6 +217,8 @@ ACTIONS: dict[str, str] = {
     "gate_plan.created": "declared a gate plan",
     "schedule.created": "added a training schedule",
     "schedule.switched": "switched a training schedule on or off",
+    "shadow.cancelled": "called off asking the model in shadow about {object}",
+    "shadow.failed": "got nothing from the model in shadow about {object}",
     "site.created": "added a site",
     "snapshot.moved": "told where a snapshot's pictures lie",
     "snapshot.registered": "made a snapshot known",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cases.models import ModelVersion, Result
+from cases.reports.answers import withdrawal_of
 
 _IDENTITY = ("patient_id", "patient_issuer", "patient_name", "birth_date")
 _COLUMNS = (
@@ -21,6 +22,9 @@ _COLUMNS = (
     "label",
     "malignant_score",
     "threshold",
+    "withdrawn_at",
+    "withdrawn_reason",
+    "erased_at",
     "model_version",
     "model_sha256",
 )
@@ -42,7 +46,11 @@ def recall_columns(*, with_identity: bool) -> list[str]:
 def recall_csv(
     results: Iterable[Result], *, model: ModelVersion, with_identity: bool
 ) -> Iterator[str]:
-    """Lines of the list, the head first. Patients' names only ``with_identity``."""
+    """Lines of the list, the head first. Patients' names only ``with_identity``.
+
+    ``withdrawn_at`` is filled where the answer must not be used any more, ``erased_at`` where the
+    patient's data are gone, and with them what would stand under identity and accession number.
+    """
     columns = recall_columns(with_identity=with_identity)
     writer: Any = csv.writer(_Echo())
     yield writer.writerow(columns)
@@ -54,6 +62,7 @@ def recall_csv(
 def _row(result: Result, model: ModelVersion) -> dict[str, Any]:
     case = result.image.case
     patient = case.patient
+    withdrawal = withdrawal_of(result)
     return {
         "case_id": case.pk,
         "accession_number": case.accession_number,
@@ -69,6 +78,9 @@ def _row(result: Result, model: ModelVersion) -> dict[str, Any]:
         "label": result.label,
         "malignant_score": "" if result.score_malignant is None else result.score_malignant,
         "threshold": result.threshold,
+        "withdrawn_at": withdrawal.at.isoformat() if withdrawal else "",
+        "withdrawn_reason": withdrawal.reason if withdrawal else "",
+        "erased_at": patient.erased_at.isoformat() if patient.erased_at else "",
         "model_version": model.version,
         "model_sha256": model.sha256,
     }

@@ -23,17 +23,20 @@ T = TypeVar("T")
 
 # More arrivals than this are "more than": counting them all says nothing.
 MAX_NEWER = 99
-# What somebody looked at is in the history, not among the steps of a case.
-VIEWS = (
+# What somebody looked at is in the history, not among the steps of a case; nor is what a reader
+# does with a draft, which is theirs alone until it is signed.
+ASIDE = (
     "case.viewed",
     "image.viewed",
     "image.downloaded",
     "outcome.listed",
+    "reading.discarded",
+    "reading.draft_saved",
     "reading.listed",
     "result.read",
 )
-# Checks of stored answers are no steps of a case either.
-CHECKS = "replay."
+# Checks of stored answers, and what a model in shadow was asked, are no steps of a case either.
+CHECKS = ("replay.", "shadow.")
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,11 @@ def submissions_of_note(*, case: Case) -> list[Submission]:
 
 
 def case_steps(*, case_id: UUID, limit: int) -> list[AuditEvent]:
-    """The last steps of a case, newest first, without who looked at it or checked an answer."""
-    aside = Q(action__in=VIEWS) | Q(action__startswith=CHECKS)
+    """The last steps of a case, newest first, without who looked at it, whose draft is under way
+    or which answer was checked."""
+    aside = Q(action__in=ASIDE)
+    for prefix in CHECKS:
+        aside |= Q(action__startswith=prefix)
     return list(case_audit(case_id=case_id).exclude(aside).order_by("-id")[:limit])
 
 

@@ -15,8 +15,9 @@ def recall_results(
 ) -> QuerySet[Result]:
     """What ``model`` answered for the actor's site from ``since`` to before ``until``.
 
-    Newest first, each result with its image, case and patient; whether a name is shown is for the
-    caller to decide by VIEW_IDENTITY. ``PermissionDenied`` without VIEW_CASES.
+    Newest first, each result with its withdrawal, image, case and patient; whether a name is shown
+    is for the caller to decide by VIEW_IDENTITY. Withdrawn answers and those of erased patients are
+    among them: the version gave them. ``PermissionDenied`` without VIEW_CASES.
     """
     actor.require(Capability.VIEW_CASES)
     results = Result.objects.filter(model_version=model, image__case__site_id=actor.own_site)
@@ -25,7 +26,7 @@ def recall_results(
     if until is not None:
         results = results.filter(created_at__lt=until)
     return (
-        results.select_related("image__case__patient")
+        results.select_related("image__case__patient", "withdrawal")
         .defer("heatmap", "transform")
         .order_by("-created_at", "-id")
     )

@@ -10,9 +10,13 @@ from django.db.models import Avg, Count, F, Max, Q, QuerySet
 from django.db.models.functions import Abs
 
 from cases.access import Actor, Capability
+from cases.errors import PermissionDenied
 from cases.models import Job, ModelVersion, ShadowResult
 from cases.states import JOB, JobState
 from cases.vocabulary import JobKind
+
+# Compared with an answer of record that still stands.
+STANDING = Q(result__withdrawal__isnull=True)
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class Change:
 @dataclass(frozen=True)
 class ShadowSummary:
     """``n`` images of the actor's site that both have answered; score differences are those of
-    the malignant score, shadow minus live, where both gave one."""
+    the malignant score, shadow minus live, where both gave one. ``withdrawn`` more are left out:
+    an answer that must not be used is nothing to be measured by."""
 
     n: int
     agree: int
+    withdrawn: int
     waiting: int
     failed: int
     changes: tuple[Change, ...]
@@ -47,16 +53,27 @@ class ShadowSummary:
         return self.n - self.agree
 
 
+def shadow_shown(actor: Actor) -> bool:
+    """Whether the actor sees what a model in shadow said: who trains or promotes.
+
+    Nobody who reads cases, whatever else they do: a reader must not be swayed by it.
+    """
+    if actor.user_id is not None and actor.can(Capability.READ_CASES):
+        return False
+    return actor.can(Capability.TRAIN) or actor.can(Capability.PROMOTE)
+
+
 def _shadow_results(actor: Actor, model_id: UUID) -> QuerySet[ShadowResult]:
-    """Those of the actor's site, for who trains or promotes: a reader must not be swayed."""
-    if not actor.can(Capability.TRAIN):
-        actor.require(Capability.PROMOTE)
+    """Those of the actor's site. ``PermissionDenied`` unless `shadow_shown`."""
+    if not shadow_shown(actor):
+        raise PermissionDenied()
     return ShadowResult.objects.filter(model_version_id=model_id, job__site_id=actor.own_site)
 
 
 def shadow_summary(*, actor: Actor, model: ModelVersion) -> ShadowSummary:
     """What is known of ``model`` in shadow, counted in the database."""
-    results = _shadow_results(actor, model.pk)
+    everything = _shadow_results(actor, model.pk)
+    results = everything.filter(STANDING)
     apart = F("score_malignant") - F("result__score_malignant")
     told: dict[str, Any] = results.aggregate(
         n=Count("pk"),
@@ -75,7 +92,8 @@ def shadow_summary(*, actor: Actor, model: ModelVersion) -> ShadowSummary:
         waiting=Count("pk", filter=Q(state__in=JOB.active)),
         failed=Count("pk", filter=Q(state=JobState.FAILED)),
     )
-    return ShadowSummary(**told, **jobs, changes=tuple(_changes(results)))
+    withdrawn = everything.exclude(STANDING).count()
+    return ShadowSummary(**told, **jobs, withdrawn=withdrawn, changes=tuple(_changes(results)))
 
 
 def _changes(results: QuerySet[ShadowResult]) -> list[Change]:
@@ -96,11 +114,14 @@ def _word(outcome: str, label: str) -> str:
 
 
 def shadow_disagreements(*, actor: Actor, model: ModelVersion) -> QuerySet[ShadowResult]:
-    """Where the two disagree, newest first, with the results of record and their cases."""
+    """Where the two disagree, newest first, with the results of record, their cases and patients.
+
+    Without answers of record that were withdrawn.
+    """
     return (
         _shadow_results(actor, model.pk)
-        .filter(agrees=False)
-        .select_related("result__image__case")
+        .filter(STANDING, agrees=False)
+        .select_related("result__image__case__patient")
         .defer("result__heatmap")
         .order_by("-created_at", "-job_id")
     )

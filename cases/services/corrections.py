@@ -38,8 +38,8 @@ def case_patient_correct(
     (another case has the accession number or holds a study of this one),
     ``DuplicateOfOtherPatient`` (another case holds the same file). Also ``FieldInvalid`` (no
     patient id, no reason, the same patient), ``IdentityMismatch`` (the record has another date of
-    birth), ``StateConflict`` where the case was moved meanwhile, ``NotFound``, ``Erased``, and
-    ``PermissionDenied`` without READ_CASES and VIEW_IDENTITY.
+    birth), ``StateConflict`` where the case was moved or got images meanwhile, ``NotFound``,
+    ``Erased``, and ``PermissionDenied`` without READ_CASES and VIEW_IDENTITY.
     """
     actor.require(Capability.READ_CASES)
     actor.require(Capability.VIEW_IDENTITY)
@@ -53,12 +53,17 @@ def case_patient_correct(
     seen = Case.objects.filter(pk=case_id, site_id=actor.own_site).first()
     if seen is None:
         raise NotFound()
+    hashes = _hashes(seen)
+    for name in sorted(hashes):
+        # As submissions and erasures do, and before any row, as they do: nobody may file or drop
+        # these bytes between our look at who else holds them and the move.
+        advisory_lock("bytes", name, wait=True)
     site = Site.objects.get(pk=actor.own_site)
     target = _target(actor, site, seen, fields)
-    # The patients first, then the case: the order in which submissions lock.
+    # The patients next, then the case: the order in which submissions lock.
     case = case_locked(actor=actor, case_id=case_id)
-    if case.patient_id != seen.patient_id:
-        raise StateConflict()
+    if case.patient_id != seen.patient_id or not _hashes(case) <= hashes:
+        raise StateConflict("The case has changed meanwhile. Look at it again.")
     if target.pk == case.patient_id:
         raise FieldInvalid(errors={"patient_id": ["The case is filed under this patient already."]})
     _refuse_conflicts(case, target)
@@ -108,6 +113,11 @@ def _target(actor: Actor, site: Site, case: Case, fields: SubmissionFields) -> P
     # In one order, so that two corrections that cross do not wait for each other.
     list(both.select_for_update().order_by("pk"))
     return patient_for(actor=actor, site=site, identity=identity)
+
+
+def _hashes(case: Case) -> set[str]:
+    """The names of the locks on the bytes of the case's files."""
+    return set(Image.objects.filter(case=case).values_list("sha256", flat=True))
 
 
 def _refuse_conflicts(case: Case, target: Patient) -> None:

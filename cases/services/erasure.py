@@ -156,7 +156,11 @@ def _plan(patient: Patient) -> ErasurePlan:
 
 
 def _active_jobs(image_ids: list[UUID]) -> QuerySet[Job]:
-    about = Q(image_id__in=image_ids) | Q(replay_of__image_id__in=image_ids)
+    about = (
+        Q(image_id__in=image_ids)
+        | Q(replay_of__image_id__in=image_ids)
+        | Q(shadow_of__image_id__in=image_ids)
+    )
     return Job.objects.filter(about, state__in=[state.value for state in JOB.active])
 
 
@@ -200,7 +204,9 @@ def _blank(patient: Patient, plan: ErasurePlan) -> None:
     Reading.objects.filter(case_id__in=cases).exclude(text="").update(text="")
     FindingOutcome.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
     ResultWithdrawal.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
-    moved = PatientCorrection.objects.filter(Q(case_id__in=cases) | Q(from_patient=patient))
+    # Also of cases that were under this patient for a while: their reasons speak of both records.
+    under = Q(from_patient=patient) | Q(to_patient=patient)
+    moved = PatientCorrection.objects.filter(Q(case_id__in=cases) | under)
     moved.exclude(reason="").update(reason="")
     Result.objects.filter(image_id__in=images, heatmap__isnull=False).update(heatmap=None)
 

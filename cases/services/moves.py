@@ -69,16 +69,17 @@ def jobs_record(
 
 
 def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:
-    """Audit what happened to a job. A replay's trail is under its result, as ``replay.…``; a
-    training's is ``training_run.…``."""
+    """Audit what happened to a job. A replay's trail is under its result, as ``replay.…``; so is
+    that of a job in shadow, as ``shadow.…``; a training's is ``training_run.…``."""
     told, kind, about = dict(detail or {}), "job", job.pk
     if job.kind == JobKind.TRAINING:
         action, kind = action.replace("job.", "training_run."), "training_run"
     image = job.image
-    if job.replay_of is not None:
-        action, kind, about = action.replace("job.", "replay."), "result", job.replay_of.pk
+    result, noun = (job.replay_of, "replay.") if job.replay_of else (job.shadow_of, "shadow.")
+    if result is not None:
+        action, kind, about = action.replace("job.", noun), "result", result.pk
         told["job"] = str(job.pk)
-        image = job.replay_of.image
+        image = result.image
     audit_record(
         actor=actor,
         action=action,

@@ -205,8 +205,8 @@ def _open_request(request_id: UUID, decider: UUID | None) -> PromotionRequest:
     return request
 
 
-def _decide(request: PromotionRequest, decision: Decision, user_id: UUID, reason: str) -> None:
-    decided = PromotionRequest.objects.filter(pk=request.pk, decision="").update(
+def _decide(asked: PromotionRequest, decision: Decision, user_id: UUID, reason: str) -> None:
+    decided = PromotionRequest.objects.filter(pk=asked.pk, decision="").update(
         decision=decision.value,
         decided_by_id=user_id,
         decision_reason=reason,
@@ -214,15 +214,15 @@ def _decide(request: PromotionRequest, decision: Decision, user_id: UUID, reason
     )
     if not decided:
         raise StateConflict()
-    request.refresh_from_db()
+    asked.refresh_from_db()
 
 
-def _audit(actor: Actor, request: PromotionRequest, action: str, reason: str) -> None:
+def _audit(actor: Actor, asked: PromotionRequest, action: str, reason: str) -> None:
     audit_record(
         actor=actor,
         every_site=True,
         action=action,
         object_type="model",
-        object_id=request.model_version_id,
-        detail={"request": str(request.pk), "target": request.target, "reason": reason},
+        object_id=asked.model_version_id,
+        detail={"request": str(asked.pk), "target": asked.target, "reason": reason},
     )

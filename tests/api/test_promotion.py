@@ -9,8 +9,10 @@ from django.test import Client
 
 from cases.access import Role, Scope
 from cases.models import AuditEvent, ModelEvent, ServingEvent, Site
+from cases.services.erasure import erasure_plan, patient_erase
 from cases.services.people import actor_for_user
 from cases.services.serving import serving_resume, serving_suspend
+from cases.services.withdrawals import result_withdraw
 from cases.states import ModelState
 from tests.api.contract import Api, problem
 from tests.cases.governing import admin, approved, asked, candidate, live_id, promoted
@@ -131,6 +133,27 @@ def test_the_recall_list_shows_identity_by_role_and_leaves_a_trail(api: Api, sit
     told = AuditEvent.objects.filter(action="recall.listed").order_by("id")
     assert [event.detail["cases"] for event in told] == [1, 1, 0]
     assert "SECRET-9" not in str([event.detail for event in told])
+
+
+def test_the_recall_list_tells_what_was_withdrawn_and_whose_patient_was_erased(
+    api: Api, site: Site
+) -> None:
+    actor = make_actor(site=site)
+    result = stored_result(submit(actor=actor, patient_id="SECRET-9").jobs.get())
+    path = f"/models/{result.model_version_id}/recall/"
+    (row,) = api.get(path).json()["results"]
+    assert (row["withdrawn"], row["erased_at"]) == (None, None)
+    result_withdraw(actor=admin(site), result_id=result.pk, reason="Wrong probe.")
+    (row,) = api.get(path).json()["results"]
+    assert row["withdrawn"] == api.get(f"/results/{result.pk}/").json()["withdrawn"]
+    assert row["withdrawn"]["reason"] == "Wrong probe."
+    case_id = result.image.case_id
+    plan = erasure_plan(actor=admin(site), case_id=case_id)
+    patient_erase(actor=admin(site), case_id=case_id, reason="Asked.", token=plan.token)
+    (row,) = api.get(path).json()["results"]
+    assert row["erased_at"] == api.get(f"/cases/{case_id}/").json()["erased_at"]
+    assert (row["patient"], row["accession_number"]) == (None, None)
+    assert row["withdrawn"]["reason"] is None
 
 
 def test_who_sees_no_cases_sees_no_recall_list() -> None:

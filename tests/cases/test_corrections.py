@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from cases import errors
 from cases.access import Actor
@@ -15,6 +16,7 @@ from cases.services.fields import submission_fields_parse
 from cases.services.outcomes import outcome_content_parse, outcome_record
 from cases.services.readings import Place, reading_content_parse, reading_sign
 from tests.factories import at_once, make_actor, make_site, phantom_jpeg, submit
+from tests.live import wait_for
 from tests.phantoms import dicom_bytes
 
 pytestmark = pytest.mark.django_db
@@ -178,3 +180,53 @@ def test_of_corrections_at_once_one_moves_the_case() -> None:
     refused = (errors.StateConflict, errors.FieldInvalid)
     assert sum(isinstance(outcome, refused) for outcome in told) == 3
     assert PatientCorrection.objects.count() == 1
+
+
+def correct_during(delivery: dict[str, Any], reader: Actor, case: Case, *, until: str) -> Any:
+    """What a correction comes to that begins while a delivery is being stored, and is seen to
+    wait for a lock of this kind before the delivery is through."""
+    came: list[Any] = []
+
+    def work() -> None:
+        try:
+            came.append(correct(reader, case))
+        except errors.UserFacingError as error:
+            came.append(error)
+        finally:
+            connection.close()
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT locktype FROM pg_locks WHERE NOT granted")
+            return until in {row[0] for row in cursor.fetchall()}
+
+    thread = threading.Thread(target=work)
+    with transaction.atomic():
+        submit(**delivery)
+        thread.start()
+        wait_for(f"the correction to wait for the {until} lock", waits, seconds=20)
+    thread.join(30)
+    return came[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_correction_waits_for_a_delivery_of_the_same_bytes() -> None:
+    reader, data = make_actor(), phantom_jpeg()
+    case = submit(actor=reader, files=[data], patient_id="WRONG").case
+    # Of another site: no row of this case's patients is held meanwhile.
+    came = correct_during({"files": [data]}, reader, case, until="advisory")
+    assert isinstance(came, PatientCorrection)
+    case.refresh_from_db()
+    assert case.patient.patient_id == "RIGHT"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_case_that_got_images_meanwhile_is_not_moved() -> None:
+    reader = make_actor()
+    case = submit(actor=reader, patient_id="WRONG", accession_number="A1").case
+    more = {"actor": reader, "patient_id": "WRONG", "accession_number": "A1"}
+    came = correct_during(more, reader, case, until="transactionid")
+    assert isinstance(came, errors.StateConflict)
+    case.refresh_from_db()
+    assert (case.patient.patient_id, case.images.count()) == ("WRONG", 2)
+    assert correct(reader, case).to_patient.patient_id == "RIGHT"

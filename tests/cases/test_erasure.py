@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -22,12 +23,14 @@ from cases.models import (
     Reading,
     Result,
     ResultWithdrawal,
+    ShadowResult,
     Site,
     Submission,
     User,
 )
 from cases.selectors.cases import image_get
 from cases.selectors.outcomes import images_trainable, patient_is_trainable
+from cases.selectors.portal import case_steps
 from cases.services.consent import patient_research_set
 from cases.services.corrections import case_patient_correct
 from cases.services.erasure import erasure_plan, patient_erase
@@ -45,12 +48,15 @@ from cases.services.readings import (
 )
 from cases.services.replays import replay_request
 from cases.services.results import result_store
+from cases.services.shadow_results import shadow_result_store
 from cases.services.withdrawals import result_withdraw
-from cases.states import JobState
+from cases.states import JobState, ModelState
+from tests.cases.governing import candidate, promoted
 from tests.factories import (
     WORKER,
     answer,
     at_once,
+    live_model,
     make_actor,
     make_site,
     make_token,
@@ -58,6 +64,7 @@ from tests.factories import (
     stored_result,
     submit,
 )
+from tests.live import wait_for
 from tests.phantoms import dicom_bytes
 
 pytestmark = pytest.mark.django_db
@@ -270,6 +277,34 @@ def test_a_waiting_replay_is_cancelled_too(reader: Actor, admin: Actor) -> None:
     assert job.state == JobState.CANCELLED
 
 
+def test_a_model_in_shadow_stores_nothing_of_an_erased_patient(reader: Actor, admin: Actor) -> None:
+    live_model()
+    promoted(candidate(), ModelState.SHADOW)
+    mine = [stored_result(submit(actor=reader, patient_id="P-1").jobs.get()) for _ in range(2)]
+    other = stored_result(submit(actor=reader, patient_id="P-2").jobs.get())
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
+    shadow = Job.objects.filter(kind="shadow")
+    states = dict(shadow.values_list("shadow_of", "state"))
+    assert states == {mine[0].pk: "RUNNING", mine[1].pk: "PENDING", other.pk: "PENDING"}
+    plan = erasure_plan(actor=admin, case_id=mine[0].image.case_id)
+    assert plan.counts["jobs_waiting"] == 2
+    erase(admin, mine[0].image.case)
+    late = shadow_result_store(
+        actor=WORKER, job_id=claim.job_id, attempt=claim.attempt, answer=answer()
+    )
+    assert late is None
+    assert not ShadowResult.objects.exists()
+    states = dict(shadow.values_list("shadow_of", "state"))
+    assert states == {mine[0].pk: "CANCELLED", mine[1].pk: "CANCELLED", other.pk: "PENDING"}
+    # In the trail of the case, under the answer that was to be matched; among its steps it is not.
+    told = AuditEvent.objects.filter(action="shadow.cancelled")
+    assert {(event.object_id, event.case_id) for event in told} == {
+        (str(result.pk), result.image.case_id) for result in mine
+    }
+    steps = case_steps(case_id=mine[0].image.case_id, limit=100)
+    assert not any(step.action.startswith("shadow.") for step in steps)
+
+
 def test_a_correction_away_from_the_patient_keeps_its_links_and_loses_its_words(
     reader: Actor, admin: Actor
 ) -> None:
@@ -285,6 +320,38 @@ def test_a_correction_away_from_the_patient_keeps_its_links_and_loses_its_words(
     assert erasure.counts["cases"] == 1
     correction = PatientCorrection.objects.get()
     assert (correction.reason, correction.from_patient) == ("", left.patient)
+    assert moved.images.get().sha256
+
+
+def test_corrections_to_and_from_a_record_in_between_lose_their_words(
+    reader: Actor, admin: Actor
+) -> None:
+    moved = submit(actor=reader, patient_id="P-1").case
+    for right, reason in (("P-2", "It was Mr Doe's."), ("P-3", "No, it was Mr Poe's.")):
+        case_patient_correct(
+            actor=reader,
+            case_id=moved.pk,
+            fields=submission_fields_parse({"patient_id": right}),
+            reason=reason,
+        )
+    unrelated = submit(actor=reader, patient_id="P-4").case
+    case_patient_correct(
+        actor=reader,
+        case_id=unrelated.pk,
+        fields=submission_fields_parse({"patient_id": "P-5"}),
+        reason="Two lines were swapped.",
+    )
+    between = submit(actor=reader, patient_id="P-2").case
+    erase(admin, between)
+    told = {
+        (row.from_patient.patient_id, row.to_patient.patient_id): row.reason
+        for row in PatientCorrection.objects.all()
+    }
+    assert told == {
+        ("P-1", ""): "",
+        ("", "P-3"): "",
+        ("P-4", "P-5"): "Two lines were swapped.",
+    }
     assert moved.images.get().sha256
 
 
@@ -357,3 +424,41 @@ def test_a_delivery_at_the_same_moment_is_erased_or_starts_anew() -> None:
         assert image.case.patient.erased_at is None
     for image in Image.objects.filter(sha256=""):
         assert image.case.patient.erased_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_stored_at_the_same_moment_leaves_nothing_to_a_model_in_shadow() -> None:
+    site = make_site()
+    reader, admin = make_actor(site=site), make_actor(roles=["admin"], site=site)
+    live_model()
+    promoted(candidate(), ModelState.SHADOW)
+    case = submit(actor=reader).case
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
+    came: list[Any] = []
+
+    def work() -> None:
+        try:
+            came.append(erase(admin, case))
+        except errors.UserFacingError as error:
+            came.append(error)
+        finally:
+            connection.close()
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            return cursor.fetchone() is not None
+
+    thread = threading.Thread(target=work)
+    held = {"actor": WORKER, "job_id": claim.job_id, "attempt": claim.attempt}
+    with transaction.atomic():
+        assert result_store(**held, answer=answer())
+        thread.start()
+        wait_for("the erasure to wait for the answer", waits, seconds=20)
+    thread.join(30)
+    assert isinstance(came[0], errors.StateConflict)
+    erase(admin, case)
+    assert {job.kind: job.state for job in Job.objects.all()} == {
+        "inference": JobState.SUCCEEDED,
+        "shadow": JobState.CANCELLED,
+    }

@@ -11,12 +11,32 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from cases.models import AuditEvent, ModelVersion, PromotionRequest, Result, User
+from cases.models import (
+    AuditEvent,
+    ModelVersion,
+    PromotionRequest,
+    Result,
+    ResultWithdrawal,
+    User,
+)
+from cases.selectors.shadow import shadow_disagreements, shadow_summary
+from cases.services.erasure import erasure_plan, patient_erase
+from cases.services.leases import engine_jobs_claim
 from cases.services.people import actor_for_user
 from cases.services.serving import serving_suspend
+from cases.services.shadow_results import shadow_result_store
+from cases.services.withdrawals import result_withdraw
 from cases.states import ModelState
 from tests.cases.governing import admin, asked, candidate, damage, live_id, promoted
-from tests.factories import live_model, make_site, make_user, stored_result, submit
+from tests.factories import (
+    WORKER,
+    answer,
+    live_model,
+    make_site,
+    make_user,
+    stored_result,
+    submit,
+)
 from tests.portal.conftest import ROLES, SignIn, World
 from tests.portal.markup import csp_faults, read, structure_faults
 from tests.training import make_run, trained
@@ -227,6 +247,65 @@ def test_the_recall_list_names_patients_to_those_who_care_for_them(
     assert "SECRET" not in str([event.detail for event in trail])
 
 
+def test_a_recall_list_tells_which_answers_were_withdrawn_and_whose_patient_is_gone(
+    world: World, sign_in: SignIn
+) -> None:
+    carer, blind = sign_in(world.sonographer), sign_in(role="admin", site=world.site)
+    model, admin_here = world.result.model_version_id, admin(world.site)
+    url = reverse("model-recall", args=[model])
+    (row,) = recall(carer, model)
+    assert (row["withdrawn_at"], row["withdrawn_reason"], row["erased_at"]) == ("", "", "")
+    result_withdraw(actor=admin_here, result_id=world.result.pk, reason="=Wrong probe.")
+    (row,) = recall(carer, model)
+    withdrawal = ResultWithdrawal.objects.get()
+    assert row["withdrawn_at"] == withdrawal.at.isoformat()
+    assert (row["withdrawn_reason"], row["label"]) == ("'=Wrong probe.", "malignant")
+    page = read(carer.get(url).content)
+    assert [tag.text for tag in page.all("s")] == ["Malignant", "0.88"]
+    assert "withdrawn" in page.one("strong").text
+    assert (csp_faults(page), structure_faults(page)) == ([], [])
+    plan = erasure_plan(actor=admin_here, case_id=world.case.pk)
+    patient_erase(actor=admin_here, case_id=world.case.pk, reason="Asked.", token=plan.token)
+    world.case.patient.refresh_from_db()
+    erased_at = world.case.patient.erased_at
+    assert erased_at is not None
+    for client, words in ((carer, "erased"), (blind, "patient erased")):
+        (row,) = recall(client, model)
+        assert (row["erased_at"], row["withdrawn_reason"]) == (erased_at.isoformat(), "")
+        page = read(client.get(url).content)
+        assert words in {tag.text for tag in page.all("span")}
+        assert (csp_faults(page), structure_faults(page)) == ([], [])
+
+
+def test_a_withdrawn_answer_is_nothing_to_measure_a_shadow_by(
+    world: World, sign_in: SignIn
+) -> None:
+    model = promoted(candidate(), ModelState.SHADOW)
+    actor = actor_for_user(world.sonographer)
+    results = [stored_result(submit(actor=actor).jobs.get(), 0.8) for _ in range(3)]
+    for _ in results:
+        (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
+        said = {"actor": WORKER, "job_id": claim.job_id, "attempt": claim.attempt}
+        assert shadow_result_store(**said, answer=answer(0.2))
+    governor = admin(world.site)
+    client = sign_in(role="approver", site=world.site)
+    url = reverse("model-shadow", args=[model.pk])
+    assert "3 of 3 answers differ" in text_of(client.get(url))
+    result_withdraw(actor=governor, result_id=results[0].pk, reason="Wrong probe.")
+    gone = results[1].image.case
+    plan = erasure_plan(actor=governor, case_id=gone.pk)
+    patient_erase(actor=governor, case_id=gone.pk, reason="Asked.", token=plan.token)
+    summary = shadow_summary(actor=governor, model=model)
+    assert (summary.n, summary.changed, summary.withdrawn) == (2, 2, 1)
+    assert [change.count for change in summary.changes] == [2]
+    rows = shadow_disagreements(actor=governor, model=model)
+    assert {row.result_id for row in rows} == {results[1].pk, results[2].pk}
+    page = read(client.get(url).content)
+    assert "Left out, the live model's answer was withdrawn 1" in page.text
+    assert page.text.count("patient erased") == 1
+    assert (csp_faults(page), structure_faults(page)) == ([], [])
+
+
 def test_a_name_cannot_become_a_formula(sign_in: SignIn) -> None:
     user = make_user(roles=["radiologist"])
     job = submit(
@@ -277,6 +356,23 @@ def test_pages_open_for_the_roles_they_are_for_and_keep_to_the_policy(
                 assert (url, csp_faults(page), structure_faults(page)) == (url, [], [])
                 assert b"<b>Odd</b>" not in response.content
         assert Client().get(url).status_code == 302
+
+
+def test_who_reads_cases_sees_nothing_of_the_shadow_whatever_else_they_do(
+    world: World, sign_in: SignIn
+) -> None:
+    model = promoted(candidate(), ModelState.SHADOW)
+    url = reverse("model-shadow", args=[model.pk])
+    link = "where it and the live model disagree"
+    for roles, status in (
+        (["admin"], 200),
+        (["admin", "sonographer"], 200),
+        (["admin", "radiologist"], 403),
+        (["approver", "radiologist"], 403),
+    ):
+        client = sign_in(make_user(roles=roles, site=world.site))
+        assert (roles, client.get(url).status_code) == (roles, status)
+        assert (link in text_of(client.get(page_of(model)))) is (status == 200)
 
 
 def test_acts_are_for_the_roles_they_are_for_and_need_a_csrf_token(sign_in: SignIn) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from cases.models import Reading
+from cases.models import AuditEvent, Reading
 from cases.services.jobs import job_rerun
 from cases.services.people import actor_for_user
 from tests.factories import make_site, make_user, stored_result, submit
@@ -142,6 +142,31 @@ def test_a_colleague_sees_what_is_signed_and_no_draft(
     assert "Write a reading" not in shown or "Add an addendum" in shown
 
 
+def test_the_timeline_tells_of_what_was_signed_not_of_drafts_and_looks(
+    world: World, reader: Client, sign_in: SignIn
+) -> None:
+    colleague = sign_in(role="radiologist", site=world.site)
+
+    def timeline() -> str:
+        page = read(colleague.get(url_of(world.case)).content)
+        return page.one("section", aria_labelledby="timeline-title").text
+
+    before = timeline()
+    write(reader, world, "save")
+    reader.post(reverse("reading-discard", args=[Reading.objects.get().pk]), {"version": "1"})
+    write(reader, world, "save")
+    assert timeline() == before
+    write(reader, world, "sign", version="1")
+    signed = timeline()
+    assert "signed a reading" in signed
+    listed = colleague.get("/api/v1/readings/", {"case": str(world.case.pk)})
+    assert len(listed.json()["results"]) == 1
+    assert timeline() == signed
+    # The whole history keeps what the timeline leaves out.
+    history = read(colleague.get(reverse("case-audit", args=[world.case.pk])).content).text
+    assert "Saved a draft of a reading" in history
+
+
 def test_an_administrator_sees_no_text_and_no_form(
     world: World, reader: Client, sign_in: SignIn
 ) -> None:
@@ -182,6 +207,25 @@ def test_a_score_in_the_worklist_was_seen(world: World, reader: Client) -> None:
     reader.get(reverse("worklist"))
     write(reader, world, "sign")
     assert Reading.objects.get().ai_seen is True
+
+
+@pytest.mark.parametrize("name", ["model-recall", "model-recall-csv"])
+def test_an_answer_in_a_recall_list_was_seen(name: str, world: World, reader: Client) -> None:
+    other = submit(actor=actor_for_user(world.sonographer))
+    result = stored_result(other.jobs.get(), 0.7)
+    url = reverse(name, args=[world.result.model_version_id])
+    # Up to the second answer, which is not in the list then.
+    response = reader.get(url, {"until": result.created_at.isoformat()})
+    if response.streaming:
+        assert str(world.result.pk) in b"".join(response).decode()
+    write(reader, world, "sign")
+    reader.post(
+        reverse("reading-write", args=[other.case_id]), {**TYPED, "action": "sign", "version": "0"}
+    )
+    seen = dict(Reading.objects.values_list("case", "ai_seen"))
+    assert seen == {world.case.pk: True, other.case_id: False}
+    read_of = AuditEvent.objects.filter(action="result.read")
+    assert [event.object_id for event in read_of] == [str(world.result.pk)]
 
 
 def test_an_answer_that_came_after_the_page_was_not_seen(world: World, reader: Client) -> None:

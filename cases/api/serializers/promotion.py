@@ -10,7 +10,9 @@ from rest_framework import serializers
 from cases.access import Actor, Capability
 from cases.api.serializers.fields import LinkField, OptionalCharField, choices
 from cases.api.serializers.learning import ModelDetailSerializer
+from cases.api.serializers.results import WithdrawnSerializer
 from cases.models import PromotionRequest, Result
+from cases.reports.answers import withdrawn_json
 from cases.selectors.model_life import LiveAt
 from cases.services.persons import MAX_REASON
 from cases.states import ModelState
@@ -91,7 +93,8 @@ class RecallPatientSerializer(serializers.Serializer[Any]):
 
 
 class RecallItemSerializer(serializers.Serializer[Any]):
-    """One answer of the version; `patient` is null for readers without identity."""
+    """One answer of the version; `patient` is null for readers without identity, and where it was
+    erased."""
 
     case = serializers.UUIDField(source="image.case_id")
     case_url = LinkField("case-detail", source="image.case_id")
@@ -102,10 +105,22 @@ class RecallItemSerializer(serializers.Serializer[Any]):
     result = serializers.UUIDField(source="pk")
     outcome = serializers.ChoiceField(choices(Outcome))
     answered_at = serializers.DateTimeField(source="created_at")
+    withdrawn = serializers.SerializerMethodField()
+    erased_at = serializers.DateTimeField(
+        source="image.case.patient.erased_at",
+        allow_null=True,
+        help_text="From then on the patient's identity and images are gone.",
+    )
+
+    @extend_schema_field(WithdrawnSerializer(allow_null=True))
+    def get_withdrawn(self, result: Result) -> dict[str, Any] | None:
+        told = withdrawn_json(result)
+        return dict(WithdrawnSerializer(told).data) if told else None
 
     @extend_schema_field(RecallPatientSerializer(allow_null=True))
     def get_patient(self, result: Result) -> dict[str, Any] | None:
         actor: Actor = self.context["actor"]
-        if not actor.can(Capability.VIEW_IDENTITY):
+        patient = result.image.case.patient
+        if patient.erased_at is not None or not actor.can(Capability.VIEW_IDENTITY):
             return None
-        return dict(RecallPatientSerializer(result.image.case.patient).data)
+        return dict(RecallPatientSerializer(patient).data)

@@ -15,6 +15,7 @@ from cases.errors import FieldInvalid, NotFound, StateConflict
 from cases.models import ModelVersion
 from cases.portal.model_life import NO_REFUSAL, Refusal, refusal_of
 from cases.portal.moments import typed_moment
+from cases.portal.reads import STRETCH, note_listed
 from cases.portal.views.base import PortalView
 from cases.portal.views.model_life import typed_reason
 from cases.reports.recall import recall_csv
@@ -104,7 +105,8 @@ class ModelRecallView(_Recall):
             context["problems"] = error.errors
             return render(request, "learning/model_recall.html", context, status=422)
         results, cases, count = self.noted(model, since, until, exported=False)
-        context |= {"results": list(results[:SHOWN]), "cases": cases, "count": count}
+        shown = list(note_listed(self.actor, results[:SHOWN]))
+        context |= {"results": shown, "cases": cases, "count": count}
         return render(request, "learning/model_recall.html", context)
 
 
@@ -116,7 +118,7 @@ class ModelRecallCsvView(_Recall):
         since, until = self.period(request)
         results, _, _ = self.noted(model, since, until, exported=True)
         lines = recall_csv(
-            results.iterator(chunk_size=500),
+            note_listed(self.actor, results.iterator(chunk_size=STRETCH)),
             model=model,
             with_identity=self.can(Capability.VIEW_IDENTITY),
         )
@@ -127,7 +129,8 @@ class ModelRecallCsvView(_Recall):
 
 
 class ModelShadowView(PortalView):
-    """How far the model in shadow and the live one disagree, for who trains or promotes."""
+    """How far the model in shadow and the live one disagree, for who trains or promotes and
+    reads no cases."""
 
     any_of = (Capability.TRAIN, Capability.PROMOTE)
     http_method_names = ["get", "head", "options"]
