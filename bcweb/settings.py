@@ -288,6 +288,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobStateEnum": "cases.states.JobState",
         "ModelStateEnum": "cases.states.ModelState",
+        "GateStateEnum": "cases.vocabulary.GateState",
         "LabelEnum": "cases.vocabulary.Label",
         "PathologyEnum": "cases.vocabulary.Pathology",
         "ReadingLabelEnum": "cases.vocabulary.ReadingLabel",

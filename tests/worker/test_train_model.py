@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 
 from cases.models import TrainingRun
 from tests.factories import live_model, make_site
+from tests.gates import make_plan
 from tests.training import make_snapshot
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +32,19 @@ def test_it_asks_for_a_training_of_the_first_site_or_the_one_named() -> None:
     assert (made.requested_by, made.reason) == ("manage.py train_model", "new data")
     run(old.pk[:20], "--if-running", "queue", "--site", other.code)
     assert TrainingRun.objects.get(snapshot=old).job.site == other
+
+
+def test_a_gate_plan_is_named_by_its_name_or_its_id() -> None:
+    live_model()
+    site = make_site()
+    plan = make_plan(site=site, name="spring")
+    make_snapshot()
+    for words in (["--plan", "spring"], ["--plan", str(plan.pk), "--if-running", "queue"]):
+        run("newest", *words)
+    assert {made.plan for made in TrainingRun.objects.all()} == {plan}
+    with pytest.raises(CommandError, match="no gate plan") as error:
+        run("newest", "--plan", "autumn")
+    assert error.value.returncode == 2
 
 
 @pytest.mark.parametrize(
