@@ -293,7 +293,6 @@ SPECTACULAR_SETTINGS = {
         "PathologyEnum": "cases.vocabulary.Pathology",
         "ReadingLabelEnum": "cases.vocabulary.ReadingLabel",
         "AnswerStateEnum": "cases.api.serializers.cases.ANSWER_STATES",
-        "GateStateEnum": "cases.vocabulary.GateState",
     },
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_AUTHENTICATION": None,
