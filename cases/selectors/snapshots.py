@@ -24,6 +24,11 @@ def snapshot_list(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
     return TrainingSnapshot.objects.annotate(is_locked=locked).order_by("-created_at", "-id")
 
 
+def snapshot_list_free(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
+    """Those of them that no plan has locked."""
+    return snapshot_list(actor=actor).filter(gate_plans=None)
+
+
 def snapshot_get(*, actor: Actor, snapshot_id: str) -> TrainingSnapshot:
     """One snapshot. ``NotFound`` where there is none of that id."""
     snapshot = snapshot_list(actor=actor).filter(pk=snapshot_id).first()

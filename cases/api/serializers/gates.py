@@ -35,7 +35,7 @@ class PlanLimitSerializer(serializers.Serializer[Any]):
         default=LimitBy.INTERVAL.value,
         help_text="The unfavourable end of the 95 % interval, or the figure.",
     )
-    source = serializers.CharField(
+    source = serializers.CharField(  # type: ignore[assignment]
         required=False,
         allow_null=True,
         default=None,

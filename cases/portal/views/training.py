@@ -22,7 +22,7 @@ from cases.portal.training_forms import REASON, PlainForm, plain_form, start_spe
 from cases.portal.views.base import PortalView
 from cases.reports.curves import CurvePoint, loss_curve_svg
 from cases.selectors.gates import gate_plan_list, use_of_run, verdict_of_run
-from cases.selectors.snapshots import snapshot_list
+from cases.selectors.snapshots import snapshot_list, snapshot_list_free
 from cases.selectors.training import training_run_ahead, training_run_get, training_run_list
 from cases.services.gate_fields import plan_id_parse
 from cases.services.training import TrainingRunOn, training_run_cancel, training_run_request
@@ -104,8 +104,8 @@ class TrainingStartView(PortalView):
         self, typed: dict[str, str], *, key: str = "", error: UserFacingError | None = None
     ) -> PlainForm:
         plans = list(gate_plan_list(actor=self.actor)[:SHOWN])
-        free = snapshot_list(actor=self.actor).filter(is_locked=False)
-        specs = [*start_specs(list(free[:SHOWN])), plan_field(plans)]
+        free = list(snapshot_list_free(actor=self.actor)[:SHOWN])
+        specs = [*start_specs(free), plan_field(plans)]
         return plain_form(specs, typed, key=key, error=error)
 
     def page(self, form: PlainForm, *, status: int = 200, on: UUID | None = None) -> HttpResponse:
