@@ -89,7 +89,9 @@ def run_gate(
     plan, digest = read_plan(plan_file)
     dataset = read_dataset(data)
     if dataset.skipped:
-        raise GatePlanError(f"{dataset.skipped[0].file} of the locked set cannot be read")
+        for entry in dataset.skipped:
+            print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
+        raise GatePlanError(f"{len(dataset.skipped)} files of the locked set cannot be read")
     locked = locked_set(dataset)
     ours = Predictor(candidate, device=device, threads=default_threads())
     answers, scored, _ = answers_of(ours, dataset, may_have_seen=False)

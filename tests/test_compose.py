@@ -180,6 +180,16 @@ def test_gpu_override_names_existing_services(services: dict[str, Any]) -> None:
         assert service["environment"]["BCWEB_DEVICE"] == "cuda"
 
 
+def test_checkpoints_of_trainings_outlive_their_container(services: dict[str, Any]) -> None:
+    (volume,) = services["training"]["volumes"]
+    name, place = volume.split(":")
+    assert name in load("docker-compose.yml")["volumes"]
+    # The image makes the folder for the ordinary user, and a new volume takes that over.
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"BCWEB_STATE={place}" in dockerfile
+    assert re.search(rf"install --directory --owner=bcweb .* {place}$", dockerfile, re.MULTILINE)
+
+
 def test_compose_client_accepts_the_files() -> None:
     if not shutil.which("docker"):
         pytest.skip("no docker client")

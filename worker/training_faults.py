@@ -111,8 +111,11 @@ def gate_fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str
         return Fault(code, _sentence(message))
     if code == "candidate_unusable":
         return OUTPUT_INVALID
-    if code in ("gate_plan", "dataset"):
+    if code == "gate_plan":
         return Fault("gate_refused", _sentence(message))
+    if code == "dataset":
+        # The message names files, which may be called after patients: it is in the log only.
+        return Fault("gate_refused", "The locked set cannot be used. The log has the particulars.")
     if code == "input_output":
         detail = "The gate could not read or write a file. The log has the particulars."
         return Fault("input_output", detail, transient=True)
