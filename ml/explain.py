@@ -161,9 +161,10 @@ def explain_crossval(
             raise UsageError("the folds' models were not made with one and the same split")
         fold_of[held_out_indices(card, dataset, trained, fold=fold)] = fold
     grouping = group_records(dataset.records)
-    lesions, places = _usable_lesions(
-        dataset, np.flatnonzero(fold_of >= 0), first.model.preprocessing
-    )
+    # The fixed point is chosen on every other fold, also on those without a model.
+    usable = np.flatnonzero(~grouping.quarantined)
+    lesions, places = _usable_lesions(dataset, usable, first.model.preprocessing)
+    measured = np.flatnonzero(fold_of[places] >= 0)
     points = np.zeros((len(places), 2), dtype=np.int64)
     for fold, path in paths.items():
         predictor = first
@@ -175,8 +176,8 @@ def explain_crossval(
         points[own] = point_at(predictor, dataset, [lesions.records[i] for i in own.tolist()])
     result = pointing_game(
         lesions,
-        points,
-        np.arange(len(places)),
+        points[measured],
+        measured,
         folds=fold_of[places],
         groups=grouping.groups[places],
         rounds=rounds,

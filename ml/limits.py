@@ -81,8 +81,11 @@ class Limit:
         if against not in get_args(Against) or by not in get_args(By):
             raise GatePlanError("against is absolute or active, by is interval or value")
         lowest = -1.0 if against == "active" else 0.0
-        numeric = isinstance(bound, int | float) and not isinstance(bound, bool)
-        if not numeric or not lowest <= float(bound) <= 1.0:
+        if (
+            isinstance(bound, bool)
+            or not isinstance(bound, int | float)
+            or not lowest <= float(bound) <= 1.0
+        ):
             raise GatePlanError(f"the bound of {metric} is a number from {lowest:g} to 1")
         if source is not None and (not isinstance(source, str) or not source):
             raise GatePlanError("source is a name, or left out")
@@ -200,7 +203,9 @@ class Answers:
 def _share(weights: Floats, true: npt.NDArray[Any]) -> Floats:
     """Weighted share of ``true`` (M) for each row of weights R x M; NaN without weight."""
     total = weights.sum(axis=1)
-    return np.divide(weights @ true, total, out=np.full(len(weights), np.nan), where=total > 0)
+    shares = np.full(len(weights), np.nan)
+    np.divide(weights @ true, total, out=shares, where=total > 0)
+    return shares
 
 
 def judge(

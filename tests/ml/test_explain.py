@@ -241,14 +241,24 @@ def test_folds_of_different_splits_are_refused(
 
 
 def test_folds_without_a_model_are_left_out_and_named_and_none_at_all_is_an_error(
-    masked: Dataset, folds_dir: Path
+    masked: Dataset, folds_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    chosen_on: list[int] = []
+
+    def spy(reach: Any) -> Any:
+        chosen_on.append(len(reach))
+        return best_fixed_point(reach)
+
+    monkeypatch.setattr("ml.pointing.best_fixed_point", spy)
     (folds_dir / "fold-0" / "model.safetensors").unlink()
     found = explain_crossval(folds_dir, masked, device="cpu", rounds=20)
     left = [split_records(masked.records, folds=FOLDS, seed=5, fold=k).held_out for k in (1, 2)]
     held_out = np.concatenate(left).tolist()
     assert found["n"] == sum(bool(masked.records[i].masks) for i in held_out)
     assert found["folds_measured"] == [1, 2] and found["folds"] == FOLDS
+    # The baseline is as strong as with all models: pictures without a score help to choose it.
+    kinds, lesions = 2, 18
+    assert sum(chosen_on) == 2 * lesions - found["n"] and len(chosen_on) == 2 * kinds
     for path in folds_dir.glob("fold-*/model.safetensors"):
         path.unlink()
     with pytest.raises(ModelFileError):

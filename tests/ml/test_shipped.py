@@ -14,9 +14,6 @@ from ml.preprocessing import Preprocessing
 from tests.ml.helpers import png
 from tests.phantoms import bmode_phantom
 
-FIRST_VERSION = "resnet50-busi-20261122"
-"""Trained on a part of BUSI, without a refusal check."""
-
 
 @pytest.fixture(scope="module")
 def predictor():
@@ -56,12 +53,10 @@ def test_its_card_tells_how_it_was_made_and_how_it_scored():
         assert low <= measured[key] <= high
 
 
-def test_it_has_a_refusal_check_unless_it_is_the_first_version(predictor):
-    if predictor.model.version == FIRST_VERSION:
-        assert predictor.model.detector is None
-    else:
-        assert predictor.model.detector is not None
-        assert predictor.model.card["refusal"]
+def test_it_has_a_refusal_check_and_may_abstain(predictor):
+    assert predictor.model.detector is not None
+    assert predictor.model.card["refusal"]
+    assert 0 < predictor.model.card["abstention"]["minimum_score"] < 1
 
 
 def test_it_answers_phantoms_with_scores_that_sum_to_one(predictor):

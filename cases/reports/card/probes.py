@@ -108,8 +108,10 @@ def _heatmap(fields: Fields) -> tuple[Block, ...]:
     better = ("Over the better baseline",)
     columns = ("Lesions", "Images", *(label for _, label in _RATES), *better)
     rules = mapping(fields.get("rules"))
-    known = ("n", "per_source", "per_class", "rules", "seen_in_training", "out_of_fold", "folds")
-    known += ("folds_measured",)
+    known = (
+        *("n", "per_source", "per_class", "rules", "seen_in_training"),
+        *("out_of_fold", "folds", "folds_measured"),
+    )
     how = "out of fold" if fields.get("out_of_fold") is True else ""
     seen = "most of these pictures were seen in training" if fields.get("seen_in_training") else ""
     return (
