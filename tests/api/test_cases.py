@@ -58,6 +58,7 @@ def test_a_case_tells_patient_study_and_findings(api: Api, case: Case, site: Sit
         "name": "Phantom^Anna",
         "birth_date": "1968-04-30",
         "sex": "F",
+        "research_opt_out": False,
     }
     assert (body["accession_number"], body["study_instance_uid"]) == ("A1", None)
     assert body["indication"] == "recall"

@@ -173,13 +173,13 @@ def test_a_poll_costs_the_same_few_queries_however_long_the_queue(api: Api, site
             api.get(path, **headers)
         return len(captured)
 
-    # Token, its owner's roles, the job; then the place in the queue.
-    assert cost(If_None_Match=etag) == 3
-    assert cost() == 4
+    # Token, its owner's roles, the job, the switch that suspends answers; the place in the queue.
+    assert cost(If_None_Match=etag) == 4
+    assert cost() == 5
     for _ in range(5):
         one_job(site)
-    assert cost(If_None_Match=etag) == 3
-    assert cost() == 4
+    assert cost(If_None_Match=etag) == 4
+    assert cost() == 5
     answer_waiting()
     assert api.get(path).json()["state"] == "SUCCEEDED"
     # Token, roles, job with result and model, "has this token read it" (in a savepoint here).

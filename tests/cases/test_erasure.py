@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from cases.models import (
     ResultWithdrawal,
     ShadowResult,
     Site,
-    Submission,
     User,
 )
 from cases.selectors.cases import image_get
@@ -51,11 +49,11 @@ from cases.services.results import result_store
 from cases.services.shadow_results import shadow_result_store
 from cases.services.withdrawals import result_withdraw
 from cases.states import JobState, ModelState
+from tests.cases.erasing import WHY, erase
 from tests.cases.governing import candidate, promoted
 from tests.factories import (
     WORKER,
     answer,
-    at_once,
     live_model,
     make_actor,
     make_site,
@@ -64,12 +62,10 @@ from tests.factories import (
     stored_result,
     submit,
 )
-from tests.live import wait_for
 from tests.phantoms import dicom_bytes
 
 pytestmark = pytest.mark.django_db
 
-WHY = "Asked for in writing."
 SECRETS = ("SECRET-7", "Zebrafish", "ACC-0815", "Quagga", "1961", "image0.jpg")
 
 
@@ -115,11 +111,6 @@ def case(reader: Actor, admin: Actor) -> Case:
         outcome_record(actor=reader, finding_id=finding, content=outcome_content_parse(raw))
     result_withdraw(actor=admin, result_id=result.pk, reason="Not Zebrafish's.")
     return case
-
-
-def erase(actor: Actor, case: Case, *, reason: str = WHY) -> PatientErasure:
-    token = erasure_plan(actor=actor, case_id=case.pk).token
-    return patient_erase(actor=actor, case_id=case.pk, reason=reason, token=token)
 
 
 def everything_stored() -> str:
@@ -402,63 +393,3 @@ def test_the_database_lets_nothing_else_happen_to_rows_of_an_erased_patient(
     ):
         with pytest.raises(DatabaseError), transaction.atomic():
             change()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_delivery_at_the_same_moment_is_erased_or_starts_anew() -> None:
-    site = make_site()
-    reader, admin = make_actor(site=site), make_actor(roles=["admin"], site=site)
-    data = phantom_jpeg()
-    case = submit(actor=reader, files=[data], patient_id="P-1").case
-    works = [
-        lambda: erase(admin, case),
-        lambda: submit(actor=reader, files=[data], patient_id="P-1"),
-    ]
-    told = at_once(2, lambda: works.pop()())
-    assert all(
-        isinstance(outcome, PatientErasure | Submission | errors.StateConflict) for outcome in told
-    ), told
-    for image in Image.objects.exclude(sha256=""):
-        # Whatever is still on record has its bytes, and its patient.
-        assert Blob.objects.filter(name=image.storage_name).exists()
-        assert image.case.patient.erased_at is None
-    for image in Image.objects.filter(sha256=""):
-        assert image.case.patient.erased_at is not None
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_answer_stored_at_the_same_moment_leaves_nothing_to_a_model_in_shadow() -> None:
-    site = make_site()
-    reader, admin = make_actor(site=site), make_actor(roles=["admin"], site=site)
-    live_model()
-    promoted(candidate(), ModelState.SHADOW)
-    case = submit(actor=reader).case
-    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
-    came: list[Any] = []
-
-    def work() -> None:
-        try:
-            came.append(erase(admin, case))
-        except errors.UserFacingError as error:
-            came.append(error)
-        finally:
-            connection.close()
-
-    def waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
-            return cursor.fetchone() is not None
-
-    thread = threading.Thread(target=work)
-    held = {"actor": WORKER, "job_id": claim.job_id, "attempt": claim.attempt}
-    with transaction.atomic():
-        assert result_store(**held, answer=answer())
-        thread.start()
-        wait_for("the erasure to wait for the answer", waits, seconds=20)
-    thread.join(30)
-    assert isinstance(came[0], errors.StateConflict)
-    erase(admin, case)
-    assert {job.kind: job.state for job in Job.objects.all()} == {
-        "inference": JobState.SUCCEEDED,
-        "shadow": JobState.CANCELLED,
-    }

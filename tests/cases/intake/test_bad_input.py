@@ -318,6 +318,7 @@ def test_every_code_of_the_contract_has_a_class() -> None:
         "identity_mismatch",
         "accession_conflict",
         "duplicate_of_other_patient",
+        "erased",
         "idempotency_conflict",
         "not_found",
         "not_authenticated",
