@@ -92,7 +92,8 @@ class Pretended(World):
 
 def gradients(dataset, out, world):
     """Of the first step, whose batch holds five pictures; dropout and lesions take part."""
-    trainer = prepare(dataset, tiny(**CONFIG), out, device="cpu", loop=Loop(world)).trainer
+    config = tiny(**CONFIG, held=())
+    trainer = prepare(dataset, config, out, device="cpu", loop=Loop(world)).trainer
     for module in trainer.network.modules():
         module.training = not isinstance(module, torch.nn.BatchNorm2d)
     torch.manual_seed(5)

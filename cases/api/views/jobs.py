@@ -29,6 +29,11 @@ from cases.services.results import result_read_note
 from cases.states import JOB, JobState
 
 
+def suspension_of(job: Job) -> Suspension | None:
+    """Whether answers are suspended; not asked for a job that has ended."""
+    return suspension_now() if JobState(job.state) in JOB.active else None
+
+
 def job_etag(job: Job, suspension: Suspension | None) -> str:
     """Over all that `GET /jobs/{id}/` shows and that may change, except the queue position."""
     held = suspension.since if suspension and held_by_suspension(job) else None
@@ -49,12 +54,13 @@ def job_etag(job: Job, suspension: Suspension | None) -> str:
 class JobApi(ApiView):
     """A view that answers with one job."""
 
-    def job_answer(self, job: Job, *, status: int = 200, **headers: str) -> Response:
+    def job_answer(
+        self, job: Job, suspension: Suspension | None, *, status: int = 200, **headers: str
+    ) -> Response:
         """``job`` as JSON; its result counts as read by this reader.
 
         Who runs the queue without seeing cases sees the job without its result.
         """
-        suspension = suspension_now()
         data = self.shown(
             JobSerializer, job, queue_position=queue_position(job), suspension=suspension
         )
@@ -113,10 +119,11 @@ class JobDetailApi(JobApi):
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         job = job_get(actor=self.actor, job_id=job_id)
-        etag = job_etag(job, suspension_now())
+        suspension = suspension_of(job)
+        etag = job_etag(job, suspension)
         if not_modified(request, etag):
             return unchanged(etag=etag, headers=self.pace(job))
-        return self.job_answer(job)
+        return self.job_answer(job, suspension)
 
 
 class JobCancelApi(JobApi):
@@ -135,7 +142,8 @@ class JobCancelApi(JobApi):
     def post(self, request: Request, job_id: UUID) -> Response:
         seen = job_get(actor=self.actor, job_id=job_id)
         job_cancel(actor=self.actor, job_id=seen.pk)
-        return self.job_answer(job_get(actor=self.actor, job_id=job_id))
+        job = job_get(actor=self.actor, job_id=job_id)
+        return self.job_answer(job, suspension_of(job))
 
 
 class JobRerunApi(JobApi):
@@ -157,4 +165,5 @@ class JobRerunApi(JobApi):
         seen = job_get(actor=self.actor, job_id=job_id)
         made = job_rerun(actor=self.actor, job_id=seen.pk, frame=wanted.get("frame"))
         job = job_get(actor=self.actor, job_id=made.pk)
-        return self.job_answer(job, status=202, Location=self.link("job-detail", job.pk))
+        location = self.link("job-detail", job.pk)
+        return self.job_answer(job, suspension_of(job), status=202, Location=location)
