@@ -25,11 +25,11 @@ from ml.heldout import fold_count, held_out_indices, split_settings, trained_on
 from ml.inference import Predictor
 from ml.pointing import COLUMNS, GRID, ROUNDS, Lesions, pointing_game, read_lesions
 from ml.preprocessing import Preprocessing
+from ml.run import WEIGHTS
 from ml.split import grouped_folds
 from ml.threads import default_threads
 
 Box = tuple[float, float, float, float]
-WEIGHTS: Final = "model.safetensors"
 _BATCH: Final = 8
 _FOLDS: Final = 5
 

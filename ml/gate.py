@@ -21,7 +21,7 @@ from ml.errors import GatePlanError
 from ml.evaluate import score_records
 from ml.heldout import seen_in_training
 from ml.inference import Predictor
-from ml.limits import Answers, GatePlan, LockedSet, judge, plan_sha256
+from ml.limits import BETTER_BELOW, Answers, GatePlan, LockedSet, judge, plan_sha256
 from ml.scored import Scored
 from ml.threads import default_threads
 
@@ -142,7 +142,7 @@ def summary(verdict: dict[str, Any]) -> str:
     ]
     for row in verdict["limits"]:
         limit = row["limit"]
-        sign = "no less than" if row["limit"]["metric"] not in ("brier", "ece") else "no more than"
+        sign = "no more than" if limit["metric"] in BETTER_BELOW else "no less than"
         where = f" on {limit['source']}" if limit["source"] else ""
         versus = " against the active model" if limit["against"] == "active" else ""
         found = row["why"] or f"{row['judged']:.4f} by its {limit['by']}"

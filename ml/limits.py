@@ -22,7 +22,7 @@ from ml.calibrate import Floats, Indices
 from ml.config import MALIGNANT
 from ml.errors import GatePlanError
 from ml.intervals import group_weights_of_draws
-from ml.metrics import Bools, Rounds, Sample
+from ml.metrics import Bools, Rounds, Sample, ratio
 
 Verdict = Literal["passed", "failed", "insufficient_evidence"]
 Against = Literal["absolute", "active"]
@@ -191,21 +191,16 @@ class Answers:
         called = np.where(self.answered[chosen], sample.answered == MALIGNANT, True)
         malignant = sample.malignant
         found["coverage"] = _share(weights, answered)
-        found["sensitivity"] = np.fmin(
-            found["sensitivity"], _share(weights[:, malignant], called[malignant])
-        )
-        found["specificity"] = np.fmin(
-            found["specificity"], _share(weights[:, ~malignant], ~called[~malignant])
-        )
+        caught = _share(weights[:, malignant], called[malignant])
+        let_go = _share(weights[:, ~malignant], ~called[~malignant])
+        found["sensitivity"] = np.fmin(found["sensitivity"], caught)
+        found["specificity"] = np.fmin(found["specificity"], let_go)
         return {name: found[name] for name in METRICS}
 
 
 def _share(weights: Floats, true: npt.NDArray[Any]) -> Floats:
     """Weighted share of ``true`` (M) for each row of weights R x M; NaN without weight."""
-    total = weights.sum(axis=1)
-    shares = np.full(len(weights), np.nan)
-    np.divide(weights @ true, total, out=shares, where=total > 0)
-    return shares
+    return ratio(weights @ true, weights.sum(axis=1))
 
 
 def judge(

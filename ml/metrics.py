@@ -61,12 +61,12 @@ class Ranking:
         """Area under the ROC curve, ties counted half: float64 R, NaN without both kinds."""
         ones, zeros = self.caught[:, -1], self.alarms[:, -1]
         below = zeros[:, None] - self.alarms + self._wrong / 2
-        return _ratio((self._right * below).sum(axis=1), ones * zeros)
+        return ratio((self._right * below).sum(axis=1), ones * zeros)
 
     def average_precision(self) -> Floats:
         """Sum of precision times the step in recall: float64 R, NaN without positives."""
         precision = self.caught / np.maximum(self.caught + self.alarms, 1e-12)
-        return _ratio((self._right * precision).sum(axis=1), self.caught[:, -1])
+        return ratio((self._right * precision).sum(axis=1), self.caught[:, -1])
 
     def position(self, sensitivity: float) -> Indices:
         """Index into ``values`` of the highest threshold that reaches a sensitivity: int64 R."""
@@ -77,7 +77,7 @@ class Ranking:
         """Best specificity at a sensitivity of at least that: float64 R, NaN without both."""
         at = self.alarms[np.arange(len(self.alarms)), self.position(sensitivity)]
         zeros = self.alarms[:, -1]
-        return np.where(self.caught[:, -1] > 0, _ratio(zeros - at, zeros), np.nan)
+        return np.where(self.caught[:, -1] > 0, ratio(zeros - at, zeros), np.nan)
 
 
 def auc(positive: Bools, score: Floats) -> float | None:
@@ -120,7 +120,7 @@ def bin_of(score: Floats) -> Indices:
 def _calibration_error(positive: Bools, score: Floats, weights: Floats) -> Floats:
     gaps = np.zeros((len(score), BINS))
     gaps[np.arange(len(score)), bin_of(score)] = score - positive
-    return _ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))
+    return ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))
 
 
 def confusion_matrix(targets: Indices, answered: Indices) -> Indices:
@@ -160,8 +160,8 @@ class Sample:
         ranking = Ranking(self.malignant, self.scores[:, MALIGNANT], weights)
         at_point = confusions(self.targets, self.answered, weights)
         right, wrong = at_point[:, MALIGNANT], np.delete(at_point, MALIGNANT, axis=1).sum(axis=1)
-        sensitivity = _ratio(right[:, MALIGNANT], right.sum(axis=1))
-        specificity = _ratio(wrong.sum(axis=1) - wrong[:, MALIGNANT], wrong.sum(axis=1))
+        sensitivity = ratio(right[:, MALIGNANT], right.sum(axis=1))
+        specificity = ratio(wrong.sum(axis=1) - wrong[:, MALIGNANT], wrong.sum(axis=1))
         squares = ((self.scores - np.eye(_SIZE)[self.targets]) ** 2).sum(axis=1)
         found: Rounds = {
             **_by_class(confusions(self.targets, self.largest, weights)),
@@ -175,7 +175,7 @@ class Sample:
                 f"specificity_at_{100 * wanted:.0f}_sensitivity": ranking.specificity_at(wanted)
                 for wanted in SENSITIVITIES
             },
-            "brier": _ratio(weights @ squares, weights.sum(axis=1)),
+            "brier": ratio(weights @ squares, weights.sum(axis=1)),
             "ece": _calibration_error(self.malignant, self.scores[:, MALIGNANT], weights),
             "at_operating_point": _by_class(at_point),
         }
@@ -196,7 +196,7 @@ def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: floa
     sick, well = prevalence, 1.0 - prevalence
     hits, misses = sensitivity * sick, (1 - sensitivity) * sick
     rejections, alarms = specificity * well, (1 - specificity) * well
-    return {"ppv": _ratio(hits, hits + alarms), "npv": _ratio(rejections, rejections + misses)}
+    return {"ppv": ratio(hits, hits + alarms), "npv": ratio(rejections, rejections + misses)}
 
 
 def _by_class(confusion: Floats) -> Rounds:
@@ -207,15 +207,15 @@ def _by_class(confusion: Floats) -> Rounds:
     """
     truth, given = confusion.sum(axis=2), confusion.sum(axis=1)
     right = np.einsum("rkk->rk", confusion)
-    recall = _ratio(right, truth)
-    precision = np.where(truth > 0, np.nan_to_num(_ratio(right, given)), np.nan)
-    f1 = np.where(truth > 0, _ratio(2 * right, truth + given), np.nan)
+    recall = ratio(right, truth)
+    precision = np.where(truth > 0, np.nan_to_num(ratio(right, given)), np.nan)
+    f1 = np.where(truth > 0, ratio(2 * right, truth + given), np.nan)
     macro = {
         f"macro_{name}": _mean_known(list(values.T))
         for name, values in (("precision", precision), ("recall", recall), ("f1", f1))
     }
     return {
-        "accuracy": _ratio(right.sum(axis=1), truth.sum(axis=1)),
+        "accuracy": ratio(right.sum(axis=1), truth.sum(axis=1)),
         **macro,
         "precision": dict(zip(CLASSES, precision.T, strict=True)),
         "recall": dict(zip(CLASSES, recall.T, strict=True)),
@@ -266,7 +266,7 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
+def ratio(above: Floats, below: Floats) -> Floats:
     """Quotient of arrays of one shape, NaN where the divisor is 0."""
     filled = np.full(np.shape(below), np.nan)
     return np.asarray(np.divide(above, below, out=filled, where=below > 0))
@@ -277,4 +277,4 @@ def _mean_known(columns: list[Floats]) -> Floats:
     stacked = np.stack(columns)
     known = ~np.isnan(stacked)
     total = np.where(known, stacked, 0.0).sum(axis=0)
-    return _ratio(total, known.sum(axis=0).astype(np.float64))
+    return ratio(total, known.sum(axis=0).astype(np.float64))
