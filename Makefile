@@ -1,5 +1,5 @@
 # make run    set up and run everything in the foreground (Ctrl-C stops it)
-# make test   all tests
+# make test   all tests, in two processes (ARGS="-n0 tests/api": pytest's options)
 # make check  formatting, types, migrations, deployment settings
 # make train DATA=DIR [INIT=FILE] [OUT=DIR]     train a model (ARGS="…": more of ml.train's options)
 # make evaluate DATA=DIR                         measure the shipped model (ARGS="--model FILE …")
@@ -33,7 +33,7 @@ run: install-run
 		--host $(call quote,$(HOST)) --port $(call quote,$(PORT)) --state $(call quote,$(STATE))
 
 test: install-dev
-	@exec $(python) -m pytest $(ARGS)
+	@exec $(python) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 # Every part runs, so that one look shows all that is wrong. The deployment check sees what a
 # production server would have in its environment.

@@ -1,6 +1,8 @@
 """Loaded before Django's settings: real Postgres and Valkey for the whole test run.
 
-Where `DATABASE_URL` and `REDIS_URL` are set, the tests use those services instead.
+Where `DATABASE_URL` and `REDIS_URL` are set, the tests use those services instead. Of test
+processes side by side (pytest-xdist) each starts its own services; given ones they share, each with
+a Postgres database of its own (named by pytest-django) and a numbered Redis database of its own.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 _stack = ExitStack()
+# Set where the URLs in the environment are those of services that these tests started.
+_STARTED = "BCWEB_TESTS_STARTED_SERVICES"
 
 
 def _start() -> None:
@@ -25,14 +30,41 @@ def _start() -> None:
     (folder / "state" / "static").mkdir(parents=True)
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
     os.environ["BCWEB_DEMO"] = "0"
-    if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+    process = os.environ.get("PYTEST_XDIST_WORKER", "")
+    given = os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")
+    if not given or os.environ.get(_STARTED):
         from bcweb.embedded.services import ephemeral
 
         urls = _stack.enter_context(ephemeral(folder / "services"))
         os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = urls
+        os.environ[_STARTED] = "1"
+    elif process:
+        # Number 0 stays with whoever started the processes.
+        number = int(process.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = (
+            urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
+        )
+    if process:
+        # As many threads as there are processes would only wait for one another.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 _start()
+
+
+# Folders whose tests start whole services or train: begun first, they do not trail at the end.
+_LONG = ("tests/worker/", "tests/flows/", "tests/browser/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of one file stay in one process, and so do all that share the live service."""
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        return
+    for item in items:
+        live = "live_service" in getattr(item, "fixturenames", ())
+        group = "live" if live else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
