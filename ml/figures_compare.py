@@ -43,7 +43,7 @@ def comparison_figures(
     """
     lines = [
         _Line(
-            names[who][:_NAME_CHARACTERS],
+            _short(names[who]),
             np.asarray(one.scores[:, MALIGNANT]),
             one.threshold,
             COLOURS[place],
@@ -64,6 +64,12 @@ def comparison_figures(
         name: to_svg(figure, title=name.replace("-", " "), description=described).decode()
         for name, figure in figures.items()
     }
+
+
+def _short(name: str) -> str:
+    """A name that fits, with its end: two versions mostly differ there."""
+    half = _NAME_CHARACTERS // 2
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def _unit(axes: Axes) -> None:

@@ -124,8 +124,7 @@ def confusion(report: Fields, who: str) -> list[list[int]]:
         return [list(row) for row in kept]
     counts = [[0] * len(COLUMNS) for _ in CLASSES]
     for picture in report["pictures"]:
-        said = picture[who]
-        answer = said["label"] if said["outcome"] == "answered" else said["outcome"]
+        answer = _answer(picture[who])
         counts[CLASSES.index(picture["truth"])][COLUMNS.index(answer)] += 1
     return counts
 
@@ -238,3 +237,41 @@ _PLOTS: tuple[tuple[str, str, str, str, Callable[[_Rows], tuple[Block, ...]]], .
     ),
 )
 PLOT_NAMES = tuple(name for name, *_ in _PLOTS)
+
+
+def comparison_data(report: Fields) -> dict[str, Any]:
+    """The comparison as data, without drawings and without the names of files.
+
+    ``parts`` and ``curves`` are None in a report of an earlier version.
+    """
+    kept = mapping(report.get("comparison"))
+    models = mapping(report.get("models"))
+    return {
+        "state": report["state"],
+        "n": report["n"],
+        "models": models,
+        "parts": kept.get("parts"),
+        "curves": kept.get("curves"),
+        "classes": list(CLASSES),
+        "columns": list(COLUMNS),
+        "confusions": {who: confusion(report, who) for who in models},
+        "changed": [
+            {
+                "sha256": picture["sha256"],
+                "source": picture.get("source"),
+                "truth": picture["truth"],
+                **{who: _said(picture[who]) for who in (ACTIVE, CANDIDATE)},
+            }
+            for picture in report["pictures"]
+            if ACTIVE in picture and _answer(picture[ACTIVE]) != _answer(picture[CANDIDATE])
+        ],
+    }
+
+
+def _answer(said: Fields) -> str:
+    """The label, where one was shown; else why there was none."""
+    return str(said["label"] if said["outcome"] == "answered" else said["outcome"])
+
+
+def _said(said: Fields) -> dict[str, Any]:
+    return {"answer": _answer(said), "malignant_score": mapping(said["scores"]).get("malignant")}

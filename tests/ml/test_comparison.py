@@ -146,3 +146,11 @@ def test_both_models_are_in_one_plot_with_their_names() -> None:
     assert again == drawn
     alone = comparison_figures(np.zeros(20, dtype=np.int64), {CANDIDATE: answers(SCORES)}, names)
     assert set(alone) == {"reliability"}
+
+
+def test_names_too_long_for_a_legend_keep_what_they_differ_in() -> None:
+    long = "resnet50-with-a-very-long-name-of-a-recipe-that-says-much"
+    names = {CANDIDATE: f"{long}-2", ACTIVE: f"{long}-1"}
+    drawn = comparison_figures(TRUTH, {CANDIDATE: answers(SCORES), ACTIVE: answers(OTHER)}, names)
+    assert "says-much-2" in drawn["roc"]
+    assert "says-much-1" in drawn["roc"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
@@ -44,10 +45,8 @@ class ModelCompareView(PortalView):
         report = gate_report(actor=self.actor, model=model)
         changed = changed_answers(report)
         page = Paginator(changed, CHANGED_A_PAGE).get_page(request.GET.get("page"))
-        shown = frozenset(
-            locked_pictures_within_reach(
-                actor=self.actor, model=model, sha256s=[row.sha256 for row in page]
-            )
+        shown = locked_pictures_within_reach(
+            actor=self.actor, model=model, sha256s=[row.sha256 for row in page]
         )
         names = model_names(report)
         context = {
@@ -108,7 +107,7 @@ class CardsCompareView(PortalView):
         models = list(model_list(actor=self.actor)[:MODELS_SHOWN])
         first, second = (self.chosen(request, name) for name in ("first", "second"))
         both = first is not None and second is not None
-        context = {
+        context: dict[str, Any] = {
             "models": models,
             "first": first,
             "second": second,
