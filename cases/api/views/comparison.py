@@ -24,7 +24,8 @@ class ModelComparisonApi(ApiView):
         summary="A judged model beside the one that was live then",
         description=(
             "From the report that the gate kept. The pictures whose answer changed are named by "
-            "their SHA-256; looking at them takes a person at the portal."
+            "their SHA-256; looking at them takes a person at the portal. A token needs the scopes "
+            "read and admin."
         ),
         success={200: ModelComparisonSerializer},
         errors=(404,),
