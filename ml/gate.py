@@ -14,6 +14,7 @@ import torch
 
 from ml import registry
 from ml.cli import UsageError, run_cli
+from ml.comparison import ACTIVE, CANDIDATE, compare
 from ml.config import CLASSES
 from ml.dataset import Dataset, read_dataset
 from ml.duplicates import RULE, group_records
@@ -79,10 +80,18 @@ def answers_of(
 
 
 def run_gate(
-    plan_file: Path, data: Path, candidate: Path, active: Path | None, *, device: str = "auto"
+    plan_file: Path,
+    data: Path,
+    candidate: Path,
+    active: Path | None,
+    *,
+    device: str = "auto",
+    draw: bool = False,
 ) -> dict[str, Any]:
     """The verdict with what it rests on: plan's hash, models, data, and every picture's answers.
 
+    ``comparison`` holds what the limits did not ask for: every figure of both models by source,
+    their confusion matrices and curves; with ``draw`` the curves also as SVG (``figures``).
     The active model may have been trained on locked pictures, which favours it: ``seen`` of
     ``active`` says of how many. Raises ``GatePlanError``, ``DatasetError``, ``ModelFileError``.
     """
@@ -95,20 +104,27 @@ def run_gate(
     locked = locked_set(dataset)
     ours = Predictor(candidate, device=device, threads=default_threads())
     answers, scored, _ = answers_of(ours, dataset, may_have_seen=False)
-    models = {"candidate": _named(ours, 0)}
-    answered = {"candidate": scored}
-    theirs: Answers | None = None
+    models = {CANDIDATE: _named(ours, 0)}
+    answered = {CANDIDATE: scored}
+    both = {CANDIDATE: answers}
     if active is not None:
         other = Predictor(active, device=device, threads=default_threads())
-        theirs, answered["active"], seen = answers_of(other, dataset, may_have_seen=True)
-        models["active"] = _named(other, seen)
+        both[ACTIVE], answered[ACTIVE], seen = answers_of(other, dataset, may_have_seen=True)
+        models[ACTIVE] = _named(other, seen)
+    comparison = compare(plan, locked, both, answered)
+    if draw:
+        from ml.figures_compare import comparison_figures
+
+        names = {who: str(model["version"]) for who, model in models.items()}
+        comparison["figures"] = comparison_figures(locked.targets, both, names)
     return {
-        **judge(plan, locked, answers, theirs),
+        **judge(plan, locked, answers, both.get(ACTIVE)),
         "plan_sha256": digest,
         "plan": plan.to_dict(),
         "models": models,
         "data": {"name": dataset.root.name, "digest": dataset.digest()},
         "grouping_rule": RULE,
+        "comparison": comparison,
         "pictures": _pictures(dataset, answered),
     }
 
@@ -122,7 +138,12 @@ def _pictures(dataset: Dataset, answered: dict[str, Scored]) -> list[dict[str, A
     """What each model said of each picture, to look at where they differ."""
     rows = []
     for place, record in enumerate(dataset.records):
-        row: dict[str, Any] = {"file": record.file, "sha256": record.sha256, "truth": record.label}
+        row: dict[str, Any] = {
+            "file": record.file,
+            "sha256": record.sha256,
+            "truth": record.label,
+            "source": record.source,
+        }
         for who, scored in answered.items():
             row[who] = {
                 "outcome": scored.outcomes[place],

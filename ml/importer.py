@@ -27,7 +27,7 @@ from ml.errors import ImageUnreadableError
 from ml.layouts import printable
 from ml.preprocessing import decode_raster
 from ml.registry import write_atomic
-from ml.snapshot import FILE, Document, build_snapshot, save_snapshot
+from ml.snapshot import FILE, Document, build_snapshot, save_snapshot, stated_source
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,17 @@ class Import:
         return build_snapshot(
             self.dataset, grouping=self.grouping, folds=folds, seed=seed, licences=licences
         )
+
+    def patients(self) -> set[tuple[str | None, str]]:
+        """Source (None: not stated) and id of each patient that a manifest names.
+
+        The document only numbers them; who compares snapshots by patient makes keys of these.
+        """
+        return {
+            (stated_source(self.dataset, record.source), record.patient_id)
+            for record in self.dataset.records
+            if record.patient_id is not None
+        }
 
     def save(self, document: Document, folder: Path) -> bool:
         """Write snapshot, report and contact sheets; False where this snapshot is there already.

@@ -203,6 +203,17 @@ def _share(weights: Floats, true: npt.NDArray[Any]) -> Floats:
     return ratio(weights @ true, weights.sum(axis=1))
 
 
+def drawn_weights(plan: GatePlan, locked: LockedSet, chosen: Bools) -> Floats:
+    """How often each of the ``chosen`` (bool N, M of them) counts: float64 (rounds + 1) x M.
+
+    The first row weighs every picture once: its figure is the figure itself. The others draw whole
+    patients, by the plan's seed: always the same ones, so that intervals of differences are paired.
+    """
+    rng = np.random.default_rng(plan.seed)
+    drawn = group_weights_of_draws(locked.patients[chosen], plan.rounds, rng)
+    return np.vstack([np.ones((1, drawn.shape[1])), drawn])
+
+
 def judge(
     plan: GatePlan, locked: LockedSet, candidate: Answers, active: Answers | None = None
 ) -> dict[str, Any]:
@@ -223,10 +234,7 @@ def judge(
             rows.append(_unmeasured(limit, f"no picture of the locked set is from {limit.source}"))
             continue
         if limit.source not in measured:
-            # The first row weighs every picture once: the figure itself.
-            rng = np.random.default_rng(plan.seed)
-            drawn = group_weights_of_draws(locked.patients[chosen], plan.rounds, rng)
-            weights = np.vstack([np.ones((1, drawn.shape[1])), drawn])
+            weights = drawn_weights(plan, locked, chosen)
             measured[limit.source] = (
                 candidate.figures(locked, chosen, weights),
                 active.figures(locked, chosen, weights) if active else None,
@@ -249,7 +257,7 @@ def judge(
 
 def _row(limit: Limit, ours: Rounds, theirs: Rounds | None) -> dict[str, Any]:
     """One limit with what was measured: figures R + 1 long, the first the figure itself."""
-    value, interval = _summed(ours[limit.metric])
+    value, interval = value_with_interval(ours[limit.metric])
     row = {**_unmeasured(limit, ""), "value": value, "interval": interval}
     if value is None or interval is None:
         return _unmeasured(limit, f"{limit.metric} is not defined on these pictures")
@@ -257,8 +265,8 @@ def _row(limit: Limit, ours: Rounds, theirs: Rounds | None) -> dict[str, Any]:
     if limit.against == "active":
         if theirs is None:
             return _unmeasured(limit, "there was no active model to compare with")
-        row["active_value"] = _summed(theirs[limit.metric])[0]
-        difference, paired = _summed(ours[limit.metric] - theirs[limit.metric])
+        row["active_value"] = value_with_interval(theirs[limit.metric])[0]
+        difference, paired = value_with_interval(ours[limit.metric] - theirs[limit.metric])
         if difference is None or paired is None:
             return _unmeasured(limit, f"{limit.metric} is not defined for the active model")
         row |= {"difference": difference, "difference_interval": paired}
@@ -275,8 +283,11 @@ def _unmeasured(limit: Limit, why: str) -> dict[str, Any]:
     return {"limit": limit.to_dict(), **dict.fromkeys(names), "passed": False, "why": why}
 
 
-def _summed(rounds: Floats) -> tuple[float | None, list[float] | None]:
-    """The figure and its 95 % percentile interval; draws where it is undefined do not count."""
+def value_with_interval(rounds: Floats) -> tuple[float | None, list[float] | None]:
+    """Of R + 1 figures the first one, and the 95 % percentile interval of the others.
+
+    Draws in which it is undefined do not count.
+    """
     drawn = rounds[1:][~np.isnan(rounds[1:])]
     if np.isnan(rounds[0]) or not len(drawn):
         return None, None

@@ -87,7 +87,8 @@ def content_id(document: Document) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _stated(dataset: Dataset, source: str) -> str | None:
+def stated_source(dataset: Dataset, source: str) -> str | None:
+    """A source as a snapshot names it: None where it is only the folder's own name."""
     unstated = dataset.named_by_place and source == dataset.root.resolve().name
     return None if unstated else source
 
@@ -110,7 +111,7 @@ def _files(dataset: Dataset, grouping: Grouping) -> list[Document]:
                 "width": record.width,
                 "height": record.height,
                 "phash": f"{record.phash:016x}",
-                "source": _stated(dataset, record.source),
+                "source": stated_source(dataset, record.source),
                 "device": record.device,
                 "birads": record.birads,
                 "histology": record.histology,
@@ -143,7 +144,7 @@ def _sources(dataset: Dataset, licences: Mapping[str, str]) -> list[Document]:
         found = terms.get(source, Terms())
         entries.append(
             {
-                "source": _stated(dataset, source),
+                "source": stated_source(dataset, source),
                 "images": counts[source],
                 "licence": licences.get(source, found.licence),
                 "licence_sha256": found.licence_sha256,

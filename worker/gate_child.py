@@ -136,6 +136,7 @@ def _judge(options: dict[str, Any]) -> None:
         Path(options["data"]),
         Path(options["candidate"]),
         None if options["active"] is None else Path(options["active"]),
+        draw=True,
     )
     text = json.dumps(report, ensure_ascii=False, allow_nan=False)
     registry.write_atomic(Path(options["report"]), text.encode())

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from cases.api.views.audit import AuditListApi
 from cases.api.views.cases import CaseDetailApi, CaseListApi
+from cases.api.views.comparison import ModelComparisonApi
 from cases.api.views.gates import GatePlanDetailApi, GatePlanListApi
 from cases.api.views.images import ImageDetailApi, ImageFileApi, ImagePreviewApi
 from cases.api.views.jobs import (
@@ -68,6 +69,11 @@ urlpatterns = [
     path("models/<uuid:model_id>/", ModelDetailApi.as_view(), name="model-detail"),
     path("models/<uuid:model_id>/promote/", OnlyAtThePortalApi.as_view(), name="model-promote"),
     path("models/<uuid:model_id>/roll-back/", OnlyAtThePortalApi.as_view(), name="model-back"),
+    path(
+        "models/<uuid:model_id>/comparison/",
+        ModelComparisonApi.as_view(),
+        name="model-comparison",
+    ),
     path("models/<uuid:model_id>/recall/", RecallApi.as_view(), name="model-recall"),
     path("promotions/", PromotionListApi.as_view(), name="promotion-list"),
     path("serving/", ServingApi.as_view(), name="serving"),

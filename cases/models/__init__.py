@@ -16,6 +16,7 @@ from cases.models.review import (
     PatientErasure,
     ResultWithdrawal,
 )
+from cases.models.separation import ScheduleEdit, SnapshotPatient, TrainingOrderer
 from cases.models.shadow import ShadowResult
 from cases.models.training import (
     ScheduleFiring,
@@ -53,13 +54,16 @@ __all__ = [
     "Result",
     "ResultRead",
     "ResultWithdrawal",
+    "ScheduleEdit",
     "ScheduleFiring",
     "ServiceHeartbeat",
     "ServingEvent",
     "ShadowResult",
     "Site",
+    "SnapshotPatient",
     "Submission",
     "TrainingEpoch",
+    "TrainingOrderer",
     "TrainingRun",
     "TrainingSchedule",
     "TrainingSnapshot",

@@ -56,6 +56,10 @@ class TrainingSchedule(models.Model):
     epochs = models.PositiveSmallIntegerField(null=True)
     size = models.PositiveSmallIntegerField(null=True)
     limit_images = models.PositiveIntegerField(null=True)
+    # What the models of its runs are judged by; null: they come without a verdict.
+    plan = models.ForeignKey(
+        "cases.GatePlan", on_delete=models.PROTECT, related_name="+", null=True
+    )
     # Conditions: pictures in the newest snapshot that the last finished run had not; hours.
     min_new_images = models.PositiveIntegerField(default=0)
     window_start = models.TimeField(null=True)

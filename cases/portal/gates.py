@@ -188,6 +188,8 @@ class ChangedAnswer:
     # Whether the change is towards the truth, away from it, or neither.
     word: str
     icon: str
+    # "" in reports that did not note it yet.
+    source: str = ""
 
 
 def changed_answers(report: Mapping[str, Any]) -> list[ChangedAnswer]:
@@ -213,7 +215,7 @@ def _changed(row: Mapping[str, Any]) -> ChangedAnswer:
         word, icon = "now wrong", "alert"
     return ChangedAnswer(
         row["sha256"], truth, before, _malignant(row["active"]), now, _malignant(row["candidate"]),
-        word, icon,
+        word, icon, str(row.get("source") or ""),
     )  # fmt: skip
 
 

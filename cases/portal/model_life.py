@@ -145,5 +145,5 @@ def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
         reject=promotes and young and not is_open,
         see_shadow=shadow_shown(actor),
         see_recall=actor.can(Capability.VIEW_CASES),
-        see_comparison=trains or actor.can(Capability.CURATE),
+        see_comparison=trains or promotes or actor.can(Capability.CURATE),
     )

@@ -2,11 +2,16 @@
 
 from django.urls import path
 
+from cases.portal.views.comparison import (
+    CardsCompareView,
+    LockedPictureView,
+    ModelCompareFigureView,
+    ModelCompareView,
+)
 from cases.portal.views.gates import (
     GatePlanCreateView,
     GatePlanDetailView,
     GatePlanListView,
-    ModelCompareView,
 )
 from cases.portal.views.model_life import (
     ModelRejectView,
@@ -32,7 +37,18 @@ urlpatterns = [
     path("models/plans/", GatePlanListView.as_view(), name="gate-plan-list"),
     path("models/plans/new/", GatePlanCreateView.as_view(), name="gate-plan-create"),
     path("models/plans/<uuid:plan_id>/", GatePlanDetailView.as_view(), name="gate-plan-detail"),
+    path("models/compare/", CardsCompareView.as_view(), name="model-cards-compare"),
     path("models/<uuid:model_id>/compare/", ModelCompareView.as_view(), name="model-compare"),
+    path(
+        "models/<uuid:model_id>/compare/curves/<slug:name>.svg",
+        ModelCompareFigureView.as_view(),
+        name="model-compare-figure",
+    ),
+    path(
+        "models/<uuid:model_id>/compare/pictures/<slug:sha256>.png",
+        LockedPictureView.as_view(),
+        name="model-compare-picture",
+    ),
     path("models/answering/", ServingView.as_view(), name="serving"),
     path("models/answering/suspend/", ServingSuspendView.as_view(), name="serving-suspend"),
     path("models/answering/resume/", ServingResumeView.as_view(), name="serving-resume"),

@@ -68,6 +68,7 @@ PLACES: tuple[Place, ...] = (
         frozenset(
             {
                 "model-list",
+                "model-cards-compare",
                 "model-detail",
                 "model-live",
                 "model-recall",

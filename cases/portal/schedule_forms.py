@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from cases.models import TrainingSchedule
+from cases.models import GatePlan, TrainingSchedule
 from cases.portal.forms import FieldSpec
+from cases.portal.gate_forms import plan_field
 from cases.portal.training_forms import EPOCHS, INIT, LIMIT, RECIPE, SEED, SIZE
 from cases.portal.wording import StateWords
 
@@ -61,6 +63,14 @@ SPECS = [
     EPOCHS, SIZE, LIMIT, ENABLED,
 ]  # fmt: skip
 
+PLAN_HINT = "What the models of its runs are judged by. Each run freezes it when it starts."
+
+
+def schedule_specs(plans: Sequence[GatePlan]) -> list[FieldSpec]:
+    """The fields of a schedule, with the plans its runs can be judged by."""
+    return [*SPECS, replace(plan_field(plans), hint=PLAN_HINT)]
+
+
 FIRINGS = {
     "started": ("Started a training", StateWords("done", "good", "", "")),
     "not_met": ("Condition not met", StateWords("slash", "neutral", "", "")),
@@ -101,6 +111,7 @@ def typed_of(schedule: TrainingSchedule) -> dict[str, str]:
         "recipe": schedule.recipe,
         "init": schedule.init,
         "seed": str(schedule.seed),
+        "plan": str(schedule.plan_id or ""),
     }
     for name in ("epochs", "size", "limit_images"):
         value = getattr(schedule, name)

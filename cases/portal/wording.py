@@ -222,6 +222,7 @@ ACTIONS: dict[str, str] = {
     "site.created": "added a site",
     "snapshot.moved": "told where a snapshot's pictures lie",
     "snapshot.registered": "made a snapshot known",
+    "locked_picture.viewed": "looked at a picture of a locked set",
     "submission.created": "submitted {images}",
     "token.created": "made an access token",
     "token.revoked": "revoked an access token",

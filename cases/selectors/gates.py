@@ -88,19 +88,46 @@ def use_of_run(run: TrainingRun) -> LockedSetUse | None:
         return None
 
 
-def gate_report(*, actor: Actor, model: ModelVersion) -> dict[str, Any]:
-    """The whole report on ``model``, with every picture's answers, for who curates or trains.
+def judged_run(*, actor: Actor, model: ModelVersion) -> TrainingRun:
+    """The run at the actor's site that ``model`` came of with a verdict, for who curates, trains
+    or promotes.
 
     ``NotFound`` where the model was not judged here, or at another site.
     """
-    if not actor.can(Capability.CURATE):
+    if not (actor.can(Capability.CURATE) or actor.can(Capability.PROMOTE)):
         actor.require(Capability.TRAIN)
     run = (
-        TrainingRun.objects.filter(model_version=model, job__site_id=actor.own_site)
+        TrainingRun.objects.select_related("plan__locked_set")
+        .filter(model_version=model, job__site_id=actor.own_site)
         .exclude(gate_report="")
         .first()
     )
     if run is None:
         raise NotFound()
-    report: dict[str, Any] = json.loads(read_bytes(run.gate_report))
+    return run
+
+
+def gate_report(*, actor: Actor, model: ModelVersion) -> dict[str, Any]:
+    """The whole report on ``model``, with every picture's answers. As `judged_run`."""
+    run = judged_run(actor=actor, model=model)
+    try:
+        report: dict[str, Any] = json.loads(read_bytes(run.gate_report))
+    except (OSError, ValueError) as error:
+        raise NotFound("The report of this gate is damaged in storage.") from error
     return report
+
+
+def judged_beside(*, actor: Actor, one: ModelVersion, other: ModelVersion) -> ModelVersion | None:
+    """Which of two models was judged while the other one was live, at the actor's site, for who
+    may see the comparison; None where neither was."""
+    if not any(actor.can(c) for c in (Capability.CURATE, Capability.TRAIN, Capability.PROMOTE)):
+        return None
+    for model, beside in ((one, other), (other, one)):
+        together = LockedSetUse.objects.filter(
+            run__model_version=model,
+            run__job__site_id=actor.own_site,
+            facts__models__active__sha256=beside.sha256,
+        )
+        if together.exists():
+            return model
+    return None

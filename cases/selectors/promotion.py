@@ -69,8 +69,9 @@ def promotions_open(*, actor: Actor) -> list[PromotionRequest]:
 
 def training_ordered_by(*, model: ModelVersion, user_id: UUID) -> bool:
     """Whether this person ordered a training that ``model`` came of: by hand, by a token of
-    theirs, or by a schedule they added."""
-    return TrainingRun.objects.filter(model_version=model, requested_by_user_id=user_id).exists()
+    theirs, or by a schedule that they had added, changed or switched on before it fired."""
+    ordered = Q(requested_by_user_id=user_id) | Q(orderers__user_id=user_id)
+    return TrainingRun.objects.filter(ordered, model_version=model).exists()
 
 
 def gate_of(*, model: ModelVersion) -> GateVerdict | None:

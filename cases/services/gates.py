@@ -171,8 +171,8 @@ def _in_common(
     own = None
     for other in others:
         try:
-            own = own or pictures_of(document_of(snapshot))
-            words = shared(own, pictures_of(document_of(other))).words
+            own = own or pictures_of(snapshot)
+            words = shared(own, pictures_of(other)).words
         except DocumentUnreadableError:
             words = "what cannot be told (a stored document is damaged)"
         if words:

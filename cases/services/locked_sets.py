@@ -1,8 +1,9 @@
 """Pictures on which models are judged and nobody trains: who shares what with a locked set.
 
 By the documents of the snapshots in storage: the files' hashes, their perceptual hashes, and the
-patients where a document names them by a key. A patient that is a number means something within
-its own document only.
+patients where a document names them by a key. A patient that is a number in a document means
+something within it only: imported patients are compared by the keys that were made of their
+source and id at the import (patient_keys.py).
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cases.models import TrainingSnapshot
+from cases.services.patient_keys import patient_keys_of
 from cases.storage import read_bytes
 
 # As in ml.duplicates, whose rule calls two pictures near-duplicates up to this distance.
@@ -67,7 +69,13 @@ def document_of(snapshot: TrainingSnapshot) -> dict[str, Any]:
     return document
 
 
-def pictures_of(document: Mapping[str, Any]) -> Pictures:
+def pictures_of(snapshot: TrainingSnapshot) -> Pictures:
+    """What is known of a snapshot's pictures and patients. Raises ``DocumentUnreadableError``."""
+    told = _told(document_of(snapshot))
+    return replace(told, patients=told.patients | patient_keys_of(snapshot))
+
+
+def _told(document: Mapping[str, Any]) -> Pictures:
     files = document["files"]
     patients = (entry.get("patient") for entry in files)
     perceptual = (entry.get("phash") for entry in files)

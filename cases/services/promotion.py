@@ -147,11 +147,13 @@ def promotion_withdraw(*, actor: Actor, request_id: UUID, reason: str) -> Promot
 
 
 def _trainer_refuse(model: ModelVersion, user_id: UUID) -> None:
-    """``PermissionDenied`` for who ordered the training of ``model``: that is no second person,
-    whoever asked for the promotion. Declining is theirs: it lets nothing go live."""
+    """``PermissionDenied`` for who ordered the training of ``model``, by hand or through a
+    schedule: that is no second person, whoever asked for the promotion. Declining is theirs: it
+    lets nothing go live."""
     if training_ordered_by(model=model, user_id=user_id):
         raise PermissionDenied(
-            "You ordered the training of this model: another person approves what came of it."
+            "You ordered the training of this model, or added or changed the schedule that did: "
+            "another person approves what came of it."
         )
 
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import time
 from typing import Any
+from uuid import UUID
 
 from celery.schedules import ParseException, crontab
 
 from cases.errors import FieldInvalid
+from cases.services.gate_fields import plan_id_parse
 from cases.services.training_fields import TrainingPlan, training_plan_parse
 
 PERIODS = ("minutes", "hours", "days")
@@ -37,6 +39,8 @@ class ScheduleFields:
     # From and to, in the service's time zone; over midnight where the end comes first.
     window: tuple[time, time] | None = None
     plan: TrainingPlan = field(default_factory=TrainingPlan)
+    # What the models of its runs are judged by; None: they come without a verdict.
+    gate_plan_id: UUID | None = None
 
 
 def in_window(now: time, start: time, end: time) -> bool:
@@ -60,10 +64,15 @@ def schedule_fields_parse(raw: Mapping[str, Any]) -> ScheduleFields:
     except FieldInvalid as error:
         errors.update(error.errors or {})
         plan = TrainingPlan()
+    gate_plan_id = None
+    try:
+        gate_plan_id = plan_id_parse(raw.get("plan"))
+    except FieldInvalid as error:
+        errors.update(error.errors or {})
     if errors:
         raise FieldInvalid(errors=errors)
     enabled = str(raw.get("enabled", "on")) == "on"
-    return ScheduleFields(name, timing, enabled, least, window, plan)
+    return ScheduleFields(name, timing, enabled, least, window, plan, gate_plan_id)
 
 
 def _timing(raw: Mapping[str, Any], errors: dict[str, list[str]]) -> Timing:

@@ -19,7 +19,9 @@ from cases.models import (
     TrainingSnapshot,
 )
 from cases.services.audit import audit_record
+from cases.services.gates import gate_plan_for_run
 from cases.services.schedule_fields import ScheduleFields, Timing, in_window
+from cases.services.schedule_people import schedule_edit_note
 from cases.services.training import training_run_request
 from cases.services.training_fields import TrainingPlan
 from cases.states import JobState
@@ -40,7 +42,8 @@ class SnapshotDamaged(StateConflict):
 def training_schedule_create(*, actor: Actor, fields: ScheduleFields) -> TrainingSchedule:
     """Add a schedule, switched on or off as told; the scheduler heeds it within seconds.
 
-    Raises ``FieldInvalid`` where the site has a schedule of this name.
+    Who adds it stands behind the runs it starts, and approves none of their models. Raises
+    ``FieldInvalid`` where the site has a schedule of this name, or no such gate plan.
     """
     actor.require(Capability.TRAIN)
     schedule = TrainingSchedule(
@@ -55,7 +58,8 @@ def training_schedule_create(*, actor: Actor, fields: ScheduleFields) -> Trainin
         enabled=fields.enabled,
         **_timing(fields.timing),
     )
-    _fill(schedule, fields)
+    _fill(actor, schedule, fields)
+    schedule_edit_note(actor=actor, schedule=schedule)
     _audit(actor, schedule, "created", {"enabled": fields.enabled})
     return schedule
 
@@ -64,7 +68,10 @@ def training_schedule_create(*, actor: Actor, fields: ScheduleFields) -> Trainin
 def training_schedule_change(
     *, actor: Actor, schedule_id: UUID, fields: ScheduleFields
 ) -> TrainingSchedule:
-    """Change a schedule as a whole. ``NotFound`` at another site."""
+    """Change a schedule as a whole. Who does stands behind the runs it starts from then on.
+
+    ``NotFound`` at another site, ``FieldInvalid`` as `training_schedule_create`.
+    """
     schedule = _own(actor, schedule_id)
     task = schedule.task
     for name, value in _timing(fields.timing).items():
@@ -72,18 +79,24 @@ def training_schedule_change(
     task.enabled = fields.enabled
     # Saved one by one, not by UPDATE: that is what tells the scheduler.
     task.save()
-    _fill(schedule, fields)
+    _fill(actor, schedule, fields)
+    schedule_edit_note(actor=actor, schedule=schedule)
     _audit(actor, schedule, "changed", {"enabled": fields.enabled})
     return schedule
 
 
 @transaction.atomic
 def training_schedule_switch(*, actor: Actor, schedule_id: UUID, enabled: bool) -> TrainingSchedule:
-    """Switch a schedule on or off. Twice is once. ``NotFound`` at another site."""
+    """Switch a schedule on or off. Twice is once. ``NotFound`` at another site.
+
+    Who switches it on stands behind the runs it starts; switching off starts none.
+    """
     schedule = _own(actor, schedule_id)
     if schedule.task.enabled != enabled:
         schedule.task.enabled = enabled
         schedule.task.save()
+        if enabled:
+            schedule_edit_note(actor=actor, schedule=schedule)
         _audit(actor, schedule, "switched", {"enabled": enabled})
     return schedule
 
@@ -118,10 +131,15 @@ def _timing(timing: Timing) -> dict[str, CrontabSchedule | IntervalSchedule | No
     return {"interval": None, "crontab": crontab or CrontabSchedule.objects.create(**cron)}
 
 
-def _fill(schedule: TrainingSchedule, fields: ScheduleFields) -> None:
+def _fill(actor: Actor, schedule: TrainingSchedule, fields: ScheduleFields) -> None:
     schedule.name = fields.name
     for name, value in fields.plan.canonical().items():
         setattr(schedule, name, value)
+    schedule.plan = (
+        gate_plan_for_run(actor=actor, plan_id=fields.gate_plan_id, site_id=schedule.site_id)
+        if fields.gate_plan_id
+        else None
+    )
     schedule.min_new_images = fields.min_new_images
     schedule.window_start, schedule.window_end = fields.window or (None, None)
     try:
@@ -176,6 +194,7 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
                 plan=_plan(schedule),
                 reason=f"schedule {schedule.name}: {met}",
                 if_running=IfRunning.REFUSE,
+                gate_plan_id=schedule.plan_id,
                 site_id=schedule.site_id,
                 schedule=schedule,
             )

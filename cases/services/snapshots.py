@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.core.files.base import ContentFile
@@ -13,6 +13,7 @@ from cases.models import TrainingSnapshot
 from cases.services.audit import audit_record
 from cases.services.clock import clock_now
 from cases.services.locks import advisory_lock
+from cases.services.patient_keys import patient_keys_keep
 from cases.storage import store_once
 
 
@@ -22,19 +23,28 @@ def snapshot_storage_name(snapshot_id: str) -> str:
 
 @transaction.atomic
 def snapshot_register(
-    *, actor: Actor, document: Mapping[str, Any], content: bytes, name: str, data_root: str
+    *,
+    actor: Actor,
+    document: Mapping[str, Any],
+    content: bytes,
+    name: str,
+    data_root: str,
+    patient_keys: Collection[str] = (),
 ) -> tuple[TrainingSnapshot, bool]:
     """Make a snapshot known, with its document in storage. Returns (row, whether it is new).
 
     ``document`` has been checked against its id by the caller, and ``content`` is its text.
-    ``data_root``: the folder its pictures are relative to; "" where nobody knows. Known already:
-    nothing changes but that folder, where another one is told.
+    ``data_root``: the folder its pictures are relative to; "" where nobody knows. ``patient_keys``
+    (`patient_keys.patient_key`): of the patients it holds, where the caller has read their ids.
+    Known already: nothing changes but that folder, where another one is told, and keys that are
+    new are added.
     """
     actor.require(Capability.CURATE)
     snapshot_id = str(document["id"])
     advisory_lock("snapshot", snapshot_id, wait=True)
     known = TrainingSnapshot.objects.filter(pk=snapshot_id).first()
     if known is not None:
+        patient_keys_keep(known, patient_keys)
         return _moved(actor, known, data_root), False
     storage_name = snapshot_storage_name(snapshot_id)
     store_once(storage_name, ContentFile(content))
@@ -54,6 +64,7 @@ def snapshot_register(
         created_by=actor.label,
         created_at=clock_now(),
     )
+    patient_keys_keep(made, patient_keys)
     audit_record(
         actor=actor,
         action="snapshot.registered",

@@ -28,6 +28,7 @@ from cases.services.gates import gate_plan_for_run, locked_pictures_refuse
 from cases.services.jobs import live_model
 from cases.services.locks import advisory_lock
 from cases.services.moves import job_audit, jobs_move, jobs_record
+from cases.services.schedule_people import orderers_freeze
 from cases.services.training_fields import TrainingPlan, reason_parse
 from cases.states import JOB, JobState
 from cases.vocabulary import MODEL_LINE, IfRunning, JobKind, PriorityRank
@@ -67,6 +68,7 @@ def training_run_request(
 ) -> TrainingRun:
     """A PENDING training of the model line, rung for on commit.
 
+    ``schedule``: the one that fired; its editors up to now are kept with the run.
     ``gate_plan_id``: the plan its model is judged by, frozen by its hash; without one the model
     comes without a verdict. ``site_id``: for actors that belong to no site. While another run of
     the line waits or runs, ``if_running`` queues this one behind it or raises ``TrainingRunOn``
@@ -116,6 +118,8 @@ def training_run_request(
         created_at=clock_now(),
     )
     run.refresh_from_db()
+    if schedule is not None:
+        orderers_freeze(run=run, schedule=schedule)
     job_audit(actor, job, "job.created", detail=_told(run, start))
     queue.ring_on_commit(kind=JobKind.TRAINING, job_ids=[job.pk])
     return run

@@ -63,6 +63,8 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
     ("GET", "/models/{model}/recall/", CASES, 200),
+    # Who may comes as far as being told that the model that ships was judged nowhere.
+    ("GET", "/models/{model}/comparison/", {"admin"}, 404),
     ("POST", "/models/{model}/promote/", set(), 403),
     ("POST", "/models/{model}/roll-back/", set(), 403),
     ("GET", "/promotions/", MODELS, 200),
@@ -97,6 +99,8 @@ SCOPED: dict[str, set[str]] = {
     "/jobs/{job}/rerun/": {"admin"},
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
+    # It takes two: to read models, and to govern them.
+    "/models/{model}/comparison/": set(),
     "/serving/suspend/": {"admin"},
     "POST /findings/{finding}/outcomes/": {"outcomes"},
     "/patients/research-opt-out/": {"submit"},

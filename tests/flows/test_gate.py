@@ -76,6 +76,13 @@ def test_from_a_declared_plan_to_an_answer_or_to_no_promotion(
     report = json.loads(read_bytes(run.gate_report))
     assert len(report["pictures"]) == 10
     assert {"candidate", "active"} <= set(report["pictures"][0])
+    # What people compare the two by is in it, drawn.
+    compared = report["comparison"]
+    assert set(compared["confusions"]) == {"candidate", "active"}
+    assert sum(map(sum, compared["confusions"]["candidate"])) == 10
+    assert compared["parts"][0]["figures"][0]["difference"]["interval"] is not None
+    assert set(compared["figures"]) == {"roc", "precision-recall", "thresholds", "reliability"}
+    assert all(model.version in svg for svg in compared["figures"].values())
     use = LockedSetUse.objects.get()
     assert (use.snapshot, use.plan, use.run) == (locked, kind, run)
     assert use.facts["models"]["active"]["sha256"] == old.sha256

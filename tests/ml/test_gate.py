@@ -245,6 +245,10 @@ def test_the_command_judges_two_files_and_keeps_what_each_said(tmp_path, locked_
     assert len(verdict["pictures"]) == 12
     picture = verdict["pictures"][0]
     assert set(picture["candidate"]["scores"]) == set(CLASSES) and "active" in picture
+    assert picture["source"] == "locked"
+    comparison = verdict["comparison"]
+    assert set(comparison["confusions"]) == {"candidate", "active"}
+    assert "figures" not in comparison  # drawn for the service only
     assert "ok   coverage" in capsys.readouterr().out
 
     hard = [{"metric": "coverage", "bound": 0.1}, {"metric": "accuracy", "bound": 1.0}]

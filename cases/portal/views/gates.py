@@ -1,4 +1,4 @@
-"""Gate plans: the list, one with the uses of its locked set, declaring one; what a gate found."""
+"""Gate plans: the list, one with the uses of its locked set, declaring one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,18 @@ from django.shortcuts import redirect, render
 from cases.access import Capability
 from cases.errors import UserFacingError
 from cases.portal.gate_forms import GateForm, gate_form, raw_of
-from cases.portal.gates import VERDICT_LABELS, VERDICTS, changed_answers, limit_words
-from cases.portal.model_life import verdict_of
+from cases.portal.gates import VERDICT_LABELS, VERDICTS, limit_words
 from cases.portal.views.base import PortalView
 from cases.portal.views.training import SHOWN, TrainingView
 from cases.selectors.gates import (
     approver_names,
     gate_plan_get,
     gate_plan_list,
-    gate_report,
     locked_set_uses,
 )
-from cases.selectors.learning import model_get
 from cases.selectors.snapshots import snapshot_list
 from cases.services.gate_fields import gate_plan_parse
 from cases.services.gates import gate_plan_create
-
-CHANGED_SHOWN = 500
 
 
 class GatePlanListView(TrainingView):
@@ -94,23 +89,3 @@ class GatePlanCreateView(PortalView):
             "has_snapshots": bool(form.plain.fields["locked_set"].spec.choices),
         }
         return render(self.request, "learning/gate_plan_new.html", context, status=status)
-
-
-class ModelCompareView(PortalView):
-    """A model beside the one that was live when it was judged: figures, and changed answers."""
-
-    any_of = (Capability.CURATE, Capability.TRAIN)
-    http_method_names = ["get", "head", "options"]
-
-    def get(self, request: HttpRequest, model_id: UUID) -> HttpResponse:
-        model = model_get(actor=self.actor, model_id=model_id)
-        report = gate_report(actor=self.actor, model=model)
-        changed = changed_answers(report)
-        context = {
-            "model": model,
-            "verdict": verdict_of(self.actor, model),
-            "report": report,
-            "changed": changed[:CHANGED_SHOWN],
-            "changed_count": len(changed),
-        }
-        return render(request, "learning/model_compare.html", context)

@@ -12,11 +12,13 @@ from django.shortcuts import redirect, render
 
 from cases.access import Capability
 from cases.errors import PermissionDenied, UserFacingError
-from cases.portal.schedule_forms import SPECS, firing_words, timing_words, typed_of
+from cases.portal.forms import FieldSpec
+from cases.portal.schedule_forms import firing_words, schedule_specs, timing_words, typed_of
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.views.base import PortalView
 from cases.portal.views.training import TrainingView
-from cases.selectors.schedules import firings_of, schedule_get, schedule_list
+from cases.selectors.gates import gate_plan_list
+from cases.selectors.schedules import editors_of, firings_of, schedule_get, schedule_list
 from cases.services.schedule_fields import schedule_fields_parse
 from cases.services.schedules import (
     training_schedule_change,
@@ -30,6 +32,11 @@ FIRINGS = 50
 
 def _typed(request: HttpRequest) -> dict[str, str]:
     return {name: str(value).replace("\x00", "") for name, value in request.POST.items()}
+
+
+class _SchedulePage(PortalView):
+    def specs(self) -> list[FieldSpec]:
+        return schedule_specs(list(gate_plan_list(actor=self.actor)[:SHOWN]))
 
 
 class ScheduleListView(TrainingView):
@@ -48,19 +55,19 @@ class ScheduleListView(TrainingView):
         return render(request, "learning/schedule_list.html", context)
 
 
-class ScheduleCreateView(PortalView):
+class ScheduleCreateView(_SchedulePage):
     any_of = (Capability.TRAIN,)
     http_method_names = ["get", "head", "post", "options"]
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.page(plain_form(SPECS))
+        return self.page(plain_form(self.specs()))
 
     def post(self, request: HttpRequest) -> HttpResponse:
         typed = _typed(request)
         try:
             made = training_schedule_create(actor=self.actor, fields=schedule_fields_parse(typed))
         except UserFacingError as error:
-            return self.page(plain_form(SPECS, typed, error=error), status=error.status)
+            return self.page(plain_form(self.specs(), typed, error=error), status=error.status)
         messages.success(request, "The schedule is stored. It needs no restart.")
         return redirect("schedule-detail", schedule_id=made.pk)
 
@@ -68,7 +75,7 @@ class ScheduleCreateView(PortalView):
         return render(self.request, "learning/schedule_new.html", {"form": form}, status=status)
 
 
-class ScheduleDetailView(TrainingView):
+class ScheduleDetailView(_SchedulePage, TrainingView):
     """A schedule, what came of its firings, and for administrators the form to change it."""
 
     http_method_names = ["get", "head", "post", "options"]
@@ -86,7 +93,7 @@ class ScheduleDetailView(TrainingView):
                 actor=self.actor, schedule_id=seen.pk, fields=schedule_fields_parse(typed)
             )
         except UserFacingError as error:
-            form = plain_form(SPECS, typed, error=error)
+            form = plain_form(self.specs(), typed, error=error)
             return self.page(schedule_id, form, status=error.status)
         messages.success(request, "The schedule is changed. It needs no restart.")
         return redirect("schedule-detail", schedule_id=seen.pk)
@@ -98,12 +105,13 @@ class ScheduleDetailView(TrainingView):
         context = {
             "schedule": schedule,
             "timing": timing_words(schedule),
+            "editors": editors_of(schedule),
             "firings": [
                 {"firing": firing, "words": firing_words(firing.outcome)}
                 for firing in firings_of(schedule, limit=FIRINGS)
             ],
             "can_train": self.can(Capability.TRAIN),
-            "form": form or plain_form(SPECS, typed_of(schedule)),
+            "form": form or plain_form(self.specs(), typed_of(schedule)),
         }
         return render(self.request, "learning/schedule_detail.html", context, status=status)
 

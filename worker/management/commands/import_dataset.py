@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from cases.selectors.audit import audit_has
 from cases.selectors.snapshots import snapshot_has
 from cases.services.audit import audit_record
 from cases.services.locks import advisory_lock
+from cases.services.patient_keys import patient_key
 from cases.services.snapshots import snapshot_register
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ class Command(BaseCommand):
             )
 
 
-def register(document: Document, content: bytes, *, data_root: str) -> None:
+def register(
+    document: Document, content: bytes, *, data_root: str, patient_keys: Collection[str] = ()
+) -> None:
     """Make a checked snapshot known to the service."""
     from ml.layouts import printable
 
@@ -101,6 +105,7 @@ def register(document: Document, content: bytes, *, data_root: str) -> None:
         name=printable(document["name"]),
         # A name that is no text cannot be stored: the same as not told.
         data_root=data_root if printable(data_root) == data_root else "",
+        patient_keys=patient_keys,
     )
 
 
@@ -114,8 +119,9 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     from ml.snapshot import FILE, load_snapshot
 
     root = str(found.dataset.root.resolve())
+    keys = {patient_key(source, patient) for source, patient in found.patients()}
     if folder.exists():
-        note(load_snapshot(folder / FILE), (folder / FILE).read_bytes(), root)
+        note(load_snapshot(folder / FILE), (folder / FILE).read_bytes(), root, keys)
         return False
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(folder.parent)
@@ -126,7 +132,7 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     try:
         found.save(document, draft)
         with transaction.atomic():
-            note(document, (draft / FILE).read_bytes(), root)
+            note(document, (draft / FILE).read_bytes(), root, keys)
             # Fails where another run was first.
             place = draft.rename(folder)
     except BaseException:
@@ -136,11 +142,11 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
 
 
 @transaction.atomic
-def note(document: Document, content: bytes, root: str) -> None:
+def note(document: Document, content: bytes, root: str, patient_keys: Collection[str]) -> None:
     """Make the snapshot known, and put the import into the audit trail, once for each snapshot."""
     # A run that finds the folder of another one waits here for that one's event.
     advisory_lock("snapshot", document["id"], wait=True)
-    register(document, content, data_root=root)
+    register(document, content, data_root=root, patient_keys=patient_keys)
     if audit_has(action=ACTION, object_id=document["id"]):
         return
     audit_record(
