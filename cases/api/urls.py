@@ -34,6 +34,7 @@ from cases.api.views.training import (
     TrainingRunDetailApi,
     TrainingRunListApi,
 )
+from cases.api.views.watch import ModelWatchApi
 
 app_name = "api"
 
@@ -69,6 +70,7 @@ urlpatterns = [
     path("models/<uuid:model_id>/promote/", OnlyAtThePortalApi.as_view(), name="model-promote"),
     path("models/<uuid:model_id>/roll-back/", OnlyAtThePortalApi.as_view(), name="model-back"),
     path("models/<uuid:model_id>/recall/", RecallApi.as_view(), name="model-recall"),
+    path("models/<uuid:model_id>/watch/", ModelWatchApi.as_view(), name="model-watch"),
     path("promotions/", PromotionListApi.as_view(), name="promotion-list"),
     path("serving/", ServingApi.as_view(), name="serving"),
     path("serving/suspend/", ServingSuspendApi.as_view(), name="serving-suspend"),

@@ -82,6 +82,7 @@ PLACES: tuple[Place, ...] = (
                 "serving",
                 "serving-resume",
                 "serving-suspend",
+                "watch",
             }
         )
         | TRAINING_PAGES,

@@ -63,6 +63,7 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/models/{model}/", MODELS, 200),
     ("GET", "/models/live/", MODELS, 200),
     ("GET", "/models/{model}/recall/", CASES, 200),
+    ("GET", "/models/{model}/watch/", {"admin"}, 200),
     ("POST", "/models/{model}/promote/", set(), 403),
     ("POST", "/models/{model}/roll-back/", set(), 403),
     ("GET", "/promotions/", MODELS, 200),
@@ -85,9 +86,9 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
 ]
 NAMED = ("job", "case", "image", "result", "model", "finding", "run", "snapshot", "plan")
 # What belongs to no site is the same for all.
-SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")} | {
-    "/training-snapshots/{snapshot}/"
-}
+SHARED = {
+    f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "watch/", "promote/", "roll-back/")
+} | {"/training-snapshots/{snapshot}/"}
 SCOPED: dict[str, set[str]] = {
     "/submissions/": {"submit"},
     "/submissions/{submission}/": {"read"},
@@ -98,6 +99,7 @@ SCOPED: dict[str, set[str]] = {
     "/results/{result}/replay/": {"admin"},
     "/results/{replayed}/replay/": {"read", "admin"},
     "/serving/suspend/": {"admin"},
+    "/models/{model}/watch/": {"admin"},
     "POST /findings/{finding}/outcomes/": {"outcomes"},
     "/patients/research-opt-out/": {"submit"},
     "/training-runs/": {"read", "admin"},
