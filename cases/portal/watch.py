@@ -22,7 +22,7 @@ from cases.reports.watch_plots import (
     weeks_svg,
     weeks_title,
 )
-from cases.selectors.learning import model_get
+from cases.selectors.watch import watch_version
 from cases.watching import AlertKind, Basis, Watch, WatchAlert, WatchFilter, WatchRow
 
 BASES = {
@@ -50,19 +50,17 @@ MAX_DEVICE = 130
 def typed_filter(request: HttpRequest, actor: Actor) -> WatchFilter:
     """The filter in the query. ``FieldInvalid`` for a time that is none, ``NotFound`` for a
     version that is none."""
-    version = request.GET.get("version", "").strip()
-    if version:
+    typed, version = request.GET.get("version", "").strip(), None
+    if typed:
         try:
-            model = model_get(actor=actor, model_id=UUID(version))
+            version = watch_version(actor=actor, model_id=UUID(typed))
         except ValueError as error:
             raise FieldInvalid(errors={"version": ["Choose a version of the list."]}) from error
     since, until = typed_moment(request, "since"), typed_moment(request, "until")
     if since and until and since >= until:
         raise FieldInvalid(errors={"until": ["Enter a moment after the first one."]})
     device = request.GET.get("device", "").replace("\0", "")[:MAX_DEVICE].strip()
-    return WatchFilter(
-        version=model.pk if version else None, device=device or None, since=since, until=until
-    )
+    return WatchFilter(version=version, device=device or None, since=since, until=until)
 
 
 @dataclass(frozen=True)

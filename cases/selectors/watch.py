@@ -60,6 +60,14 @@ def scoped(actor: Actor, wanted: WatchFilter) -> WatchFilter:
     return replace(wanted, site=actor.own_site)
 
 
+def watch_version(*, actor: Actor, model_id: UUID) -> UUID:
+    """The id of a version that there is, for who watches; others see models by other rights."""
+    actor.require(Capability.OPERATE)
+    if not ModelVersion.objects.filter(pk=model_id).exists():
+        raise NotFound()
+    return model_id
+
+
 def watch(*, actor: Actor, wanted: WatchFilter | None = None) -> Watch:
     """All figures of what is ``wanted``, counted in the database in a few passes.
 

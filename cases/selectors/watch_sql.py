@@ -171,7 +171,7 @@ def first_distances(
     """How many of the first ``size`` distances there are, the time of the last, and ``points``
     of their distribution (0..1)."""
     asked = Asked(WatchFilter(version=version, site=site))
-    return asked.rows(_FIRST, size=size, points=points)[0]  # type: ignore[return-value]
+    return asked.rows(_FIRST, size=size, points=points)[0]
 
 
 def distances(

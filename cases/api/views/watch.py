@@ -12,8 +12,7 @@ from cases.api.base import ApiView
 from cases.api.documentation import operation
 from cases.api.permissions import any_of
 from cases.api.serializers.watch import WatchQuerySerializer, WatchSerializer
-from cases.selectors.learning import model_get
-from cases.selectors.watch import watch
+from cases.selectors.watch import watch, watch_version
 from cases.watching import WatchFilter
 
 
@@ -34,6 +33,6 @@ class ModelWatchApi(ApiView):
     )
     def get(self, request: Request, model_id: UUID) -> Response:
         query = self.checked(WatchQuerySerializer, request.query_params)
-        model = model_get(actor=self.actor, model_id=model_id)
-        told = watch(actor=self.actor, wanted=WatchFilter(version=model.pk, **query))
+        version = watch_version(actor=self.actor, model_id=model_id)
+        told = watch(actor=self.actor, wanted=WatchFilter(version=version, **query))
         return Response(self.shown(WatchSerializer, told))
