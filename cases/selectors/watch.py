@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -76,10 +76,11 @@ def watch(*, actor: Actor, wanted: WatchFilter | None = None) -> Watch:
     """
     wanted = scoped(actor, wanted or WatchFilter())
     recent = recent_from(wanted)
-    groups = _mixes(wanted, recent)
+    counts = watch_sql.counts(wanted, recent=recent)
+    groups = _mixes(counts)
     _add_withdrawn(groups, wanted)
-    _add_findings(groups, wanted)
-    calibrations = _calibrations(wanted)
+    _add_findings(groups, counts)
+    calibrations = _calibrations(counts)
     versions = _versions({key[0] for key in groups})
     found: dict[Key, Drift] = {}
     for version_id, site_id in {key[:2] for key in groups}:
@@ -101,7 +102,7 @@ def watch(*, actor: Actor, wanted: WatchFilter | None = None) -> Watch:
     ]
     return Watch(
         rows=tuple(sorted(rows, key=lambda row: _order(row, versions))),
-        weeks=_weeks(wanted),
+        weeks=_weeks(counts),
         limits=alert_limits(),
         days=settings.BCWEB_WATCH_DAYS,
     )
@@ -162,14 +163,13 @@ def _both(key: Key) -> tuple[Key, Key]:
     return key, (key[0], key[1], None)
 
 
-def _mixes(wanted: WatchFilter, recent: datetime) -> dict[Key, _Group]:
+def _mixes(counts: watch_sql.Counts) -> dict[Key, _Group]:
     groups: dict[Key, _Group] = defaultdict(_Group)
-    for version, site, device, outcome, label, code, n, late in watch_sql.mixes(
-        wanted, recent=recent
-    ):
-        for key in _both((version, site, device)):
-            groups[key].mix.add(outcome, label, code, n)
-            groups[key].recent.add(outcome, label, code, late)
+    for row in counts.mixes:
+        said = (row["outcome"], row["label"], row["reason_code"])
+        for key in _both((row["version_id"], row["site_id"], row["device"])):
+            groups[key].mix.add(*said, row["n"])
+            groups[key].recent.add(*said, row["late"])
     return groups
 
 
@@ -179,10 +179,11 @@ def _add_withdrawn(groups: dict[Key, _Group], wanted: WatchFilter) -> None:
             groups[key].withdrawn += n
 
 
-def _add_findings(groups: dict[Key, _Group], wanted: WatchFilter) -> None:
+def _add_findings(groups: dict[Key, _Group], counts: watch_sql.Counts) -> None:
     """The database counts a finding once for all devices too: their sum would count it twice."""
-    for version, site, device, said, pathology, basis, n in watch_sql.findings(wanted):
-        group = groups[version, site, device]
+    for row in counts.findings:
+        group = groups[row["version_id"], row["site_id"], row["device"]]
+        said, pathology, basis, n = row["said"], row["pathology"], row["basis"], row["n"]
         truth = _truth(pathology)
         told = bool(truth) or pathology == Pathology.HIGH_RISK
         group.verified[said, told and basis in VERIFIED] += n
@@ -200,12 +201,13 @@ def _truth(pathology: str) -> str:
     return "benign" if pathology in watch_sql.BENIGN else ""
 
 
-def _calibrations(wanted: WatchFilter) -> dict[tuple[UUID, UUID], Calibration]:
+def _calibrations(counts: watch_sql.Counts) -> dict[tuple[UUID, UUID], Calibration]:
     bins: dict[tuple[UUID, UUID], dict[int, CalibrationBin]] = defaultdict(dict)
     findings: dict[tuple[UUID, UUID], int] = {}
-    for version, site, number, n, mean, malignant, of in watch_sql.calibration(wanted):
-        bins[version, site][number] = CalibrationBin(n, float(mean), malignant)
-        findings[version, site] = of
+    for row in counts.bins:
+        key = row["version_id"], row["site_id"]
+        bins[key][row["bin"]] = CalibrationBin(row["n"], row["mean"], row["malignant"])
+        findings[key] = row["findings"]
     numbers = range(1, CALIBRATION_BINS + 1)
     return {
         key: Calibration(
@@ -215,11 +217,13 @@ def _calibrations(wanted: WatchFilter) -> dict[tuple[UUID, UUID], Calibration]:
     }
 
 
-def _weeks(wanted: WatchFilter) -> tuple[WatchWeek, ...]:
-    found: dict[Any, _Counts] = defaultdict(_Counts)
-    for week, outcome, label, code, n in watch_sql.weeks(wanted):
-        found[week].add(outcome, label, code, n)
-    return tuple(WatchWeek(week, counts.mix()) for week, counts in sorted(found.items()))
+def _weeks(counts: watch_sql.Counts) -> tuple[WatchWeek, ...]:
+    found: dict[str, _Counts] = defaultdict(_Counts)
+    for row in counts.mixes:
+        found[row["week"]].add(row["outcome"], row["label"], row["reason_code"], row["n"])
+    return tuple(
+        WatchWeek(date.fromisoformat(week), said.mix()) for week, said in sorted(found.items())
+    )
 
 
 def _versions(ids: Iterable[UUID]) -> dict[UUID, ModelVersion]:

@@ -5,6 +5,8 @@ Plain SQL, because the figures need what the ORM cannot say: groups of groups, a
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -40,24 +42,16 @@ _PARTS = {
     "current_outcome": _CURRENT,
 }
 
-_MIXES = """WITH {standing}
-SELECT version_id, site_id, device, outcome, label, reason_code, count(*),
-  count(*) FILTER (WHERE created_at >= %(recent)s)
-FROM standing GROUP BY 1, 2, 3, 4, 5, 6"""
-
-_WEEKS = """WITH {standing}
-SELECT date_trunc('week', created_at)::date, outcome, label, reason_code, count(*)
-FROM standing GROUP BY 1, 2, 3, 4 ORDER BY 1"""
-
-_WITHDRAWN = """SELECT r.model_version_id, c.site_id, {device}, count(*)
-FROM cases_resultwithdrawal w
-JOIN cases_result r ON r.id = w.result_id
-JOIN cases_image i ON i.id = r.image_id
-JOIN cases_case c ON c.id = i.case_id
-WHERE TRUE {where} GROUP BY 1, 2, 3"""
-
-# A finding once for each version, and once for each device that saw it.
-_FINDINGS = """WITH {standing}, {current_outcome}, said AS (
+# One statement, so that the standing answers, which cost most, are found once.
+# - mixes: by week too, of which the page draws lines;
+# - findings: once for each version, and once for each device that saw them;
+# - bins: a score of exactly 1 belongs to the last.
+_COUNTS = """WITH {standing}, {current_outcome}, mixes AS (
+  SELECT version_id, site_id, device, outcome, label, reason_code,
+    date_trunc('week', created_at)::date AS week, count(*) AS n,
+    count(*) FILTER (WHERE created_at >= %(recent)s) AS late
+  FROM standing GROUP BY 1, 2, 3, 4, 5, 6, 7
+), said AS (
   SELECT version_id, site_id, device, GROUPING(device) = 1 AS all_devices, finding_id,
     CASE WHEN bool_or(outcome = 'answered' AND label = 'malignant') THEN 'above'
       WHEN bool_or(outcome <> 'answered') THEN 'unanswered' ELSE 'below' END AS said
@@ -65,24 +59,33 @@ _FINDINGS = """WITH {standing}, {current_outcome}, said AS (
   GROUP BY GROUPING SETS (
     (version_id, site_id, finding_id), (version_id, site_id, finding_id, device)
   )
-)
-SELECT version_id, site_id, CASE WHEN all_devices THEN NULL ELSE device END, said,
-  COALESCE(pathology, ''), COALESCE(basis, ''), count(*)
-FROM said LEFT JOIN current_outcome USING (finding_id) GROUP BY 1, 2, 3, 4, 5, 6"""
-
-# A score of exactly 1 belongs to the last bin.
-_CALIBRATION = """WITH {standing}, {current_outcome}, scored AS (
+), findings AS (
+  SELECT version_id, site_id, CASE WHEN all_devices THEN NULL ELSE device END AS device, said,
+    COALESCE(pathology, '') AS pathology, COALESCE(basis, '') AS basis, count(*) AS n
+  FROM said LEFT JOIN current_outcome USING (finding_id) GROUP BY 1, 2, 3, 4, 5, 6
+), scored AS (
   SELECT version_id, site_id, finding_id, score_malignant AS score,
     pathology = ANY(%(malignant)s) AS malignant,
     least(width_bucket(score_malignant, 0, 1, %(bins)s), %(bins)s) AS bin
   FROM standing JOIN current_outcome USING (finding_id)
-  WHERE score_malignant IS NOT NULL AND basis = ANY(%(bases)s)
-    AND pathology = ANY(%(told)s)
+  WHERE score_malignant IS NOT NULL AND basis = ANY(%(bases)s) AND pathology = ANY(%(told)s)
+), bins AS (
+  SELECT version_id, site_id, bin, count(*) AS n, avg(score) AS mean,
+    count(*) FILTER (WHERE malignant) AS malignant,
+    (SELECT count(DISTINCT f.finding_id) FROM scored f
+     WHERE f.version_id = scored.version_id AND f.site_id = scored.site_id) AS findings
+  FROM scored GROUP BY 1, 2, 3
 )
-SELECT version_id, site_id, bin, count(*), avg(score), count(*) FILTER (WHERE malignant),
-  (SELECT count(DISTINCT f.finding_id) FROM scored f
-   WHERE f.version_id = scored.version_id AND f.site_id = scored.site_id)
-FROM scored GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+SELECT 'mixes', to_jsonb(mixes)::text FROM mixes
+UNION ALL SELECT 'findings', to_jsonb(findings)::text FROM findings
+UNION ALL SELECT 'bins', to_jsonb(bins)::text FROM bins"""
+
+_WITHDRAWN = """SELECT r.model_version_id, c.site_id, {device}, count(*)
+FROM cases_resultwithdrawal w
+JOIN cases_result r ON r.id = w.result_id
+JOIN cases_image i ON i.id = r.image_id
+JOIN cases_case c ON c.id = i.case_id
+WHERE TRUE {where} GROUP BY 1, 2, 3"""
 
 # The first images a version read at a site, whatever else is asked for.
 _FIRST = """WITH first AS (
@@ -130,39 +133,43 @@ class Asked:
             return list(cursor.fetchall())
 
 
-def mixes(wanted: WatchFilter, *, recent: datetime) -> list[tuple[Any, ...]]:
-    """(version, site, device, outcome, label, reason code, images, of them since ``recent``)."""
-    return Asked(wanted).rows(_MIXES, recent=recent)
+@dataclass(frozen=True)
+class Counts:
+    """What `counts` finds, each row by the names of its columns, ids as UUIDs.
 
-
-def weeks(wanted: WatchFilter) -> list[tuple[Any, ...]]:
-    """(Monday, outcome, label, reason code, images), oldest first."""
-    return Asked(wanted).rows(_WEEKS)
-
-
-def withdrawn(wanted: WatchFilter) -> list[tuple[Any, ...]]:
-    """(version, site, device, withdrawn answers)."""
-    return Asked(wanted).rows(_WITHDRAWN)
-
-
-def findings(wanted: WatchFilter) -> list[tuple[Any, ...]]:
-    """(version, site, device or None for all, above|below|unanswered, pathology, basis, findings).
-
-    Pathology and basis are "" where no outcome is known.
+    ``mixes``: version_id, site_id, device, outcome, label, reason_code, week (a Monday), n images,
+    ``late`` of them recent. ``findings``: version_id, site_id, device (None: of all together), said
+    (above, below, unanswered), pathology and basis ("" where no outcome is known), n. ``bins``, of
+    findings that histology or follow-up told to be malignant or benign: version_id, site_id, bin
+    from 1, n images, mean score, malignant ones, findings in all bins.
     """
-    return Asked(wanted).rows(_FINDINGS)
+
+    mixes: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    bins: list[dict[str, Any]] = field(default_factory=list)
 
 
-def calibration(wanted: WatchFilter) -> list[tuple[Any, ...]]:
-    """(version, site, bin from 1, images, mean score, malignant ones, findings in all bins), of
-    findings that histology or follow-up told to be malignant or benign."""
-    return Asked(wanted).rows(
-        _CALIBRATION,
+def counts(wanted: WatchFilter, *, recent: datetime) -> Counts:
+    """The counts of what is ``wanted``; recent are those since ``recent``."""
+    rows = Asked(wanted).rows(
+        _COUNTS,
+        recent=recent,
         bins=CALIBRATION_BINS,
         malignant=MALIGNANT,
         told=MALIGNANT + BENIGN,
         bases=[basis.value for basis in VERIFIED],
     )
+    found = Counts()
+    for part, text in rows:
+        row = json.loads(text)
+        row |= {name: UUID(row[name]) for name in ("version_id", "site_id")}
+        getattr(found, part).append(row)
+    return found
+
+
+def withdrawn(wanted: WatchFilter) -> list[tuple[Any, ...]]:
+    """(version, site, device, withdrawn answers)."""
+    return Asked(wanted).rows(_WITHDRAWN)
 
 
 def first_distances(

@@ -338,5 +338,5 @@ def test_it_takes_the_same_few_questions_for_many_results(
     case = make_examination(site)
     store(case, [Read(device=f"Device {n}", distance=1.0) for n in range(40)])
     actor = make_actor(roles=["admin"], site=site)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(7):
         assert len(watch(actor=actor).rows) == 41
