@@ -73,6 +73,27 @@ BCWEB_ENGINE = env.str(
 BCWEB_THREADS = env.int("BCWEB_THREADS", default=0, validate=validate.Range(0, 256))
 # Decoder children per web process (read by cases.intake.sandbox, which knows no settings).
 BCWEB_DECODERS = env.int("BCWEB_DECODERS", default=2, validate=validate.Range(1, 64))
+# What is watched of the models at work, and from where on an alert is raised (docs/watch.md).
+BCWEB_WATCH_DAYS = env.int("BCWEB_WATCH_DAYS", default=30, validate=validate.Range(1, 365))
+BCWEB_WATCH_REFERENCE = env.int(
+    "BCWEB_WATCH_REFERENCE", default=500, validate=validate.Range(50, 100_000)
+)
+BCWEB_WATCH_DRIFT_PSI = env.float(
+    "BCWEB_WATCH_DRIFT_PSI", default=0.25, validate=validate.Range(0.01, 100)
+)
+BCWEB_WATCH_FAR_SHARE = env.float(
+    "BCWEB_WATCH_FAR_SHARE", default=0.10, validate=validate.Range(0.05, 1)
+)
+BCWEB_WATCH_REFUSED_SHARE = env.float(
+    "BCWEB_WATCH_REFUSED_SHARE", default=0.10, validate=validate.Range(0, 1)
+)
+BCWEB_WATCH_ABSTAINED_SHARE = env.float(
+    "BCWEB_WATCH_ABSTAINED_SHARE", default=0.30, validate=validate.Range(0, 1)
+)
+# Who may read /metrics; without one there is no such page.
+BCWEB_METRICS_TOKEN = env.str(
+    "BCWEB_METRICS_TOKEN", default="", validate=validate.Regexp(r"^([\x21-\x7e]{32,200})?\Z")
+)
 TIME_ZONE = env.str(
     "TIME_ZONE", default="UTC", validate=validate.OneOf(sorted(available_timezones()))
 )
@@ -233,8 +254,8 @@ CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BCWEB_TLS
 SECURE_HSTS_SECONDS = 31_536_000 if BCWEB_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BCWEB_TLS
-# Health checks come from inside, without TLS.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+# Health checks and Prometheus come from inside, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 if BCWEB_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
@@ -292,6 +313,8 @@ SPECTACULAR_SETTINGS = {
         "LabelEnum": "cases.vocabulary.Label",
         "PathologyEnum": "cases.vocabulary.Pathology",
         "ReadingLabelEnum": "cases.vocabulary.ReadingLabel",
+        "BasisEnum": "cases.vocabulary.OutcomeBasis",
+        "WatchBasisEnum": "cases.watching.Basis",
         "AnswerStateEnum": "cases.api.serializers.cases.ANSWER_STATES",
     },
     "COMPONENT_SPLIT_REQUEST": True,

@@ -1,12 +1,14 @@
-"""All addresses: health checks, the REST API, the portal."""
+"""All addresses: health checks, metrics, the REST API, the portal."""
 
 from django.urls import include, path
 
 from bcweb.health import healthz, readyz
+from bcweb.metrics import metrics
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("api/v1/", include("cases.api.urls")),
     path("", include("cases.portal.urls")),
 ]

@@ -42,8 +42,10 @@ class Prediction:
     ``heatmap_box`` (x0, y0, x1, y1 in original pixels, beyond the picture where it was padded).
     ``transform`` says how the picture was put on the input square. ``temperature``,
     ``operating_point`` and ``minimum_score`` (None: never abstains) turned logits into this
-    answer. ``phash`` is unsigned, 64 bits. ``duration_ms`` is the time for decoding, preparing
-    and checking this picture plus its share of the batch's forward pass.
+    answer. ``feature_distance``, from the training ultrasounds, is 1 in their mean square
+    (``ml.refusal.Detector.distances``); None where the model has no refusal check. ``phash`` is
+    unsigned, 64 bits. ``duration_ms`` is the time for decoding, preparing and checking this
+    picture plus its share of the batch's forward pass.
     """
 
     outcome: Outcome
@@ -57,6 +59,7 @@ class Prediction:
     heatmap: npt.NDArray[np.float16]
     heatmap_box: tuple[float, float, float, float]
     transform: dict[str, Any]
+    feature_distance: float | None
     width: int
     height: int
     phash: int
@@ -224,9 +227,12 @@ class Predictor:
         started = time.perf_counter()
         outputs = self.run([item.tensor for item in ready])
         scores = softmax(outputs.logits, self.model.temperature)
+        distances = self._distances(outputs)
         share = (time.perf_counter() - started) / len(ready)
         return {
-            item.index: self._answer(item, scores[row], outputs, row, item.seconds + share)
+            item.index: self._answer(
+                item, scores[row], outputs, row, distances[row], item.seconds + share
+            )
             for row, item in enumerate(ready)
         }
 
@@ -236,6 +242,7 @@ class Predictor:
         scores: npt.NDArray[np.float64],
         outputs: Outputs,
         row: int,
+        distance: float | None,
         seconds: float,
     ) -> Prediction:
         started = time.perf_counter()
@@ -254,6 +261,7 @@ class Predictor:
             heatmap=_to_float16(outputs.maps[row]),
             heatmap_box=geometry.covered,
             transform=self._transform(geometry),
+            feature_distance=distance,
             width=geometry.width,
             height=geometry.height,
             phash=item.phash,
@@ -263,6 +271,13 @@ class Predictor:
             model_sha256=self.model.sha256,
             duration_ms=1000 * seconds,
         )
+
+    def _distances(self, outputs: Outputs) -> list[float | None]:
+        """From the texture that the pass gave anyway; None where there is no number to tell."""
+        if self._detector is None:
+            return [None] * len(outputs.logits)
+        found = self._detector.distances(outputs.texture).tolist()
+        return [value if math.isfinite(value) else None for value in found]
 
     def _verdict(
         self,

@@ -45,6 +45,10 @@ _PREFIX: Final = "refusal."
 _CLIP: Final = 6.0  # a component further out than this says no more
 _FLOOR: Final = 0.1  # keeps the logarithms of the two distances finite
 _DISTANCE_WEIGHT: Final = 3.0  # brings the logarithms to the range of the components
+_SCALE_SHARE: Final = 0.05  # of the channels' mean deviation, added to each one's
+_SCALE_LEAST: Final = 1e-6
+_SPREAD_LEAST: Final = 0.01  # variance added to each component's
+_BEYOND_LEAST: Final = 1e-3  # where the components hold all there is, rounding is no distance
 RULE: Final = (
     "refused when: the grey levels' standard deviation is below `spread` or the lit share below "
     "`lit` (empty frame); a dark band parts the middle or a seam is above `seam` (dual view); "
@@ -131,14 +135,43 @@ class Detector:
 
     def inputs(self, textures: Floats) -> npt.NDArray[np.float64]:
         """What the logistic model sees: float32 N x C -> float64 N x (K + 2)."""
+        units, squares = self._apart(textures)
+        logs = _DISTANCE_WEIGHT * np.log(squares + _FLOOR)
+        return np.concatenate([np.clip(units, -_CLIP, _CLIP), logs], axis=1)
+
+    def distances(self, textures: Floats) -> npt.NDArray[np.float64]:
+        """How far pictures lie from the training ultrasounds: float32 N x C -> float64 N, >= 0.
+
+        The root of the mean of two squares, each 1 on average over those ultrasounds: the
+        distance among the components (Mahalanobis) and that beyond them (reconstruction error).
+        Unlike the score it knows nothing of other pictures, so it shows a change of scanner,
+        preset or patients that the refusal check rightly lets pass.
+        """
+        squares = self._apart(textures)[1]
+        return np.asarray(np.sqrt((squares[:, 0] + squares[:, 1] / self._beyond()) / 2))
+
+    def _apart(self, textures: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Components in units of their spread, N x K, and the two squared distances, N x 2."""
         roots = np.sqrt(np.maximum(textures, 0)).astype(np.float64)
         standard = (roots - self.mean) / self.scale
         parts = standard @ self.basis
         beyond = np.maximum((standard**2).sum(axis=1) - (parts**2).sum(axis=1), 0)
         units = parts / self.spread
-        distances = np.stack([(units**2).mean(axis=1), beyond / standard.shape[1]], axis=1)
-        logs = _DISTANCE_WEIGHT * np.log(distances + _FLOOR)
-        return np.concatenate([np.clip(units, -_CLIP, _CLIP), logs], axis=1)
+        squares = np.stack([(units**2).mean(axis=1), beyond / standard.shape[1]], axis=1)
+        return units, squares
+
+    def _beyond(self) -> float:
+        """Mean of the second squared distance over the ultrasounds of the fit.
+
+        Not kept in the file, and worked out from what is: the variance of all standardised
+        channels less that of the components (the inverse of :func:`_without_weights`).
+        """
+        scale = self.scale.astype(np.float64)
+        mean = (scale.mean() - _SCALE_LEAST) / (1 + _SCALE_SHARE)
+        deviations = np.maximum(scale - _SCALE_SHARE * mean - _SCALE_LEAST, 0)
+        total = float(((deviations / scale) ** 2).sum())
+        kept = float((self.spread.astype(np.float64) ** 2 - _SPREAD_LEAST).sum())
+        return max((total - kept) / scale.size, _BEYOND_LEAST)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """What goes into the model file, under names that begin with ``refusal.``."""
@@ -221,7 +254,7 @@ def _without_weights(ultrasounds: Floats, components: int) -> Detector:
     roots = np.sqrt(np.maximum(ultrasounds, 0)).astype(np.float64)
     mean, scale = roots.mean(axis=0), roots.std(axis=0)
     # A channel that hardly moves among ultrasounds must not dominate the distance from them.
-    scale = scale + 0.05 * scale.mean() + 1e-6
+    scale = scale + _SCALE_SHARE * scale.mean() + _SCALE_LEAST
     standard = (roots - mean) / scale
     values, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
     # Few pictures span few directions: more would fit those pictures alone.
@@ -233,7 +266,7 @@ def _without_weights(ultrasounds: Floats, components: int) -> Detector:
         mean=mean.astype(np.float32),
         scale=scale.astype(np.float32),
         basis=basis.astype(np.float16).astype(np.float32),
-        spread=np.sqrt(np.maximum(values[order], 0) + 0.01).astype(np.float32),
+        spread=np.sqrt(np.maximum(values[order], 0) + _SPREAD_LEAST).astype(np.float32),
         weights=np.zeros(len(order) + 3, dtype=np.float32),
     )
 

@@ -192,11 +192,14 @@ def cross_fitted(dataset: Dataset, seen: Measured, others: Kinds, *, seed: int) 
         detector = fit(seen.textures, negative.textures[fits & (sources != name)])
         codes |= negative.refused(detector, np.flatnonzero(sources == name))
     fold = _folds(dataset, seed)
+    apart = np.zeros(len(seen.textures))
     within = [frozenset(fold[list(base)].tolist()) for base in others.base]
     wrong: dict[int, str] = {}
     for k in range(FOLDS):
         detector = fit(seen.textures[fold != k], negative.textures[fits])
         wrong |= seen.refused(detector, np.flatnonzero(fold == k))
+        if (fold == k).any():
+            apart[fold == k] = detector.distances(seen.textures[fold == k])
     for folds in sorted(set(within) - {frozenset()}, key=sorted):
         detector = fit(seen.textures[~np.isin(fold, list(folds))], negative.textures[fits])
         painted = np.array([i for i, own in enumerate(within) if own == folds], dtype=np.intp)
@@ -206,6 +209,7 @@ def cross_fitted(dataset: Dataset, seen: Measured, others: Kinds, *, seed: int) 
         "negatives": negative_figures(others, codes),
         "ultrasounds": ultrasound_figures(dataset, wrong),
         "ultrasounds_of_another_source": _across(dataset, seen, negative.textures[fits]),
+        "distance": distance_figures(apart),
     }
 
 
@@ -228,6 +232,19 @@ def _across(dataset: Dataset, seen: Measured, negatives: Floats) -> dict[str, An
         own = np.flatnonzero(sources == name)
         found[name] = _rate(len(own), len(seen.refused(detector, own)))
     return found
+
+
+def distance_figures(distances: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """What new pictures of the same kind are held against: deciles and the 95th percentile.
+
+    ``distances``: float64 N, each from a fit that left its picture out.
+    """
+    return {
+        "how": "feature distance of each training ultrasound to the others, grouped 5-fold",
+        "n": len(distances),
+        "deciles": [round(float(np.quantile(distances, tenth / 10)), 6) for tenth in range(1, 10)],
+        "p95": round(float(np.quantile(distances, 0.95)), 6),
+    }
 
 
 def _rate(count: int, refused: int) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _checked(raw: dict[str, Any], heatmap: bytes | None) -> Answer:
     if refused and heatmap is not None:
         raise ValueError("a heatmap of what was refused")
     rows, columns = _shape(raw["heatmap_shape"], heatmap)
-    minimum = raw["minimum_score"]
+    minimum, distance = raw["minimum_score"], raw["feature_distance"]
     return Answer(
         outcome=outcome,
         reason=reason,
@@ -55,6 +55,7 @@ def _checked(raw: dict[str, Any], heatmap: bytes | None) -> Answer:
         temperature=_positive(raw["temperature"]),
         minimum_score=None if minimum is None else _share(minimum),
         transform=_transform(raw["transform"]),
+        feature_distance=None if distance is None else _at_least(0, distance),
         heatmap=heatmap,
         heatmap_rows=rows,
         heatmap_columns=columns,

@@ -92,6 +92,7 @@ def _answer(prediction: Prediction) -> dict[str, Any]:
         "temperature": prediction.temperature,
         "minimum_score": prediction.minimum_score,
         "transform": prediction.transform,
+        "feature_distance": prediction.feature_distance,
         "heatmap_shape": None if refused else list(prediction.heatmap.shape),
         "heatmap_box": [float(edge) for edge in prediction.heatmap_box],
         "phash": prediction.phash,

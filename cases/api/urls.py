@@ -35,6 +35,7 @@ from cases.api.views.training import (
     TrainingRunDetailApi,
     TrainingRunListApi,
 )
+from cases.api.views.watch import ModelWatchApi
 
 app_name = "api"
 
@@ -75,6 +76,7 @@ urlpatterns = [
         name="model-comparison",
     ),
     path("models/<uuid:model_id>/recall/", RecallApi.as_view(), name="model-recall"),
+    path("models/<uuid:model_id>/watch/", ModelWatchApi.as_view(), name="model-watch"),
     path("promotions/", PromotionListApi.as_view(), name="promotion-list"),
     path("serving/", ServingApi.as_view(), name="serving"),
     path("serving/suspend/", ServingSuspendApi.as_view(), name="serving-suspend"),

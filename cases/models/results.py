@@ -52,6 +52,9 @@ class Result(models.Model):
     # How the frame was put on the input square: its size, the part used (crop), what the square
     # covers, and how it was fitted; null in results stored before it was kept.
     transform = models.JSONField(null=True)
+    # Of the frame's features from the model's training images, 1 in their mean square; null where
+    # the model has no measure of it, and in results stored before it was kept.
+    feature_distance = models.FloatField(null=True)
     # Class activation maps, float16, 3 x rows x columns in the order benign, malignant, normal.
     heatmap = models.BinaryField(null=True)
     heatmap_rows = models.PositiveSmallIntegerField(default=0)
@@ -80,6 +83,10 @@ class Result(models.Model):
                 | ~Q(outcome=Outcome.REFUSED.value)
                 & Q(**_each_score(isnull=False), **_each_score(range=(0, 1))),
                 name="result_scores_unless_refused",
+            ),
+            models.CheckConstraint(
+                condition=Q(feature_distance__isnull=True) | Q(feature_distance__gte=0),
+                name="result_distance_not_below_zero",
             ),
         ]
         indexes = [

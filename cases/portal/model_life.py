@@ -74,6 +74,7 @@ class Acts:
     see_shadow: bool = False
     see_recall: bool = False
     see_comparison: bool = False
+    see_watch: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,4 +147,5 @@ def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
         see_shadow=shadow_shown(actor),
         see_recall=actor.can(Capability.VIEW_CASES),
         see_comparison=trains or promotes or actor.can(Capability.CURATE),
+        see_watch=actor.can(Capability.OPERATE),
     )

@@ -31,9 +31,12 @@ from cases.portal.views.model_reports import (
     ServingSuspendView,
     ServingView,
 )
+from cases.portal.views.watch import WatchCsvView, WatchView
 
 urlpatterns = [
     path("models/live/", ModelLiveView.as_view(), name="model-live"),
+    path("models/watch/", WatchView.as_view(), name="watch"),
+    path("models/watch.csv", WatchCsvView.as_view(), name="watch-csv"),
     path("models/plans/", GatePlanListView.as_view(), name="gate-plan-list"),
     path("models/plans/new/", GatePlanCreateView.as_view(), name="gate-plan-create"),
     path("models/plans/<uuid:plan_id>/", GatePlanDetailView.as_view(), name="gate-plan-detail"),

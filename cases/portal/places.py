@@ -83,6 +83,7 @@ PLACES: tuple[Place, ...] = (
                 "serving",
                 "serving-resume",
                 "serving-suspend",
+                "watch",
             }
         )
         | TRAINING_PAGES,

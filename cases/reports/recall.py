@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cases.models import ModelVersion, Result
 from cases.reports.answers import withdrawal_of
+from cases.reports.csv_lines import csv_lines
 
 _IDENTITY = ("patient_id", "patient_issuer", "patient_name", "birth_date")
 _COLUMNS = (
@@ -28,15 +28,6 @@ _COLUMNS = (
     "model_version",
     "model_sha256",
 )
-# A spreadsheet takes a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-class _Echo:
-    """What `csv.writer` writes to: gives the line back."""
-
-    def write(self, line: str) -> str:
-        return line
 
 
 def recall_columns(*, with_identity: bool) -> list[str]:
@@ -52,11 +43,8 @@ def recall_csv(
     patient's data are gone, and with them what would stand under identity and accession number.
     """
     columns = recall_columns(with_identity=with_identity)
-    writer: Any = csv.writer(_Echo())
-    yield writer.writerow(columns)
-    for result in results:
-        row = _row(result, model)
-        yield writer.writerow([_cell(row[name]) for name in columns])
+    rows = (_row(result, model) for result in results)
+    yield from csv_lines(columns, ([row[name] for name in columns] for row in rows))
 
 
 def _row(result: Result, model: ModelVersion) -> dict[str, Any]:
@@ -84,10 +72,3 @@ def _row(result: Result, model: ModelVersion) -> dict[str, Any]:
         "model_version": model.version,
         "model_sha256": model.sha256,
     }
-
-
-def _cell(value: Any) -> Any:
-    """Words that came from outside must stay words in a spreadsheet."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value

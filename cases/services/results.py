@@ -26,6 +26,8 @@ class Answer:
     bytes, C order, 3 x ``heatmap_rows`` x ``heatmap_columns``. ``phash``: unsigned 64 bits.
     ``temperature``, ``threshold`` and ``minimum_score`` (None: never abstains) turned logits
     into the answer; ``transform`` says how the frame was put on the input square.
+    ``feature_distance``: from the model's training images, 1 in their mean square; None where the
+    model has no measure of it.
     """
 
     outcome: Outcome
@@ -46,6 +48,7 @@ class Answer:
     temperature: float | None = None
     minimum_score: float | None = None
     transform: dict[str, Any] | None = None
+    feature_distance: float | None = None
 
 
 def signed64(value: int) -> int:
@@ -105,6 +108,7 @@ def _create(job: Job, attempt: int, answer: Answer) -> Result:
         temperature=answer.temperature,
         minimum_score=answer.minimum_score,
         transform=answer.transform,
+        feature_distance=answer.feature_distance,
         heatmap=answer.heatmap,
         heatmap_rows=answer.heatmap_rows,
         heatmap_columns=answer.heatmap_columns,

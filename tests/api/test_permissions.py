@@ -65,6 +65,7 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/models/{model}/recall/", CASES, 200),
     # Who may comes as far as being told that the model that ships was judged nowhere.
     ("GET", "/models/{model}/comparison/", {"admin"}, 404),
+    ("GET", "/models/{model}/watch/", {"admin"}, 200),
     ("POST", "/models/{model}/promote/", set(), 403),
     ("POST", "/models/{model}/roll-back/", set(), 403),
     ("GET", "/promotions/", MODELS, 200),
@@ -87,9 +88,9 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
 ]
 NAMED = ("job", "case", "image", "result", "model", "finding", "run", "snapshot", "plan")
 # What belongs to no site is the same for all.
-SHARED = {f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "promote/", "roll-back/")} | {
-    "/training-snapshots/{snapshot}/"
-}
+SHARED = {
+    f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "watch/", "promote/", "roll-back/")
+} | {"/training-snapshots/{snapshot}/"}
 SCOPED: dict[str, set[str]] = {
     "/submissions/": {"submit"},
     "/submissions/{submission}/": {"read"},
@@ -102,6 +103,7 @@ SCOPED: dict[str, set[str]] = {
     # It takes two: to read models, and to govern them.
     "/models/{model}/comparison/": set(),
     "/serving/suspend/": {"admin"},
+    "/models/{model}/watch/": {"admin"},
     "POST /findings/{finding}/outcomes/": {"outcomes"},
     "/patients/research-opt-out/": {"submit"},
     "/training-runs/": {"read", "admin"},

@@ -272,6 +272,43 @@ def test_its_figures_count_every_picture_once(fitted):
     assert negatives["rate"] > 0.6 and ultrasounds["rate"] < 0.1
 
 
+def test_the_distance_is_one_in_the_mean_square_of_what_it_was_fitted_on(detector):
+    seen = detector.distances(textures(300))
+    assert np.mean(seen**2) == pytest.approx(1, abs=0.1)
+    assert seen.min() > 0
+    other = detector.distances(textures(300, seed=3))
+    assert np.median(other) == pytest.approx(np.median(seen), rel=0.15)
+
+
+def test_the_distance_grows_with_the_shift_among_the_components_and_beyond_them(detector):
+    medians = [np.median(detector.distances(textures(100, shift=s, seed=4))) for s in (0, 0.5, 1)]
+    assert medians[0] < medians[1] < medians[2]
+    along = textures(1)[0]
+    roots = np.sqrt(along) + 8 * detector.basis[:, 0] * detector.spread[0] * detector.scale
+    assert detector.distances(np.square(roots)[None].astype(np.float32)) > 2.5
+
+
+def test_the_card_tells_the_distances_of_new_pictures_of_the_same_kind(fitted):
+    _, figures = fitted
+    told = figures["distance"]
+    assert told["n"] == 48 and len(told["deciles"]) == 9
+    assert told["deciles"][0] > 0
+    assert told["deciles"] == sorted(told["deciles"]) and told["deciles"][-1] <= told["p95"]
+    assert registry.read_card(fitted[0])["refusal"]["figures"]["distance"] == told
+
+
+def test_each_answer_has_its_distance_from_the_same_pass(fitted, model_file):
+    pictures = [png(phantom(s, size=(160, 190))) for s in (100, 101)]
+    predictor = Predictor(fitted[0], device="cpu", engine="pytorch")
+    answers = predictor.predict(pictures)
+    assert all(0 < answer.feature_distance < 10 for answer in answers)
+    alone = predictor.predict(pictures[1:])[0].feature_distance
+    assert alone == pytest.approx(answers[1].feature_distance, rel=1e-3)
+    # A model without a check has no measure of it.
+    without = Predictor(model_file, device="cpu", engine="pytorch").predict(pictures[:1])
+    assert without[0].feature_distance is None
+
+
 def test_the_service_refuses_by_the_file(fitted):
     predictor = Predictor(fitted[0], device="cpu", engine="pytorch")
     ultrasound = phantom(100, size=(160, 190))

@@ -24,6 +24,8 @@ PAGES: dict[str, set[str]] = {
     "case-submit": CARERS,
     "model-list": VIEWERS | {"approver"},
     "audit-list": {"admin", "auditor"},
+    "watch": {"admin"},
+    "watch-csv": {"admin"},
 }
 OF_A_CASE: dict[str, set[str]] = {
     "case-detail": VIEWERS,

@@ -31,6 +31,7 @@ def answer(picture: bytes) -> dict[str, object]:
         "operating_point": {"threshold": 0.4, "sensitivity": 0.95},
         "temperature": 1.2,
         "minimum_score": None,
+        "feature_distance": 1.25,
         "transform": {
             "picture": [10, 10],
             "content": [0, 0, 10, 10],

@@ -46,6 +46,14 @@ def test_an_abstained_image_keeps_its_label_and_scores() -> None:
     assert told.scores is not None
 
 
+@pytest.mark.parametrize("distance", [None, 0, 1.25])
+def test_the_distance_from_the_training_images_comes_with_every_answer(
+    distance: float | None,
+) -> None:
+    assert answer_from(raw(feature_distance=distance), HEATMAP).feature_distance == distance
+    assert answer_from(raw(**REFUSED, feature_distance=distance), None).feature_distance == distance
+
+
 def test_the_label_follows_the_operating_point() -> None:
     scores = {"benign": 0.35, "malignant": 0.4, "normal": 0.25}
     told = answer_from(raw(scores=scores, label="malignant"), HEATMAP)
@@ -64,6 +72,9 @@ HUGE = 10**400
         ({"heatmap_shape": None}, HEATMAP),
         ({}, None),
         ({"temperature": 0}, HEATMAP),
+        ({"feature_distance": -0.1}, HEATMAP),
+        ({"feature_distance": float("nan")}, HEATMAP),
+        ({"feature_distance": "far"}, HEATMAP),
         ({"temperature": float("inf")}, HEATMAP),
         ({"minimum_score": 1.5}, HEATMAP),
         ({"reason_code": "x" * 41}, HEATMAP),

@@ -55,6 +55,7 @@ def test_what_waits_is_answered_in_one_go(runner: Runner) -> None:
         assert job.state == JobState.SUCCEEDED
         assert job.result.engine == "fake"
         assert len(job.result.heatmap) == 294
+        assert job.result.feature_distance == 1.25
 
 
 def test_nothing_waiting_is_no_work(runner: Runner) -> None:

@@ -33,6 +33,7 @@ class ModelListView(PortalView):
         ]
         context = {
             "models": models,
+            "see_watch": self.can(Capability.OPERATE),
             "open_requests": [request_row(r) for r in promotions_open(actor=self.actor)],
         }
         return render(request, "learning/model_list.html", context)

@@ -1,0 +1,97 @@
+"""`/metrics`: figures for Prometheus, counted in the database when it asks.
+
+No counters live in the processes, so that each of them answers the same and a restart forgets
+nothing. Who adds metrics adds a function to ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from cases.access import SYSTEM
+from cases.reports.metrics import model_metrics, watch_metrics
+from cases.selectors.learning import model_active
+from cases.selectors.serving import suspension_now
+from cases.selectors.watch import watch
+from cases.watching import WatchFilter
+
+log = structlog.get_logger(__name__)
+
+# Several scrapers, or one in a hurry, cost one count in this time per process.
+KEPT_S = 15.0
+
+
+def _models() -> Iterator[Metric]:
+    yield from model_metrics(model_active(), suspended=suspension_now() is not None)
+
+
+def _watched() -> Iterator[Metric]:
+    since = timezone.now() - timedelta(days=settings.BCWEB_WATCH_DAYS)
+    yield from watch_metrics(watch(actor=SYSTEM, wanted=WatchFilter(since=since)))
+
+
+SOURCES: list[Callable[[], Iterable[Metric]]] = [_models, _watched]
+
+
+class _Everything(Collector):
+    def collect(self) -> Iterator[Metric]:
+        for source in SOURCES:
+            yield from source()
+
+
+class _Kept:
+    """The text of the last count, for ``KEPT_S`` seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._text = b""
+        self._until = 0.0
+
+    def text(self) -> bytes:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                registry = CollectorRegistry(auto_describe=False)
+                registry.register(_Everything())
+                self._text = generate_latest(registry)
+                self._until = time.monotonic() + KEPT_S
+            return self._text
+
+    def forget(self) -> None:
+        with self._lock:
+            self._until = 0.0
+
+
+kept = _Kept()
+
+
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The figures for the bearer of BCWEB_METRICS_TOKEN; without that setting there is no page."""
+    token = settings.BCWEB_METRICS_TOKEN
+    if not token:
+        raise Http404
+    given = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {token}".encode()):
+        return HttpResponse(status=401, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
+    try:
+        text = kept.text()
+    except DatabaseError as error:
+        log.warning("metrics_database", error=type(error).__name__)
+        return HttpResponse(status=503, headers={"Retry-After": "15"})
+    return HttpResponse(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)

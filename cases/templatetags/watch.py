@@ -1,0 +1,40 @@
+"""Filters of the page of what is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+
+from cases.measures import Share
+from cases.watching import Mix
+
+register = template.Library()
+
+
+@register.filter
+def share_words(share: Share) -> str:
+    """ "34 % (28–41), 12 of 35", or only the counts where they are too few for a figure."""
+    if share.value is None or share.low is None or share.high is None:
+        return f"{share.count} of {share.n}, too few" if share.n else "none"
+    ends = f"{_digits(share.low)}–{_digits(share.high)}"
+    return f"{_digits(share.value)} % ({ends}), {share.count} of {share.n}"
+
+
+def _digits(share: float) -> str:
+    percent = 100 * share
+    # Near the ends of the scale a rounded figure would claim 0 % or 100 %.
+    return f"{percent:.1f}" if 0 < percent < 10 or 90 < percent < 100 else f"{percent:.0f}"
+
+
+@register.filter
+def label_share(mix: Mix, label: str) -> str:
+    """The share of images that got the answer ``label``."""
+    return share_words(mix.share(mix.answered.get(label, 0)))
+
+
+@register.filter
+def entry(values: Mapping[str, Any], key: str) -> Any:
+    """What stands under ``key``; the key itself where nothing does."""
+    return values.get(key, key)
