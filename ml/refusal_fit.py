@@ -39,7 +39,7 @@ from ml.registry import LoadedModel
 FOLDS: Final = 5
 OVERLAID_PER_SOURCE: Final = 20
 _BATCH: Final = 16
-_LEAST: Final = 40
+LEAST: Final = 40
 HOW: Final = (
     "negatives: judged by a check fitted without any picture of their source; those painted on "
     "or joined from ultrasounds never take part in a fit, and are judged without the folds "
@@ -173,8 +173,8 @@ def fit_detector(
     fits that left out what they are measured on (see :data:`HOW`). Half a forward pass for each
     picture. Raises ``DatasetError`` when there are fewer than 40 pictures.
     """
-    if len(dataset.records) < _LEAST:
-        raise DatasetError(f"a refusal check needs {_LEAST} pictures, not {len(dataset.records)}")
+    if len(dataset.records) < LEAST:
+        raise DatasetError(f"a refusal check needs {LEAST} pictures, not {len(dataset.records)}")
     pictures = (dataset.read(record) for record in dataset.records)
     seen = measure(model, pictures, show="ultrasounds" if show else "")
     others = measure_negatives(model, dataset, seed=seed, each=each, show=show)
@@ -226,7 +226,7 @@ def _across(dataset: Dataset, seen: Measured, negatives: Floats) -> dict[str, An
     names = sorted(set(sources.tolist()))
     found = {}
     for name in names if len(names) > 1 else []:
-        if (sources != name).sum() < _LEAST:
+        if (sources != name).sum() < LEAST:
             continue
         detector = fit(seen.textures[sources != name], negatives)
         own = np.flatnonzero(sources == name)

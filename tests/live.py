@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,20 @@ import httpx
 import psycopg
 import redis
 
-from bcweb.embedded import paths
+from bcweb.embedded import linux, paths
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 120.0
 T = TypeVar("T")
 
 
-def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float = 60.0) -> T:
-    """Poll `probe` until it gives something; the only way to await what other processes do."""
+def wait_for(
+    what: str, probe: Callable[[], T | None], *, seconds: float = 60.0, every: float = 0.05
+) -> T:
+    """Poll `probe` until it gives something; the only way to await what other processes do.
+
+    ``every`` so many seconds: where it takes long, looking must not keep the machine busy.
+    """
     deadline = time.monotonic() + seconds
     while True:
         found = probe()
@@ -36,7 +41,7 @@ def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float = 60.0)
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def free_port() -> int:
@@ -44,6 +49,21 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def paused(pids: Iterable[int]) -> Iterator[None]:
+    """Hold processes still, so that what is looked at meanwhile does not go on."""
+    held = list(pids)
+    assert held, "there is nothing to hold still"
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in held:
+            if linux.is_alive(pid):
+                os.kill(pid, signal.SIGCONT)
 
 
 @dataclass
@@ -81,6 +101,14 @@ class LiveService:
             kind,
         )
         return int(rows[0][0])
+
+    def manage(self, *arguments: str) -> str:
+        """A command on the running service, as an administrator types it; what it prints."""
+        env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
+        env.pop("SECRET_KEY", None)
+        env["BCWEB_STATE"] = str(self.state)
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.check_output(command, cwd=ROOT, env=env, text=True)
 
     def await_ready(self, *, not_pid: int | None = None) -> None:
         """Wait until an inference worker (another than `not_pid`) is ready."""

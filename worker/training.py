@@ -339,6 +339,9 @@ def _command(run: TrainingRun, folder: Path) -> list[str]:
         "document": str(document),
         "root": run.snapshot.data_root,
         "data": str(data),
+        "weights": str(folder / "out" / "model.safetensors"),
+        "limit_images": run.limit_images,
+        "seed": run.seed,
     }
     given = {
         "--data": data,

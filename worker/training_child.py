@@ -1,4 +1,4 @@
-"""The training process: checks the snapshot's files, then is `python -m ml.train`.
+"""The training process: checks the snapshot's files, is `python -m ml.train`, fits the refusal.
 
 Started by `worker.training` as `python -m worker.training_child OPTIONS ARGUMENTS…`. Imports torch,
 not Django. It yields to everything else on the machine, tells its progress as JSON lines on
@@ -32,7 +32,10 @@ def _run(options: dict[str, Any], arguments: list[str]) -> int:
     _prepare(options)
     from ml import train
 
-    return train.main(arguments)
+    code = train.main(arguments)
+    if code == 0:
+        _add_refusal_check(options)
+    return code
 
 
 def _prepare(options: dict[str, Any]) -> None:
@@ -48,6 +51,19 @@ def _prepare(options: dict[str, Any]) -> None:
         count = check_files(document, root)
         digest = lay_out(document, root, Path(options["data"]))
         events.send("verified", files=count, data=digest)
+
+
+def _add_refusal_check(options: dict[str, Any]) -> None:
+    from ml.progress import open_events
+    from worker.training_refusal import add_refusal_check
+
+    with open_events("-") as events, events.ending():
+        add_refusal_check(
+            Path(options["weights"]),
+            Path(options["data"]),
+            limit=options["limit_images"],
+            seed=options["seed"],
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from cases.services.audit import audit_record
 from cases.services.gates import gate_plan_for_run
 from cases.services.schedule_fields import ScheduleFields, Timing, in_window
 from cases.services.schedule_people import schedule_edit_note
-from cases.services.training import training_run_request
+from cases.services.training import TrainingRunOn, training_run_request
 from cases.services.training_fields import TrainingPlan
 from cases.states import JobState
 from cases.storage import read_bytes
@@ -198,6 +198,8 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
                 site_id=schedule.site_id,
                 schedule=schedule,
             )
+    except TrainingRunOn as error:
+        return _firing(schedule, FiringOutcome.REFUSED, f"{error.case} The schedule fires again.")
     except UserFacingError as error:
         sentences = [text for texts in (error.errors or {}).values() for text in texts]
         return _firing(schedule, FiringOutcome.REFUSED, " ".join(sentences) or error.detail)

@@ -50,7 +50,9 @@ class TrainingRunOn(StateConflict):
             else ("A training of another site")
         )
         state = "runs" if run.job.state == JobState.RUNNING else "waits"
-        super().__init__(f"{who} {state} already. Queue this one behind it, or wait for its end.")
+        # What is the case, without the advice to whoever asked.
+        self.case = f"{who} {state} already."
+        super().__init__(f"{self.case} Queue this one behind it, or wait for its end.")
 
 
 @transaction.atomic

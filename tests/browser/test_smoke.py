@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import os
-import signal
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.browser.conftest import Open, Watched
-from tests.live import LiveService
+from tests.live import LiveService, paused
 from tests.phantoms import Lesion, bmode_phantom, dicom_bytes, jpeg_bytes
 
 pytestmark = pytest.mark.browser
@@ -55,15 +52,9 @@ def submissions_of(service: LiveService, accession: str) -> int:
     return count
 
 
-@contextmanager
-def reader_paused(service: LiveService) -> Iterator[None]:
+def reader_paused(service: LiveService) -> AbstractContextManager[None]:
     """Hold the inference worker still, so that a page is surely there before its answer."""
-    pid = service.pid_of("inference")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    return paused([service.pid_of("inference")])
 
 
 def test_an_image_is_submitted_and_its_answer_appears_without_a_reload(

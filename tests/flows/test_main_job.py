@@ -6,6 +6,9 @@ import io
 import os
 import signal
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -13,7 +16,7 @@ import pytest
 from PIL import Image as Raster
 
 from bcweb.embedded import linux
-from tests.live import LiveService, wait_for
+from tests.live import LiveService, paused, wait_for
 from tests.phantoms import bmode_phantom, dicom_bytes, jpeg_bytes
 
 pytestmark = pytest.mark.flow
@@ -60,23 +63,21 @@ def results_of(service: LiveService, job_id: str) -> int:
     return service.sql("SELECT count(*) FROM cases_result WHERE job_id = %s", job_id)[0][0]
 
 
-class FrozenEngine:
+@dataclass
+class Frozen:
+    """An inference worker and its engines."""
+
+    worker: int
+    engines: list[int]
+
+
+@contextmanager
+def frozen_engine(service: LiveService) -> Iterator[Frozen]:
     """The inference worker's engine stands still: what is claimed meanwhile stays in the middle."""
-
-    def __init__(self, service: LiveService) -> None:
-        self.worker = service.pid_of("inference")
-        self.engines = linux.children(self.worker)
-        assert self.engines, "the worker has no engine"
-
-    def __enter__(self) -> FrozenEngine:
-        for pid in self.engines:
-            os.kill(pid, signal.SIGSTOP)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pid in self.engines:
-            if linux.is_alive(pid):
-                os.kill(pid, signal.SIGCONT)
+    worker = service.pid_of("inference")
+    engines = linux.children(worker)
+    with paused(engines):
+        yield Frozen(worker, engines)
 
 
 def test_all_services_are_ready(live_service: LiveService) -> None:
@@ -137,7 +138,7 @@ def test_a_dicom_cine_is_answered_on_its_representative_frame_and_on_another(
 def test_a_worker_killed_in_the_middle_of_a_job_leaves_exactly_one_result(
     live_service: LiveService,
 ) -> None:
-    with FrozenEngine(live_service) as frozen:
+    with frozen_engine(live_service) as frozen:
         submission = submit(live_service)
         job = submission["jobs"][0]["id"]
         wait_for("the job to be taken", lambda: state_of(live_service, job) == "RUNNING")
@@ -155,7 +156,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_leaves_exactly_one_result(
 def test_an_engine_killed_in_the_middle_of_a_batch_costs_no_answer(
     live_service: LiveService,
 ) -> None:
-    with FrozenEngine(live_service) as frozen:
+    with frozen_engine(live_service) as frozen:
         submission = submit(live_service, *[(f"{n}.jpg", phantom()) for n in range(4)])
         job = submission["jobs"][0]["id"]
         wait_for("the job to be taken", lambda: state_of(live_service, job) == "RUNNING")
@@ -167,7 +168,7 @@ def test_an_engine_killed_in_the_middle_of_a_batch_costs_no_answer(
 
 def test_jobs_that_wait_while_valkey_is_flushed_all_finish(live_service: LiveService) -> None:
     """The worker dies and every message is gone: only the sweeper can ring for these jobs."""
-    with FrozenEngine(live_service) as frozen:
+    with frozen_engine(live_service) as frozen:
         submissions = [submit(live_service) for _ in range(12)]
         os.kill(frozen.worker, signal.SIGKILL)
         live_service.redis().flushall()

@@ -9,22 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.models import resnet50
 
 from ml import registry
 from ml.calibrate import Calibration
 from ml.cards import make_card
-from ml.config import BCWEB, CLASSES, TrainConfig
+from ml.config import BCWEB, TrainConfig
 from ml.dataset import Dataset, read_dataset
 from ml.model import build_network
 from ml.preprocessing import Preprocessing
 from ml.run import Run, prepare
 from ml.split import Split, split_records
-from tests.ml.helpers import oval, phantom
+from tests.busi import write_busi
 
 
 @pytest.fixture(autouse=True)
@@ -42,21 +40,9 @@ def _few_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder per class: 10 benign, 8 malignant, 6 normal phantoms of different sizes, and masks.
-
-    As in BUSI, the masks of normal pictures are empty.
-    """
+    """Folder per class: 10 benign, 8 malignant, 6 normal phantoms of different sizes, and masks."""
     root = tmp_path_factory.mktemp("phantoms")
-    seed = 0
-    for label, count in zip(CLASSES, (10, 8, 6), strict=True):
-        (root / label).mkdir()
-        for number in range(1, count + 1):
-            seed += 1
-            image = phantom(seed, size=(96 + 5 * (seed % 4), 110 + 7 * (seed % 5)), lesion=label)
-            stem = root / label / f"{label} ({number})"
-            Image.fromarray(image).save(stem.with_suffix(".png"))
-            mask = np.zeros_like(image) if label == "normal" else oval(image.shape, seed)
-            Image.fromarray(mask).save(stem.parent / f"{stem.name}_mask.png")
+    write_busi(root, (10, 8, 6))
     return root
 
 

@@ -170,6 +170,22 @@ def test_a_page_says_why_a_model_cannot_be_promoted(verdict: str | None, sign_in
     assert not PromotionRequest.objects.exists()
 
 
+def test_a_model_that_refuses_nothing_says_so_where_it_is_decided(sign_in: SignIn) -> None:
+    live_model()
+    model = candidate()
+    urls = [page_of(model), reverse("promotion-detail", args=[asked(model).pk])]
+    client = sign_in(role="approver")
+    warning = "This model has no check that refuses what is no breast ultrasound"
+    for url in urls:
+        page = read(client.get(url).content)
+        assert warning in page.text
+        assert (csp_faults(page), structure_faults(page)) == ([], [])
+    checked = {**model.card, "refusal": {"format": 1}}
+    ModelVersion.objects.filter(pk=model.pk).update(card=checked)
+    for url in urls:
+        assert warning not in text_of(client.get(url))
+
+
 def test_a_damaged_file_is_told_on_the_request_and_on_the_models_page(sign_in: SignIn) -> None:
     live = live_model()
     model = candidate()

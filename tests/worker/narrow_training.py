@@ -2,7 +2,7 @@
 
 `BCWEB_TEST_TRAINING` is JSON: ``config`` changes the recipe, ``die`` kills the process at that
 batch, ``raise`` = {"what", "count"} raises at the count-th batch, ``pause`` sleeps so many seconds
-before each batch, ``nan`` spoils every loss.
+before each batch, ``nan`` spoils every loss, ``check`` fits a refusal check on so few pictures.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 FAULTS: dict[str, Callable[[], BaseException]] = {
@@ -57,6 +57,8 @@ def _narrow(settings: dict[str, Any]) -> None:
     BatchMaker.make = _troubled(BatchMaker.make, settings)
     if settings.get("nan"):
         _spoil_losses()
+    if settings.get("check"):
+        _check_by_few(settings["check"])
 
 
 def _troubled(original: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
@@ -74,6 +76,19 @@ def _troubled(original: Callable[..., Any], settings: dict[str, Any]) -> Callabl
         return original(*arguments)
 
     return make
+
+
+def _check_by_few(least: int) -> None:
+    """A refusal check of a few pictures and few negatives of each source: it takes seconds."""
+    from ml import refusal_fit
+
+    refusal_fit.LEAST = least
+    for name in ("skimage_negatives", "sklearn_negatives", "pydicom_negatives"):
+        setattr(refusal_fit, name, partial(_first, getattr(refusal_fit, name)))
+
+
+def _first(pictures: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    return islice(pictures(), 6)
 
 
 def _spoil_losses() -> None:
