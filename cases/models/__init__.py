@@ -2,6 +2,13 @@
 
 from cases.models.audit import AuditEvent
 from cases.models.blobs import Blob, BlobChunk
+from cases.models.curation import (
+    CandidateEvent,
+    FrozenPicture,
+    PatientPartition,
+    SnapshotFreeze,
+    TrainingCandidate,
+)
 from cases.models.gates import GatePlan, LockedSetUse
 from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, Patient, Submission
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
@@ -31,10 +38,12 @@ __all__ = [
     "AuditEvent",
     "Blob",
     "BlobChunk",
+    "CandidateEvent",
     "Case",
     "Finding",
     "FindingOutcome",
     "Frame",
+    "FrozenPicture",
     "GatePlan",
     "GateVerdict",
     "Image",
@@ -47,6 +56,7 @@ __all__ = [
     "Patient",
     "PatientCorrection",
     "PatientErasure",
+    "PatientPartition",
     "PromotionRequest",
     "Reading",
     "Replay",
@@ -58,7 +68,9 @@ __all__ = [
     "ServingEvent",
     "ShadowResult",
     "Site",
+    "SnapshotFreeze",
     "Submission",
+    "TrainingCandidate",
     "TrainingEpoch",
     "TrainingRun",
     "TrainingSchedule",

@@ -86,19 +86,30 @@ def shared(theirs: Pictures, locked: Pictures) -> Shared:
     return Shared(same, len(theirs.patients & locked.patients), alike)
 
 
-def _near(ours: Iterable[int], known: Iterable[int]) -> int:
-    """How many of ``ours`` differ in at most NEAR_BITS bits from one of ``known`` (64 bits).
+class Hashes:
+    """Perceptual hashes, unsigned 64-bit, to be asked for one that is near another.
 
     Of four bands of 16 bits at least one is equal where at most three bits differ.
     """
-    bands: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number in known:
-        for key in _keys(number):
-            bands[key].append(number)
-    return sum(
-        any((one ^ other).bit_count() <= NEAR_BITS for key in _keys(one) for other in bands[key])
-        for one in ours
-    )
+
+    def __init__(self, known: Iterable[int]) -> None:
+        self._bands: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number in known:
+            for key in _keys(number):
+                self._bands[key].append(number)
+
+    def has_near(self, one: int) -> bool:
+        """Whether one of them differs from ``one`` in at most NEAR_BITS bits."""
+        return any(
+            (one ^ other).bit_count() <= NEAR_BITS
+            for key in _keys(one)
+            for other in self._bands.get(key, ())
+        )
+
+
+def _near(ours: Iterable[int], known: Iterable[int]) -> int:
+    hashes = Hashes(known)
+    return sum(hashes.has_near(one) for one in ours)
 
 
 def _keys(number: int) -> list[tuple[int, int]]:

@@ -22,13 +22,20 @@ def snapshot_storage_name(snapshot_id: str) -> str:
 
 @transaction.atomic
 def snapshot_register(
-    *, actor: Actor, document: Mapping[str, Any], content: bytes, name: str, data_root: str
+    *,
+    actor: Actor,
+    document: Mapping[str, Any],
+    content: bytes,
+    name: str,
+    data_root: str,
+    role: str = "",
 ) -> tuple[TrainingSnapshot, bool]:
     """Make a snapshot known, with its document in storage. Returns (row, whether it is new).
 
     ``document`` has been checked against its id by the caller, and ``content`` is its text.
     ``data_root``: the folder its pictures are relative to; "" where nobody knows. Known already:
-    nothing changes but that folder, where another one is told.
+    nothing changes but that folder, where another one is told. ``role``: what a snapshot of
+    accepted images is for.
     """
     actor.require(Capability.CURATE)
     snapshot_id = str(document["id"])
@@ -51,6 +58,7 @@ def snapshot_register(
         skipped=len(document["skipped"]),
         data_root=data_root,
         storage_name=storage_name,
+        role=role,
         created_by=actor.label,
         created_at=clock_now(),
     )
