@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from cases.access import Actor
-from cases.models import Finding, Image, Result, Site, TrainingCandidate
+from cases.models import CandidateEvent, Finding, Image, Result, Site, TrainingCandidate
 from cases.selectors.curation import image_box
-from cases.services.curation import candidate_accept
+from cases.services.curation import candidate_accept, candidate_reject
 from cases.services.leases import engine_jobs_claim
 from cases.services.outcomes import OutcomeContent, outcome_record
 from cases.services.results import result_store
@@ -98,3 +98,29 @@ def accepted(*, reader: Actor, admin: Actor, **more: Any) -> TrainingCandidate:
 def actors(site: Site) -> tuple[Actor, Actor]:
     """A radiologist and an administrator of a site."""
     return make_actor(site=site), make_actor(roles=["admin"], site=site)
+
+
+def reject(
+    admin: Actor, candidate: TrainingCandidate, reason: str = "Looked at it."
+) -> TrainingCandidate:
+    candidate.refresh_from_db()
+    return candidate_reject(
+        actor=admin, candidate_id=candidate.pk, version=candidate.version, reason=reason
+    )
+
+
+def states(candidate: TrainingCandidate) -> list[str]:
+    return [event.to_state for event in CandidateEvent.objects.filter(candidate=candidate)]
+
+
+def told(candidate: TrainingCandidate) -> tuple[str, str, str]:
+    candidate.refresh_from_db()
+    return candidate.state, candidate.label, candidate.conflict
+
+
+def two_findings(reader: Actor, *, other_side: str = "L") -> tuple[Finding, Finding]:
+    place = {"accession_number": "A-1", "patient_id": "P-1"}
+    case = submit(actor=reader, laterality="L", clock_position="2", **place).case
+    submit(actor=reader, laterality=other_side, clock_position="9", **place)
+    first, second = case.findings.order_by("number")
+    return first, second

@@ -45,11 +45,13 @@ from cases.services.snapshots import snapshot_register
 from cases.states import JobState
 from cases.vocabulary import MODEL_LINE, JobKind
 
-CHANGED = CannotFreezeError(
-    "selection_changed",
-    "What was accepted, or who takes part, changed while the pictures were being made.",
-    transient=True,
-)
+
+def _changed() -> CannotFreezeError:
+    return CannotFreezeError(
+        "selection_changed",
+        "What was accepted, or who takes part, changed while the pictures were being made.",
+        transient=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def freeze_picture(*, item: FreezeItem) -> bytes:
     except (Erased, FileNotFoundError):
         image.case.patient.refresh_from_db()
         if image.case.patient.erased_at is not None:
-            raise CHANGED from None
+            raise _changed() from None
         raise
 
 
@@ -190,6 +192,7 @@ def freeze_store(
         name=freeze.name,
         data_root=data_root,
         role=freeze.role,
+        made_by=freeze.requested_by,
     )
     if snapshot.role != freeze.role:
         raise CannotFreezeError("same_as_another", "A snapshot of the same pictures is there.")
@@ -231,7 +234,7 @@ def _still(freeze: SnapshotFreeze, selection: FreezeSelection, kept: list[KeptPi
     candidates = TrainingCandidate.objects.filter(image_id__in=images).order_by("pk")
     list(candidates.select_for_update(no_key=True, of=("self",)))
     if not freeze_select(freeze).holds((p.item for p in kept), selection.against):
-        raise CHANGED
+        raise _changed()
 
 
 def _sides_store(freeze: SnapshotFreeze, kept: list[KeptPicture]) -> None:

@@ -196,7 +196,11 @@ def locked_pictures_refuse(snapshot: TrainingSnapshot, *, site_id: UUID) -> None
         return
     other, words = found
     plan = other.gate_plans.filter(site_id=site_id).order_by("created_at").first()
-    whose = f"the locked set of plan {plan.name}" if plan else "a locked set of another site"
+    whose = (
+        f"the locked set of plan {plan.name}"
+        if plan
+        else "the locked set of a plan of another site"
+    )
     if plan is None and not other.gate_plans.exists():
         whose = f"the locked set {other.name} ({other.pk[:8]})"
     raise FieldInvalid(

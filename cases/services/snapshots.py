@@ -29,13 +29,14 @@ def snapshot_register(
     name: str,
     data_root: str,
     role: str = "",
+    made_by: str = "",
 ) -> tuple[TrainingSnapshot, bool]:
     """Make a snapshot known, with its document in storage. Returns (row, whether it is new).
 
     ``document`` has been checked against its id by the caller, and ``content`` is its text.
     ``data_root``: the folder its pictures are relative to; "" where nobody knows. Known already:
     nothing changes but that folder, where another one is told. ``role``: what a snapshot of
-    accepted images is for.
+    accepted images is for; ``made_by``: who asked for it.
     """
     actor.require(Capability.CURATE)
     snapshot_id = str(document["id"])
@@ -59,7 +60,7 @@ def snapshot_register(
         data_root=data_root,
         storage_name=storage_name,
         role=role,
-        created_by=actor.label,
+        created_by=made_by or actor.label,
         created_at=clock_now(),
     )
     audit_record(

@@ -17,7 +17,7 @@ from cases.states import CandidateState, JobState
 from tests.curation import BENIGN, BOX, INVASIVE, accepted, actors, found, record
 from tests.factories import make_site, submit
 from tests.portal.conftest import ROLES, SignIn
-from tests.portal.markup import csp_faults, read, structure_faults
+from tests.portal.markup import Markup, Tag, csp_faults, read, structure_faults
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +53,10 @@ def admin(site: Site, sign_in: SignIn) -> Client:
 
 def url(candidate: TrainingCandidate, name: str = "candidate-detail") -> str:
     return reverse(name, args=[candidate.pk])
+
+
+def named(page: Markup, name: str) -> list[Tag]:
+    return [tag for tag in page.all("input") if tag.attrs.get("name") == name]
 
 
 def decide(client: Client, candidate: TrainingCandidate, decision: str, **typed: Any) -> Any:
@@ -132,7 +136,7 @@ def test_an_image_that_was_not_read_has_no_picture_and_no_way_to_accept(
     waiting = TrainingCandidate.objects.get(image=image)
     page = read(admin.get(url(waiting)).content)
     assert "has not read the image yet" in page.text
-    assert not page.all("input", name="identity_checked")
+    assert not named(page, "identity_checked")
     assert admin.get(url(waiting, "candidate-picture")).status_code == 404
 
 
@@ -183,9 +187,9 @@ def test_a_contradiction_is_shown_and_hinders(
     other = found(reader=people[0], phash=4, content=INVASIVE)
     page = read(admin.get(url(candidate)).content)
     assert "Reject one of the two first" in page.text
-    assert not page.all("input", name="identity_checked")
+    assert not named(page, "identity_checked")
     decide(admin, other, "reject", reason="A poor picture.")
-    assert read(admin.get(url(candidate)).content).all("input", name="identity_checked")
+    assert named(read(admin.get(url(candidate)).content), "identity_checked")
 
 
 def test_a_conflict_of_findings_is_decided_by_choosing_one(
@@ -195,7 +199,7 @@ def test_a_conflict_of_findings_is_decided_by_choosing_one(
     first = found(reader=people[0], **place)
     found(reader=people[0], content=INVASIVE, clock_position="9", **place)
     page = read(admin.get(url(first)).content)
-    options = page.all("input", name="outcome")
+    options = named(page, "outcome")
     assert len(options) == 2
     typed = {"reason": "The upper one.", "identity_checked": "1"}
     refused = decide(admin, first, "accept", **typed)

@@ -102,9 +102,9 @@ class _CandidatePage(CurationView):
         decision: str = "",
     ) -> HttpResponse:
         image = candidate.image
-        box = image_box(image)
-        looks = lookalikes_of(candidate)
         patient = image.case.patient
+        box = image_box(image) if patient.erased_at is None else None
+        looks = lookalikes_of(candidate)
         key = patient_key(issuer=patient.issuer, patient_id=patient.patient_id)
         waiting = candidate_list(actor=self.actor, state=CandidateState.PENDING)
         context = {
