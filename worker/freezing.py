@@ -62,7 +62,7 @@ COLUMNS = ("file", "class", "patient_id", "source", "device", "histology", "side
 DETAILS = {
     "nothing_left": "No picture is left: see what was left out.",
     "one_class": "A locked set needs malignant pictures and others; one of the two is missing.",
-    "too_few_patients": "A snapshot needs at least five patients whose pictures look different.",
+    "too_few_patients": "The splits need about seven patients whose pictures look different.",
     "freeze_failed": "Describing the pictures failed unexpectedly. The log has the reason.",
 }
 

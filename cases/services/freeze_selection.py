@@ -119,7 +119,8 @@ def _sound(
     ).exclude(label="")
     known: dict[str, set[int]] = defaultdict(set)
     for label, phash in speaking.values_list("label", "image__phash"):
-        known[label].add(phash & _UNSIGNED)
+        if phash is not None:
+            known[label].add(phash & _UNSIGNED)
     hashes = {label: Hashes(numbers) for label, numbers in known.items()}
     sound = []
     for candidate in candidates:
@@ -139,7 +140,8 @@ def _sound(
 
 def _item(candidate: TrainingCandidate) -> FreezeItem:
     image, outcome = candidate.image, candidate.outcome
-    assert outcome is not None
+    # As the database holds of what was accepted.
+    assert outcome is not None and candidate.box is not None
     patient = image.case.patient
     x0, y0, x1, y1 = candidate.box
     return FreezeItem(

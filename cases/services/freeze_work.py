@@ -63,7 +63,8 @@ class FreezeClaim:
 
     @property
     def job_id(self) -> UUID:
-        return self.freeze.pk
+        job_id: UUID = self.freeze.job_id
+        return job_id
 
 
 @dataclass(frozen=True)

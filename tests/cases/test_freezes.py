@@ -128,7 +128,7 @@ def test_the_sweeper_rings_for_one_that_waits_but_not_while_its_worker_trains(
     admin: Actor,
 ) -> None:
     made = ask(admin)
-    Job.objects.filter(pk=made.pk).update(available_at=timezone.now() - timedelta(minutes=1))
+    Job.objects.filter(pk=made.pk).update(available_at=timezone.now() - timedelta(hours=1))
     assert jobs_sweep(actor=WORKER)["rung"] == 1
     run = make_run()
     Job.objects.filter(pk=run.pk).update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,18 +181,18 @@ def test_the_same_images_again_are_the_same_snapshot(
 def test_a_patient_stays_locked_or_in_training_for_ever(
     state: Path, people: tuple[Actor, Actor]
 ) -> None:
-    some(people, benign=6, malignant=6)
+    some(people, benign=8, malignant=8)
     locked = done(people, "locked", share="50")
     # Half of the patients with a malignant image, half of the others.
-    assert locked.classes == {"benign": 3, "malignant": 3, "normal": 0}
+    assert locked.classes == {"benign": 4, "malignant": 4, "normal": 0}
     training = done(people)
-    assert training.images == 6
+    assert training.images == 8
     assert not keys_in(locked) & keys_in(training)
     # Everybody is on a side now: nobody is left to draw from, and new images follow their patient.
-    for n in range(6):
+    for n in range(8):
         put(people, "benign", f"B{n}", clock_position="7")
     again, more = done(people, "locked", share="100"), done(people)
-    assert (again.images, more.images) == (9, 9)
+    assert (again.images, more.images) == (12, 12)
     assert keys_in(again) == keys_in(locked)
     assert keys_in(more) == keys_in(training)
     rows = PatientPartition.objects.all()
@@ -252,7 +253,7 @@ def test_a_label_that_rests_on_a_reader_alone_is_never_in_a_locked_set(
 
 
 def put_more(people: tuple[Actor, Actor]) -> TrainingSnapshot:
-    for n in range(5):
+    for n in range(8):
         put(people, "benign", f"MORE{n}")
     return done(people)
 
@@ -277,10 +278,10 @@ def test_what_was_erased_opted_out_withdrawn_moved_or_rejected_is_out_of_the_nex
     state: Path, people: tuple[Actor, Actor]
 ) -> None:
     reader, admin = people
-    some(people, benign=5, malignant=2)
+    some(people, benign=6, malignant=3)
     gone = {name: put(people, "benign", name) for name in "ABCDE"}
     keys = {name: of(candidate) for name, candidate in gone.items()}
-    assert done(people).images == 12
+    assert done(people).images == 14
     erase(admin, gone["A"].image.case)
     patient_research_set(actor=reader, patient_id=gone["B"].image.case.patient_id, opted_out=True)
     result_withdraw(actor=admin, result_id=gone["C"].image.results.get().pk, reason="Wrong.")
@@ -296,7 +297,7 @@ def test_what_was_erased_opted_out_withdrawn_moved_or_rejected_is_out_of_the_nex
     )
     made = freeze(people)
     assert made.snapshot is not None
-    assert made.snapshot.images == 7
+    assert made.snapshot.images == 9
     assert made.left_out == {"not_in_research": 1, "withdrawn": 1}
     for name, key in keys.items():
         assert not key & keys_in(made.snapshot), name
@@ -313,7 +314,7 @@ def test_a_picture_that_looks_like_a_locked_one_never_enters_training(
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
     other = put(people, "benign", "TWIN", files=[buffer.getvalue()])
-    for n in range(6):
+    for n in range(8):
         put(people, "benign", f"NEW{n}")
     made = freeze(people)
     assert made.snapshot is not None
@@ -352,7 +353,7 @@ def test_a_decision_that_changes_meanwhile_makes_it_begin_again(
     assert list((state / "frozen").iterdir()) == []
     last.refresh_from_db()
     candidate_reject(actor=people[1], candidate_id=last.pk, version=last.version, reason="No.")
-    Job.objects.filter(pk=asked.pk).update(available_at=asked.created_at)
+    Job.objects.filter(pk=asked.pk).update(available_at=asked.job.created_at)
     assert FreezeRunner(name="training@test").drain() == 1
     asked.refresh_from_db()
     assert asked.snapshot is not None
@@ -406,9 +407,11 @@ def test_a_cancelled_freeze_stores_nothing_and_a_lost_one_is_taken_up_again(
     assert claim is not None
     # One at a time, whoever asks.
     assert freeze_work.freeze_claim(actor=WORKER) is None
-    Job.objects.filter(pk=asked.pk).update(lease_expires_at=asked.created_at)
+    Job.objects.filter(pk=asked.pk).update(
+        lease_expires_at=asked.job.created_at - timedelta(seconds=1)
+    )
     assert jobs_sweep(actor=WORKER)["requeued"] == 1
-    Job.objects.filter(pk=asked.pk).update(available_at=asked.created_at)
+    Job.objects.filter(pk=asked.pk).update(available_at=asked.job.created_at)
     assert FreezeRunner(name="training@test").drain() == 1
     assert not freeze_work.freeze_heartbeat(claim=claim, done=1, of=2)
     asked.refresh_from_db()

@@ -16,7 +16,7 @@ LABELS = [(label.value, label.name) for label in OUTCOME_LABELS]
 
 class CandidateQuerySerializer(ListQuerySerializer):
     state = serializers.ChoiceField(choices(CandidateState), required=False)
-    label = serializers.ChoiceField(LABELS, required=False)
+    label = serializers.ChoiceField(LABELS, required=False)  # type: ignore[assignment]
     basis = serializers.ChoiceField(choices(OutcomeBasis), required=False)
 
 
