@@ -32,11 +32,14 @@ from cases.services.corrections import case_patient_correct
 from cases.services.curation import candidate_reject
 from cases.services.fields import submission_fields_parse
 from cases.services.freezes import freeze_fields_parse, freeze_request
+from cases.services.gate_fields import gate_plan_parse
+from cases.services.gates import gate_plan_create
 from cases.services.jobs import job_cancel
 from cases.services.leases import jobs_sweep
 from cases.services.patient_keys import patient_key
 from cases.services.withdrawals import result_withdraw
 from cases.states import JobState
+from cases.storage import read_bytes
 from cases.vocabulary import OutcomeBasis, Pathology
 from ml.dataset import read_dataset
 from ml.snapshot import load_snapshot, verify_snapshot
@@ -204,9 +207,6 @@ def test_a_patient_stays_locked_or_in_training_for_ever(
 def test_nobody_trains_from_a_locked_set_and_a_plan_may_name_it(
     state: Path, people: tuple[Actor, Actor], site: Site
 ) -> None:
-    from cases.services.gate_fields import gate_plan_parse
-    from cases.services.gates import gate_plan_create
-
     some(people, benign=6, malignant=6)
     locked = done(people, "locked", share="100")
     assert not snapshot_list_free(actor=people[1]).exists()
@@ -220,9 +220,6 @@ def test_nobody_trains_from_a_locked_set_and_a_plan_may_name_it(
 def test_a_training_set_is_chosen_for_a_run_and_no_plan_locks_it(
     state: Path, people: tuple[Actor, Actor], site: Site
 ) -> None:
-    from cases.services.gate_fields import gate_plan_parse
-    from cases.services.gates import gate_plan_create
-
     some(people)
     training = done(people)
     with pytest.raises(FieldInvalid) as refused:
@@ -324,8 +321,6 @@ def test_a_picture_that_looks_like_a_locked_one_never_enters_training(
 
 
 def small_of(candidate: TrainingCandidate) -> bytes:
-    from cases.storage import read_bytes
-
     return read_bytes(candidate.image.storage_name)
 
 
