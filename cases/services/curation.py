@@ -24,7 +24,7 @@ from cases.services.candidate_moves import UNDECIDED, UNLABELLED, candidate_move
 from cases.services.clock import clock_now
 from cases.services.locks import advisory_lock
 from cases.services.previews import image_preview
-from cases.services.review import reason_required
+from cases.services.review import case_locked, reason_required
 from cases.states import CandidateState
 from cases.vocabulary import Pathology, training_label
 
@@ -48,7 +48,7 @@ def candidate_accept(
     they are others by now. ``outcome_id``: which of the conflicting findings the picture shows.
     ``FieldInvalid`` without a reason, without the word that no identity is visible, or without
     that choice; ``StateConflict`` while something speaks against it (`hindrances`), such as a
-    picture that looks the same under the other label; ``NotFound`` at another site;
+    picture that looks the same under the other label; ``NotFound`` at another site; ``Erased``;
     ``PermissionDenied`` without CURATE, and for every token: it takes a person at the portal.
     """
     candidate = _taken(actor, candidate_id, version)
@@ -133,14 +133,14 @@ def _taken(actor: Actor, candidate_id: UUID, version: int) -> TrainingCandidate:
     if actor.user_id is None or actor.token_id is not None:
         raise PermissionDenied("Deciding about an image takes a person at the portal.")
     curation_lock(actor.own_site)
-    candidate = (
-        TrainingCandidate.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("image__case__patient")
-        .filter(pk=candidate_id, image__case__site_id=actor.own_site)
-        .first()
-    )
-    if candidate is None:
+    own = TrainingCandidate.objects.filter(image__case__site_id=actor.own_site)
+    case_id = own.filter(pk=candidate_id).values_list("image__case_id", flat=True).first()
+    if case_id is None:
         raise NotFound()
+    # The case before the candidate, as outcomes and erasures lock them.
+    case_locked(actor=actor, case_id=case_id)
+    locked = own.select_for_update(no_key=True, of=("self",))
+    candidate = locked.select_related("image__case__patient").get(pk=candidate_id)
     if candidate.version != version:
         raise StateConflict(CHANGED)
     return candidate

@@ -175,8 +175,9 @@ def _store(
         changed_fields=fields.given(),
         detail=_audit_detail(delivery, len(images)),
     )
-    # More images of a finding whose outcome is known.
-    candidates_refresh(actor=actor, case=case)
+    if any(image.finding_id for image in images):
+        # Perhaps of one whose outcome is known.
+        candidates_refresh(actor=actor, case=case)
     inference_jobs_create(
         actor=actor,
         images=images,
