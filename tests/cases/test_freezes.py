@@ -198,7 +198,7 @@ def test_a_schedule_does_not_take_a_locked_set(admin: Actor) -> None:
     locked_snapshot()
     schedule = training_schedule_create(
         actor=admin,
-        fields=schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1", "enabled": "1"}),
+        fields=schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1"}),
     )
     firing = training_schedule_fire(actor=WORKER, schedule_id=schedule.pk)
     assert firing is not None
