@@ -34,8 +34,9 @@ USER 10001:10001
 
 FROM app AS web
 COPY --from=web-packages /venv /venv
-# The key is for this command only: nothing of it stays in the image.
+# The keys are for this command only: nothing of them stays in the image.
 RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(48))')" \
+    BCWEB_PATIENT_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(48))')" \
     python manage.py collectstatic --noinput --verbosity 0
 ENV WEB_CONCURRENCY=2
 EXPOSE 8000

@@ -31,6 +31,8 @@ REDIS_URL = env.str("REDIS_URL", default="") or paths.redis_url(STATE_DIR)
 # --- Web -------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
+# Makes the keys that stand for patients in snapshots. Never another one: see docs/curation.md.
+BCWEB_PATIENT_KEY = env.str("BCWEB_PATIENT_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # True behind TLS: secure cookies, HSTS, redirect to https.
@@ -114,16 +116,16 @@ if not REDIS_URL.startswith(("redis://", "rediss://", "redis+socket://")):
     raise ImproperlyConfigured("REDIS_URL: must start with redis://, rediss:// or redis+socket://")
 
 
-def _secret_key() -> str:
-    """The given key; else one made once and kept in the state folder (mode 0600)."""
-    if SECRET_KEY:
-        if len(SECRET_KEY) < 32:
-            raise ImproperlyConfigured("SECRET_KEY: at least 32 characters")
-        return SECRET_KEY
-    path = STATE_DIR / "secret_key"
+def _kept_secret(name: str, given: str, file: str) -> str:
+    """The given one; else one made once and kept in the state folder (mode 0600)."""
+    if given:
+        if len(given) < 32:
+            raise ImproperlyConfigured(f"{name}: at least 32 characters")
+        return given
+    path = STATE_DIR / file
     if not path.exists():
         STATE_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = STATE_DIR / f".secret_key.{secrets.token_hex(8)}"
+        draft = STATE_DIR / f".{file}.{secrets.token_hex(8)}"
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48))
         try:
@@ -136,7 +138,8 @@ def _secret_key() -> str:
     return path.read_text().strip()
 
 
-SECRET_KEY = _secret_key()
+SECRET_KEY = _kept_secret("SECRET_KEY", SECRET_KEY, "secret_key")
+BCWEB_PATIENT_KEY = _kept_secret("BCWEB_PATIENT_KEY", BCWEB_PATIENT_KEY, "patient_key")
 
 # --- Django ----------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -22,10 +22,13 @@ TASK_OF_KIND: dict[JobKind, str] = {
     JobKind.REPLAY: "worker.tasks.run_inference",
     JobKind.SHADOW: "worker.tasks.run_inference",
     JobKind.TRAINING: "worker.tasks.run_training",
+    JobKind.FREEZE: "worker.tasks.run_freeze",
 }
 QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.INFERENCE: "inference",
     JobKind.TRAINING: "training",
+    # Where the pictures of snapshots lie.
+    JobKind.FREEZE: "training",
     # Where the engines are.
     JobKind.REPLAY: "inference",
     JobKind.SHADOW: "inference",

@@ -27,6 +27,15 @@ class ModelState(StrEnum):
     REJECTED = "REJECTED"
 
 
+class CandidateState(StrEnum):
+    """Of an image that may become training data."""
+
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    LAPSED = "LAPSED"
+
+
 S = TypeVar("S", bound=StrEnum)
 
 
@@ -93,4 +102,26 @@ MODEL: Lifecycle[ModelState] = Lifecycle(
         }
     ),
     active=frozenset({ModelState.ACTIVE}),
+)
+
+CANDIDATE: Lifecycle[CandidateState] = Lifecycle(
+    name="candidate",
+    states=CandidateState,
+    initial=frozenset({CandidateState.PENDING}),
+    moves=frozenset(
+        {
+            (CandidateState.PENDING, CandidateState.ACCEPTED),
+            (CandidateState.PENDING, CandidateState.REJECTED),
+            (CandidateState.ACCEPTED, CandidateState.REJECTED),
+            # What the decision rested on has changed, or a person opens it again.
+            (CandidateState.ACCEPTED, CandidateState.PENDING),
+            (CandidateState.REJECTED, CandidateState.PENDING),
+            # Nothing says any longer what the image shows, or its patient's data was erased.
+            (CandidateState.PENDING, CandidateState.LAPSED),
+            (CandidateState.ACCEPTED, CandidateState.LAPSED),
+            (CandidateState.REJECTED, CandidateState.LAPSED),
+            (CandidateState.LAPSED, CandidateState.PENDING),
+        }
+    ),
+    active=frozenset({CandidateState.PENDING, CandidateState.ACCEPTED}),
 )

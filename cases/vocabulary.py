@@ -68,6 +68,8 @@ class JobKind(StrEnum):
     REPLAY = "replay"
     # A job that was answered, answered again by the model in shadow: nobody waits for it.
     SHADOW = "shadow"
+    # Accepted images made into a snapshot.
+    FREEZE = "freeze"
 
 
 # What inference workers do, in one order: read images, and compute stored results again.
@@ -161,6 +163,22 @@ class FiringOutcome(StrEnum):
 MODEL_LINE = "main"
 
 
+class SnapshotRole(StrEnum):
+    """What a snapshot of accepted images is for. A patient is in one of the two, for ever."""
+
+    TRAINING = "training"
+    LOCKED = "locked"
+
+
+class CandidateConflict(StrEnum):
+    """Why the findings of a case do not say by themselves what an image shows."""
+
+    # Another finding of this breast turned out to be of another class.
+    FINDINGS = "findings"
+    # The image is of one breast, its finding lies in the other.
+    SIDE = "side"
+
+
 class Outcome(StrEnum):
     """What the model did with an image. Abstained and refused are never negative answers."""
 
@@ -223,6 +241,8 @@ class OutcomeBasis(StrEnum):
 
 
 STABLE_MONTHS = 24
+# The classes that an outcome can speak for; "normal" is none of them.
+OUTCOME_LABELS = (Label.BENIGN, Label.MALIGNANT)
 
 _TRAINING_LABELS: dict[Pathology, Label] = {
     Pathology.INVASIVE: Label.MALIGNANT,

@@ -1,7 +1,9 @@
 """An immutable snapshot of a data folder: one JSON document whose id is the hash of its content.
 
 It holds every picture's hash, label, groups and masks, the origin and terms of each source, the
-rule of grouping and the stored splits; never an absolute path or a patient's id.
+rule of grouping and the stored splits; never an absolute path or a patient's id. A patient who is
+named by a keyed hash (``hmac-sha256:`` and 64 hex digits) keeps that name, so that documents can be
+compared; any other id becomes a number of its own document.
 
     python -m ml.snapshot SNAPSHOT.json DIR     does DIR still hold what the snapshot says?
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +34,7 @@ FORMAT = 1
 FILE = "snapshot.json"
 HOLDOUT_FOLDS = 5
 """The 80/20 split holds out the first of five folds, whatever ``folds`` is."""
+_KEYED = re.compile(r"hmac-sha256:[0-9a-f]{64}")
 _NOT_CONTENT = ("id", "created_at", "name")
 _NOTES: dict[Kind, str] = {
     "grouped": "groups are never parted; quarantined pictures are in no part",
@@ -94,13 +98,15 @@ def stated_source(dataset: Dataset, source: str) -> str | None:
 
 
 def _files(dataset: Dataset, grouping: Grouping) -> list[Document]:
-    """One entry a picture. Patients are numbers in order of appearance, not their ids."""
+    """One entry a picture. Patients are keys, or numbers in order of appearance; not their ids."""
     alike = {i: number for number, members in enumerate(grouping.duplicates) for i in members}
     patients: dict[tuple[str, str], int] = {}
     entries = []
     for index, record in enumerate(dataset.records):
-        patient = None
-        if record.patient_id is not None:
+        patient: int | str | None = None
+        if record.patient_id is not None and _KEYED.fullmatch(record.patient_id):
+            patient = record.patient_id
+        elif record.patient_id is not None:
             patient = patients.setdefault((record.source, record.patient_id), len(patients))
         masks = [{"file": m, "sha256": _sha256(dataset.root, m)} for m in record.masks]
         entries.append(

@@ -38,6 +38,9 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
         "cases_resultwithdrawal",
         "cases_patientcorrection",
         "cases_patienterasure",
+        "cases_patientpartition",
+        "cases_frozenpicture",
+        "cases_candidateevent",
     )
     original = DatabaseOperations.execute_sql_flush
 

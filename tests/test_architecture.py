@@ -173,6 +173,7 @@ def test_only_one_function_changes_the_state_of_a_job() -> None:
                 if name == "update" and any(k.arg == "state" for k in call.keywords):
                     writing.append(f"{name_of(path)}.{node.name}")
     assert sorted(set(writing)) == [
+        "cases.services.candidate_moves.candidate_move",
         "cases.services.model_moves.model_move",
         "cases.services.moves.jobs_move",
     ]

@@ -19,6 +19,7 @@ from bcweb.embedded import ephemeral, healthcheck, paths
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = (
     "SECRET_KEY",
+    "BCWEB_PATIENT_KEY",
     "POSTGRES_PASSWORD",
     "OWNER_PASSWORD",
     "APP_PASSWORD",

@@ -19,6 +19,7 @@ from celery.worker import state as worker_state
 from cases.errors import Overloaded
 from cases.services.jobs import live_model
 from worker.engine import EngineFaultError
+from worker.freezing import FreezeRunner
 from worker.pulse import Pulse
 from worker.runner import Runner
 from worker.training import TrainingRunner
@@ -97,6 +98,12 @@ def train() -> int:
     """Do the trainings that wait, in this worker."""
     name = f"training@{socket.gethostname()}:{os.getpid()}"
     return TrainingRunner(name=name, should_stop=stopping).drain()
+
+
+def freeze() -> int:
+    """Make the snapshots of accepted images that wait, in this worker."""
+    name = f"training@{socket.gethostname()}:{os.getpid()}"
+    return FreezeRunner(name=name, should_stop=stopping).drain()
 
 
 def ensure_ready() -> None:

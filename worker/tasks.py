@@ -38,6 +38,13 @@ def run_training(job_id: str) -> None:
     log.debug("doorbell", job_id=job_id, taken=taken)
 
 
+@shared_task(name="worker.tasks.run_freeze")
+def run_freeze(job_id: str) -> None:
+    """Make accepted images into the snapshots that wait to be made."""
+    taken = process.freeze()
+    log.debug("doorbell", job_id=job_id, taken=taken)
+
+
 @shared_task(name="worker.tasks.fire_training_schedule")
 def fire_training_schedule(schedule_id: str) -> None:
     """A schedule's time has come: start a training where its conditions are met."""

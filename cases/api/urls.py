@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from cases.api.views.audit import AuditListApi
 from cases.api.views.cases import CaseDetailApi, CaseListApi
 from cases.api.views.comparison import ModelComparisonApi
+from cases.api.views.curation import CandidateListApi
 from cases.api.views.gates import GatePlanDetailApi, GatePlanListApi
 from cases.api.views.images import ImageDetailApi, ImageFileApi, ImagePreviewApi
 from cases.api.views.jobs import (
@@ -80,6 +81,7 @@ urlpatterns = [
     path("promotions/", PromotionListApi.as_view(), name="promotion-list"),
     path("serving/", ServingApi.as_view(), name="serving"),
     path("serving/suspend/", ServingSuspendApi.as_view(), name="serving-suspend"),
+    path("training-candidates/", CandidateListApi.as_view(), name="training-candidate-list"),
     path("training-snapshots/", SnapshotListApi.as_view(), name="training-snapshot-list"),
     path(
         "training-snapshots/<slug:snapshot_id>/",

@@ -2,6 +2,13 @@
 
 from cases.models.audit import AuditEvent
 from cases.models.blobs import Blob, BlobChunk
+from cases.models.curation import (
+    CandidateEvent,
+    FrozenPicture,
+    PatientPartition,
+    SnapshotFreeze,
+    TrainingCandidate,
+)
 from cases.models.gates import GatePlan, LockedSetUse
 from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, Patient, Submission
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
@@ -32,10 +39,12 @@ __all__ = [
     "AuditEvent",
     "Blob",
     "BlobChunk",
+    "CandidateEvent",
     "Case",
     "Finding",
     "FindingOutcome",
     "Frame",
+    "FrozenPicture",
     "GatePlan",
     "GateVerdict",
     "Image",
@@ -48,6 +57,7 @@ __all__ = [
     "Patient",
     "PatientCorrection",
     "PatientErasure",
+    "PatientPartition",
     "PromotionRequest",
     "Reading",
     "Replay",
@@ -60,8 +70,10 @@ __all__ = [
     "ServingEvent",
     "ShadowResult",
     "Site",
+    "SnapshotFreeze",
     "SnapshotPatient",
     "Submission",
+    "TrainingCandidate",
     "TrainingEpoch",
     "TrainingOrderer",
     "TrainingRun",

@@ -13,7 +13,7 @@ from cases.models.checks import choice_check
 from cases.models.jobs import Job
 from cases.models.learning import ModelVersion
 from cases.models.people import Site, User
-from cases.vocabulary import FiringOutcome, TrainingRecipe
+from cases.vocabulary import FiringOutcome, SnapshotRole, TrainingRecipe
 
 
 class TrainingSnapshot(models.Model):
@@ -35,11 +35,25 @@ class TrainingSnapshot(models.Model):
     data_root = models.CharField(max_length=1000, blank=True)
     # The whole document, in storage: a worker elsewhere needs no shared folder for it.
     storage_name = models.CharField(max_length=128)
+    # Of accepted images: for training, or locked to test with; "" for an imported folder.
+    role = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[(r.value, r.value) for r in SnapshotRole],
+    )
     created_by = models.CharField(max_length=160)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(role="") | Q(role__in=[r.value for r in SnapshotRole]),
+                name="trainingsnapshot_role_known",
+            )
+        ]
 
 
 class TrainingSchedule(models.Model):

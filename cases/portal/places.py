@@ -31,6 +31,10 @@ TRAINING_PAGES = frozenset(
         "gate-plan-create",
         "gate-plan-detail",
         "model-compare",
+        "candidate-list",
+        "candidate-detail",
+        "candidate-decide",
+        "freeze-list",
     }
 )
 PLACES: tuple[Place, ...] = (

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
 from cases.portal.views.account import HomeView, SignInView, SignOutView
 from cases.portal.views.audit import AuditListView
@@ -71,6 +72,7 @@ urlpatterns = [
     path("models/", ModelListView.as_view(), name="model-list"),
     path("models/<uuid:model_id>/", ModelDetailView.as_view(), name="model-detail"),
     *model_urlpatterns,
+    *curation_urlpatterns,
     path("training/", TrainingListView.as_view(), name="training-list"),
     path("training/start/", TrainingStartView.as_view(), name="training-start"),
     path("training/snapshots/", SnapshotListView.as_view(), name="snapshot-list"),

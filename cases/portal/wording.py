@@ -164,6 +164,11 @@ def count_of(number: int, noun: str) -> str:
 
 ACTIONS: dict[str, str] = {
     "audit.viewed": "looked at the audit trail",
+    "candidate.accepted": "accepted an image as training data",
+    "candidate.lapsed": "let an image lapse as training data",
+    "candidate.proposed": "proposed an image as training data",
+    "candidate.rejected": "rejected an image as training data",
+    "candidate.reopened": "opened the decision about an image as training data",
     "case.completed": "completed the case's fields",
     "case.created": "created the case",
     "case.erased": "erased the patient's data",
@@ -171,6 +176,10 @@ ACTIONS: dict[str, str] = {
     "case.listed": "looked at a list of cases",
     "case.viewed": "looked at the case",
     "dataset.imported": "imported a data set",
+    "freeze.cancelled": "called off a snapshot of accepted images",
+    "freeze.created": "asked for a snapshot of accepted images",
+    "freeze.failed": "could not make a snapshot of accepted images",
+    "freeze.succeeded": "made a snapshot of {images}",
     "image.downloaded": "downloaded {object}",
     "image.viewed": "looked at {object}",
     "job.cancelled": "cancelled the reading of {object}",

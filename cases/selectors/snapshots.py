@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import GatePlan, TrainingSnapshot
 from cases.storage import read_bytes
+from cases.vocabulary import SnapshotRole
 
 
 def snapshot_list(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
@@ -20,13 +21,20 @@ def snapshot_list(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
     """
     if not actor.can(Capability.TRAIN):
         actor.require(Capability.VIEW_MODELS)
-    locked = Exists(GatePlan.objects.filter(locked_set=OuterRef("pk")))
+    planned = Exists(GatePlan.objects.filter(locked_set=OuterRef("pk")))
+    locked = Case(
+        When(Q(role=SnapshotRole.LOCKED) | planned, then=Value(True)), default=Value(False)
+    )
     return TrainingSnapshot.objects.annotate(is_locked=locked).order_by("-created_at", "-id")
 
 
 def snapshot_list_free(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
-    """Those of them that no plan has locked."""
-    return snapshot_list(actor=actor).filter(gate_plans=None)
+    """Those of them that models may be trained from: not locked, by a plan or when made."""
+    return free(snapshot_list(actor=actor))
+
+
+def free(snapshots: QuerySet[TrainingSnapshot]) -> QuerySet[TrainingSnapshot]:
+    return snapshots.filter(gate_plans=None).exclude(role=SnapshotRole.LOCKED)
 
 
 def snapshot_get(*, actor: Actor, snapshot_id: str) -> TrainingSnapshot:
@@ -44,7 +52,7 @@ def snapshot_find(*, text: str) -> TrainingSnapshot:
     """
     snapshots = TrainingSnapshot.objects.order_by("-created_at", "-id")
     if text == "newest":
-        found = list(snapshots.exclude(data_root="").filter(gate_plans=None)[:1])
+        found = list(free(snapshots.exclude(data_root=""))[:1])
     else:
         found = list(snapshots.filter(pk__startswith=text)[:2]) if text else []
     if len(found) != 1:

@@ -18,6 +18,7 @@ from cases.errors import (
 )
 from cases.models import Case, Image, Patient, PatientCorrection, Site
 from cases.services.audit import audit_record
+from cases.services.candidates import candidates_reopen
 from cases.services.fields import SubmissionFields
 from cases.services.filing import cases_of_studies, patient_for
 from cases.services.identity import Identity
@@ -78,6 +79,7 @@ def case_patient_correct(
         corrected_by_id=actor.user_id,
     )
     _audit(actor, case, correction)
+    candidates_reopen(actor=actor, case=case, reason="the case was moved to another patient")
     return correction
 
 

@@ -29,6 +29,7 @@ from cases.models import (
     Submission,
 )
 from cases.services.audit import audit_record
+from cases.services.candidates import candidates_erase
 from cases.services.locks import advisory_lock
 from cases.services.moves import job_audit, jobs_move
 from cases.services.review import reason_required
@@ -107,6 +108,7 @@ def patient_erase(*, actor: Actor, case_id: UUID, reason: str, token: str) -> Pa
         # Somebody asked for another frame or a replay at this very moment.
         raise StateConflict(CHANGED)
     _blank(patient, plan)
+    candidates_erase(actor=actor, case_ids=plan.case_ids)
     _delete_bytes(plan)
     erasure = PatientErasure.objects.create(
         patient=patient,

@@ -13,6 +13,7 @@ from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, StateConflict
 from cases.models import Finding, Image
 from cases.services.audit import audit_record
+from cases.services.candidates import candidates_refresh
 from cases.services.fields import SubmissionFields, submission_fields_parse
 from cases.services.review import case_locked
 from cases.vocabulary import Laterality
@@ -67,4 +68,5 @@ def finding_add(
         changed_fields=list(_PLACE),
         detail={"finding": finding.number, "images": len(images)},
     )
+    candidates_refresh(actor=actor, case=case)
     return finding

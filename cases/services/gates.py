@@ -24,7 +24,7 @@ from cases.services.locked_sets import (
 )
 from cases.services.locks import advisory_lock
 from cases.states import JOB, JobState
-from cases.vocabulary import MODEL_LINE, Label
+from cases.vocabulary import MODEL_LINE, Label, SnapshotRole
 
 UNREADABLE = "The stored document of this snapshot cannot be read. Import its folder again."
 
@@ -110,6 +110,8 @@ def _hindrance(snapshot: TrainingSnapshot | None) -> str:
             "Nobody has told where the pictures of this snapshot lie. Import their folder again "
             "(manage.py import_dataset)."
         )
+    if snapshot.role == SnapshotRole.TRAINING:
+        return "It was made of accepted images to train from; its patients stay on that side."
     malignant = snapshot.classes.get(Label.MALIGNANT.value, 0)
     if not malignant or malignant == sum(snapshot.classes.values()):
         return "A locked set needs malignant pictures and others; one of the two is missing."
@@ -181,21 +183,30 @@ def _in_common(
 
 
 def locked_pictures_refuse(snapshot: TrainingSnapshot, *, site_id: UUID) -> None:
-    """``FieldInvalid`` on ``snapshot`` where it shares something with the locked set of any plan.
+    """``FieldInvalid`` on ``snapshot`` where it shares something with the locked set of any plan,
+    or with accepted images that were locked when they were frozen.
 
     The caller holds the lock of the training line.
     """
-    locked = TrainingSnapshot.objects.filter(gate_plans__isnull=False).distinct()
+    locked = TrainingSnapshot.objects.filter(
+        Q(gate_plans__isnull=False) | Q(role=SnapshotRole.LOCKED)
+    ).distinct()
     found = _in_common(snapshot, locked)
     if found is None:
         return
     other, words = found
     plan = other.gate_plans.filter(site_id=site_id).order_by("created_at").first()
-    whose = f"plan {plan.name}" if plan else "a plan of another site"
+    whose = (
+        f"the locked set of plan {plan.name}"
+        if plan
+        else "the locked set of a plan of another site"
+    )
+    if plan is None and not other.gate_plans.exists():
+        whose = f"the locked set {other.name} ({other.pk[:8]})"
     raise FieldInvalid(
         errors={
             "snapshot": [
-                f"It shares {words} with the locked set of {whose}, on which models are judged. "
+                f"It shares {words} with {whose}, on which models are judged. "
                 "Nobody trains on those. Choose another snapshot."
             ]
         }

@@ -120,6 +120,8 @@ def job_cancel(*, actor: Actor, job_id: UUID) -> Job:
             "A training is called off with a reason: on its page, or by "
             f"POST /training-runs/{job.pk}/cancel/."
         )
+    if job.kind == JobKind.FREEZE:
+        actor.require(Capability.CURATE)
     moved = jobs_move(
         [job_id],
         to=JobState.CANCELLED,

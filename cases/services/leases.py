@@ -270,12 +270,17 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
     # While answers are suspended nobody may take what a ring would be for; trainings go on.
     held = suspension_now() is not None
     engine_kinds = (JobKind.REPLAY,) if held else (*ENGINE_KINDS, JobKind.SHADOW)
-    for kind in (*engine_kinds, JobKind.TRAINING):
+    for kind in (*engine_kinds, JobKind.TRAINING, JobKind.FREEZE):
         overdue = _waiting(kind).filter(available_at__lte=Now() - timedelta(seconds=2))
         if kind is JobKind.TRAINING:
             # Behind a training that runs nobody may begin one: for hours, each ring would stay.
             running = Job.objects.filter(kind=kind, state=JobState.RUNNING)
             overdue = overdue.exclude(model_line__in=running.values("model_line"))
+        elif kind is JobKind.FREEZE:
+            # The same worker trains.
+            kinds = (JobKind.TRAINING, JobKind.FREEZE)
+            if Job.objects.filter(kind__in=kinds, state=JobState.RUNNING).exists():
+                continue
         waiting = list(overdue.values_list("pk", flat=True)[: queue.MAX_RINGS])
         if waiting:
             queue.ring(kind=kind, job_ids=waiting)

@@ -3,7 +3,7 @@
 By the documents of the snapshots in storage: the files' hashes, their perceptual hashes, and the
 patients where a document names them by a key. A patient that is a number in a document means
 something within it only: imported patients are compared by the keys that were made of their
-source and id at the import (patient_keys.py).
+source and id at the import (imported_patients.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cases.models import TrainingSnapshot
-from cases.services.patient_keys import patient_keys_of
+from cases.services.imported_patients import imported_patients_of
 from cases.storage import read_bytes
 
 # As in ml.duplicates, whose rule calls two pictures near-duplicates up to this distance.
@@ -72,7 +72,7 @@ def document_of(snapshot: TrainingSnapshot) -> dict[str, Any]:
 def pictures_of(snapshot: TrainingSnapshot) -> Pictures:
     """What is known of a snapshot's pictures and patients. Raises ``DocumentUnreadableError``."""
     told = _told(document_of(snapshot))
-    return replace(told, patients=told.patients | patient_keys_of(snapshot))
+    return replace(told, patients=told.patients | imported_patients_of(snapshot))
 
 
 def _told(document: Mapping[str, Any]) -> Pictures:
@@ -94,19 +94,30 @@ def shared(theirs: Pictures, locked: Pictures) -> Shared:
     return Shared(same, len(theirs.patients & locked.patients), alike)
 
 
-def _near(ours: Iterable[int], known: Iterable[int]) -> int:
-    """How many of ``ours`` differ in at most NEAR_BITS bits from one of ``known`` (64 bits).
+class Hashes:
+    """Perceptual hashes, unsigned 64-bit, to be asked for one that is near another.
 
     Of four bands of 16 bits at least one is equal where at most three bits differ.
     """
-    bands: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number in known:
-        for key in _keys(number):
-            bands[key].append(number)
-    return sum(
-        any((one ^ other).bit_count() <= NEAR_BITS for key in _keys(one) for other in bands[key])
-        for one in ours
-    )
+
+    def __init__(self, known: Iterable[int]) -> None:
+        self._bands: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number in known:
+            for key in _keys(number):
+                self._bands[key].append(number)
+
+    def has_near(self, one: int) -> bool:
+        """Whether one of them differs from ``one`` in at most NEAR_BITS bits."""
+        return any(
+            (one ^ other).bit_count() <= NEAR_BITS
+            for key in _keys(one)
+            for other in self._bands.get(key, ())
+        )
+
+
+def _near(ours: Iterable[int], known: Iterable[int]) -> int:
+    hashes = Hashes(known)
+    return sum(hashes.has_near(one) for one in ours)
 
 
 def _keys(number: int) -> list[tuple[int, int]]:

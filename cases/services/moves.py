@@ -70,10 +70,13 @@ def jobs_record(
 
 def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:
     """Audit what happened to a job. A replay's trail is under its result, as ``replay.…``; so is
-    that of a job in shadow, as ``shadow.…``; a training's is ``training_run.…``."""
+    that of a job in shadow, as ``shadow.…``; a training's is ``training_run.…``, a freeze's
+    ``freeze.…``."""
     told, kind, about = dict(detail or {}), "job", job.pk
     if job.kind == JobKind.TRAINING:
         action, kind = action.replace("job.", "training_run."), "training_run"
+    elif job.kind == JobKind.FREEZE:
+        action, kind = action.replace("job.", "freeze."), "freeze"
     image = job.image
     result, noun = (job.replay_of, "replay.") if job.replay_of else (job.shadow_of, "shadow.")
     if result is not None:

@@ -1,4 +1,7 @@
-"""What a finding turned out to be: added, never changed; a later one supersedes with a reason."""
+"""What a finding turned out to be: added, never changed; a later one supersedes with a reason.
+
+What it means for the images of the finding as training data follows in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
 from cases.models import Finding, FindingOutcome
 from cases.services.audit import audit_record
+from cases.services.candidates import candidates_refresh
 from cases.services.review import MAX_REASON, case_locked, text_check
 from cases.vocabulary import STABLE_MONTHS, OutcomeBasis, Pathology
 
@@ -97,6 +101,7 @@ def outcome_record(
     )
     outcome.refresh_from_db()
     _audit(actor, finding, outcome)
+    candidates_refresh(actor=actor, case=case)
     return outcome, True
 
 

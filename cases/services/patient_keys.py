@@ -1,43 +1,30 @@
-"""Patients of imported pictures by a keyed hash, so that snapshots can be compared without ids.
-
-A snapshot's document numbers its patients in the order they appear: number 3 of one is nobody in
-another. The keys are made at import, where the manifest's ids are read, and stored apart from the
-document, whose content and id stay those of `ml.snapshot`.
-"""
+"""The key that stands for a patient wherever identity may not: in snapshots and on their sides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import hmac
 
-from django.utils.crypto import salted_hmac
+from django.conf import settings
 
-from cases.models import SnapshotPatient, TrainingSnapshot
-
-_SALT = "bcweb.snapshot-patient"
+PREFIX = "hmac-sha256:"
 
 
-def patient_key(source: str | None, patient: object) -> str:
-    """The key of the patient with this id (a number counts as its digits) in a source.
+def patient_key(*, issuer: str, patient_id: str) -> str:
+    """HMAC-SHA256 over issuer and patient id: the same patient at two sites has one key.
 
-    None: a source that no manifest states. All of those count as one: pictures of a patient that
-    lie in two folders of one hospital are found that way; that two hospitals' ids meet is told as
-    shared patients, and stating the sources parts them.
+    Whoever has the service's secret and a patient's id can make the key; nobody can turn it back.
+    Neither part can hold a NUL, so that no two pairs are the same text.
     """
-    name = "" if source is None else source.strip()
-    text = f"{len(name)}:{name}:{str(patient).strip()}"
-    return f"hmac-sha256:{salted_hmac(_SALT, text, algorithm='sha256').hexdigest()}"
+    return PREFIX + keyed_hash(f"patient\0{issuer}\0{patient_id}")
 
 
-def patient_keys_keep(snapshot: TrainingSnapshot, keys: Iterable[str]) -> None:
-    """Keep the keys of a snapshot's patients; those that are there already stay."""
-    SnapshotPatient.objects.bulk_create(
-        [SnapshotPatient(snapshot=snapshot, key=key) for key in sorted(set(keys))],
-        ignore_conflicts=True,
-        batch_size=1000,
-    )
+def patient_key_id() -> str:
+    """Which secret makes the keys, in 16 hex digits; says nothing of the secret."""
+    return keyed_hash("which secret")[:16]
 
 
-def patient_keys_of(snapshot: TrainingSnapshot) -> frozenset[str]:
-    return frozenset(
-        SnapshotPatient.objects.filter(snapshot=snapshot).values_list("key", flat=True)
-    )
+def keyed_hash(text: str) -> str:
+    """HMAC-SHA256 of a text under the patients' key, in 64 hex digits."""
+    secret = settings.BCWEB_PATIENT_KEY.encode()
+    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()

@@ -46,8 +46,15 @@ def check_frame(image: Image, frame: int) -> None:
 
 def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> bytes:
     """A PNG of one frame as displayed, without any metadata of the file; audited as a view."""
-    refuse_erased(image)
     index = image.frame if frame is None else frame
+    png = frame_png(image=image, index=index)
+    note_view(actor=actor, image=image, action="image.viewed", frame=index)
+    return png
+
+
+def frame_png(*, image: Image, index: int) -> bytes:
+    """As `image_preview`, for who makes something of it that is audited: nobody looks at it."""
+    refuse_erased(image)
     check_frame(image, index)
     name = f"previews/{image.sha256}-{index}.png"
     if uploads().exists(name):
@@ -59,7 +66,6 @@ def image_preview(*, actor: Actor, image: Image, frame: int | None = None) -> by
             # A picture must not outlive what was erased while it was made.
             image_kept(image.pk)
             store_once(name, ContentFile(png))
-    note_view(actor=actor, image=image, action="image.viewed", frame=index)
     return png
 
 

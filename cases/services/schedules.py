@@ -18,6 +18,7 @@ from cases.models import (
     TrainingSchedule,
     TrainingSnapshot,
 )
+from cases.selectors.snapshots import free
 from cases.services.audit import audit_record
 from cases.services.gates import gate_plan_for_run
 from cases.services.schedule_fields import ScheduleFields, Timing, in_window
@@ -177,9 +178,9 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     )
     if schedule is None:
         return None
-    # Nobody trains on what a plan has locked, however new it is.
-    free = TrainingSnapshot.objects.exclude(data_root="").filter(gate_plans=None)
-    snapshot = free.order_by("-created_at").first()
+    # Nobody trains on what is locked, however new it is.
+    usable = free(TrainingSnapshot.objects.exclude(data_root=""))
+    snapshot = usable.order_by("-created_at").first()
     try:
         why_not, met = _conditions(schedule, snapshot)
     except SnapshotDamaged as error:

@@ -12,8 +12,8 @@ from cases.access import Actor, Capability
 from cases.models import TrainingSnapshot
 from cases.services.audit import audit_record
 from cases.services.clock import clock_now
+from cases.services.imported_patients import imported_patients_keep
 from cases.services.locks import advisory_lock
-from cases.services.patient_keys import patient_keys_keep
 from cases.storage import store_once
 
 
@@ -30,12 +30,15 @@ def snapshot_register(
     name: str,
     data_root: str,
     patient_keys: Collection[str] = (),
+    role: str = "",
+    made_by: str = "",
 ) -> tuple[TrainingSnapshot, bool]:
     """Make a snapshot known, with its document in storage. Returns (row, whether it is new).
 
     ``document`` has been checked against its id by the caller, and ``content`` is its text.
     ``data_root``: the folder its pictures are relative to; "" where nobody knows. ``patient_keys``
-    (`patient_keys.patient_key`): of the patients it holds, where the caller has read their ids.
+    (`imported_patients`): of the patients it holds, where the caller has read their ids.
+    ``role``: what a snapshot of accepted images is for; ``made_by``: who asked for it.
     Known already: nothing changes but that folder, where another one is told, and keys that are
     new are added.
     """
@@ -44,7 +47,7 @@ def snapshot_register(
     advisory_lock("snapshot", snapshot_id, wait=True)
     known = TrainingSnapshot.objects.filter(pk=snapshot_id).first()
     if known is not None:
-        patient_keys_keep(known, patient_keys)
+        imported_patients_keep(known, patient_keys)
         return _moved(actor, known, data_root), False
     storage_name = snapshot_storage_name(snapshot_id)
     store_once(storage_name, ContentFile(content))
@@ -61,10 +64,11 @@ def snapshot_register(
         skipped=len(document["skipped"]),
         data_root=data_root,
         storage_name=storage_name,
-        created_by=actor.label,
+        role=role,
+        created_by=made_by or actor.label,
         created_at=clock_now(),
     )
-    patient_keys_keep(made, patient_keys)
+    imported_patients_keep(made, patient_keys)
     audit_record(
         actor=actor,
         action="snapshot.registered",

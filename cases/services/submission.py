@@ -13,6 +13,7 @@ from cases.access import Actor, ActorKind, Capability
 from cases.errors import FieldInvalid, PermissionDenied
 from cases.models import Site, Submission
 from cases.services.audit import audit_record
+from cases.services.candidates import candidates_refresh
 from cases.services.fields import SubmissionFields, reason_check
 from cases.services.filing import case_for, image_store, issuer_for, patient_for
 from cases.services.idempotency import request_fingerprint, submission_earlier
@@ -174,6 +175,9 @@ def _store(
         changed_fields=fields.given(),
         detail=_audit_detail(delivery, len(images)),
     )
+    if any(image.finding_id for image in images):
+        # Perhaps of one whose outcome is known.
+        candidates_refresh(actor=actor, case=case)
     inference_jobs_create(
         actor=actor,
         images=images,

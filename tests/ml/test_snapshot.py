@@ -128,6 +128,16 @@ def test_patients_are_numbers_and_never_their_ids(folder):
     assert document["files"][0]["birads"] == "4"
 
 
+def test_a_patient_under_a_keyed_hash_keeps_that_name_in_every_document(folder):
+    pictures = [p for p in sorted(folder.rglob("*.png")) if "_mask" not in p.name]
+    key = "hmac-sha256:" + "5" * 64
+    # What is no such hash is a number, as ever.
+    names = [key, key, f"{key}0", "P-7", *(f"SECRET-{i}" for i in range(len(pictures) - 4))]
+    write_manifest(folder, dict(zip(pictures, names, strict=True)))
+    document = build_snapshot(read_dataset(folder), folds=3)
+    assert [f["patient"] for f in document["files"]][:4] == [key, key, 0, 1]
+
+
 @pytest.mark.parametrize("kind", ["grouped", "random"])
 def test_the_stored_splits_are_those_that_training_makes(document, folder, kind):
     data = read_dataset(folder)

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from cases.access import Actor, Capability
-from cases.api.serializers.fields import LinkField, OptionalCharField, choices
+from cases.api.serializers.fields import LinkField, OptionalCharField, OptionalChoiceField, choices
 from cases.api.serializers.jobs import JobErrorSerializer
 from cases.api.serializers.promotion import GateSerializer
 from cases.api.serializers.results import ModelRefSerializer
@@ -17,7 +17,7 @@ from cases.selectors.gates import verdict_of_run
 from cases.selectors.training import training_run_ahead
 from cases.services.training_fields import MAX_REASON
 from cases.states import JobState
-from cases.vocabulary import IfRunning, JobKind, TrainingRecipe
+from cases.vocabulary import IfRunning, JobKind, SnapshotRole, TrainingRecipe
 
 
 class SnapshotRefSerializer(serializers.Serializer[Any]):
@@ -47,7 +47,10 @@ class SnapshotSerializer(SnapshotRefSerializer):
         help_text="Whether anybody has told where its pictures lie: without, no run starts."
     )
     locked = serializers.BooleanField(
-        source="is_locked", help_text="By a gate plan: models are judged on it, no run starts."
+        source="is_locked", help_text="Models are judged on it, no run starts."
+    )
+    role = OptionalChoiceField(
+        choices(SnapshotRole), help_text="Of accepted images: what it is for. Null: imported."
     )
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()

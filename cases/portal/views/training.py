@@ -55,6 +55,7 @@ class TrainingListView(TrainingView):
             "poll_ms": POLL_MS,
             "poll_url": f"{reverse('training-list')}?seen={token}",
             "can_train": self.can(Capability.TRAIN),
+            "can_curate": self.can(Capability.CURATE),
             "has_snapshots": snapshot_list(actor=self.actor).exclude(data_root="").exists(),
         }
         page = "learning/training_list.html"

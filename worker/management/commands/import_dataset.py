@@ -18,8 +18,8 @@ from cases.access import Actor, ActorKind
 from cases.selectors.audit import audit_has
 from cases.selectors.snapshots import snapshot_has
 from cases.services.audit import audit_record
+from cases.services.imported_patients import imported_patient_key
 from cases.services.locks import advisory_lock
-from cases.services.patient_keys import patient_key
 from cases.services.snapshots import snapshot_register
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     from ml.snapshot import FILE, load_snapshot
 
     root = str(found.dataset.root.resolve())
-    keys = {patient_key(source, patient) for source, patient in found.patients()}
+    keys = {imported_patient_key(source, patient) for source, patient in found.patients()}
     if folder.exists():
         note(load_snapshot(folder / FILE), (folder / FILE).read_bytes(), root, keys)
         return False

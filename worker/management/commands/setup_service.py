@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from cases.access import SYSTEM
+from cases.services.candidates import candidates_refresh_all
 from cases.services.demo import demo_sync
 from cases.services.learning import shipped_model_install
 from cases.services.people import site_ensure
@@ -54,6 +55,8 @@ class Command(BaseCommand):
         pulses_forget(host=socket.gethostname())
         site = site_ensure(actor=SYSTEM, name=settings.BCWEB_SITE_NAME)
         self._install_model()
+        # Outcomes that an earlier version recorded; none at a later start.
+        candidates_refresh_all(actor=SYSTEM)
         demo_sync(
             path=Path(settings.STATE_DIR) / "demo.json",
             url=settings.BCWEB_URL,

@@ -17,7 +17,7 @@ from cases.access import SYSTEM
 from cases.errors import FieldInvalid
 from cases.models import SnapshotPatient, TrainingRun, TrainingSnapshot
 from cases.selectors.snapshots import snapshot_document
-from cases.services.patient_keys import patient_key
+from cases.services.imported_patients import imported_patient_key
 from cases.services.snapshots import snapshot_register
 from tests.gates import make_plan
 from tests.phantoms import Lesion, bmode_phantom
@@ -37,7 +37,7 @@ def registered(first: int, *patients: tuple[str | None, object]) -> TrainingSnap
         content=json.dumps(document).encode(),
         name="made",
         data_root="/data/made",
-        patient_keys={patient_key(source, patient) for source, patient in patients},
+        patient_keys={imported_patient_key(source, patient) for source, patient in patients},
     )
     return made
 
@@ -80,7 +80,7 @@ def test_a_set_whose_patients_were_trained_on_cannot_be_locked() -> None:
 
 
 def test_keys_hide_the_id_come_later_too_and_never_change() -> None:
-    key = patient_key("BUS-BRA", 17)
+    key = imported_patient_key("BUS-BRA", 17)
     plain = hashlib.sha256(b"7:BUS-BRA:17").hexdigest()
     assert key.startswith("hmac-sha256:")
     assert plain not in key
@@ -123,7 +123,7 @@ def test_imported_manifests_are_compared_by_their_own_ids(settings: Any, tmp_pat
     numbers = {entry["patient"] for entry in snapshot_document(locked)["files"]}
     assert numbers == set(range(10))
     assert {row.key for row in locked.patient_keys.all()} == {
-        patient_key("BUS-BRA", patient) for patient in people
+        imported_patient_key("BUS-BRA", patient) for patient in people
     }
     make_plan(locked)
     others = [1, 903, *range(3, 11)]
