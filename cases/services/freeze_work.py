@@ -36,7 +36,7 @@ from cases.services.freeze_selection import (
     freeze_select,
 )
 from cases.services.leases import job_fence_to_succeeded
-from cases.services.locked_sets import DocumentUnreadableError, Pictures, document_of, pictures_of
+from cases.services.locked_sets import DocumentUnreadableError, Pictures, pictures_of
 from cases.services.locks import advisory_lock
 from cases.services.moves import jobs_move
 from cases.services.patient_keys import patient_key_id
@@ -153,7 +153,7 @@ def freeze_against(selection: FreezeSelection) -> list[Pictures]:
     what cannot be read cannot be compared."""
     snapshots = TrainingSnapshot.objects.filter(pk__in=selection.against)
     try:
-        return [pictures_of(document_of(snapshot)) for snapshot in snapshots]
+        return [pictures_of(snapshot) for snapshot in snapshots]
     except DocumentUnreadableError as error:
         raise CannotFreezeError(
             "snapshot_unreadable",
