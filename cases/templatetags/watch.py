@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 
 from cases.measures import Share
 from cases.watching import Mix
@@ -15,11 +16,17 @@ register = template.Library()
 
 @register.filter
 def share_words(share: Share) -> str:
-    """ "34 % (28–41), 12 of 35", or only the counts where they are too few for a figure."""
+    """ "34 % (28–41) 12 of 35", or only the counts where they are too few for a figure."""
     if share.value is None or share.low is None or share.high is None:
         return f"{share.count} of {share.n}, too few" if share.n else "none"
-    ends = f"{_digits(share.low)}–{_digits(share.high)}"
-    return f"{_digits(share.value)} % ({ends}), {share.count} of {share.n}"
+    return format_html(
+        '<span class="share">{} % ({}–{})</span> <span class="share-of">{} of {}</span>',
+        _digits(share.value),
+        _digits(share.low),
+        _digits(share.high),
+        share.count,
+        share.n,
+    )
 
 
 def _digits(share: float) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cases.models import Result
+from cases.services.leases import engine_jobs_claim
+from cases.services.results import result_store
+from tests.factories import WORKER, phantom_jpeg, submit
+from worker.answers import answer_from
 from worker.engine_child import MAX_MODELS, Engine
 
 
@@ -44,3 +51,25 @@ def test_the_models_used_last_are_held(child: Engine) -> None:
     for name in ("live", "old", "live", "older"):
         assert child.load(name, name)["engine"] == "fake"
     assert list(child.loaded) == ["live", "older"]
+
+
+@pytest.mark.django_db
+def test_a_networks_answer_is_stored_with_its_distance_from_the_training_images(
+    tests_only_model: Path,
+) -> None:
+    from ml.registry import read_card
+
+    sha256 = read_card(tests_only_model)["weights"]["sha256"]
+    engine = Engine(device="cpu", kind="pytorch", threads=1)
+    assert "fault" not in engine.load(sha256, str(tests_only_model))
+    picture = phantom_jpeg()
+    submit(files=[picture])
+    (claim,) = engine_jobs_claim(actor=WORKER, limit=1)
+    answers, heatmaps = engine.predict(sha256, [picture])
+    # As it comes over the wire.
+    told = answer_from(json.loads(json.dumps(answers[0])), heatmaps[0])
+    stored = result_store(actor=WORKER, job_id=claim.job_id, attempt=claim.attempt, answer=told)
+    assert stored is not None
+    distance = Result.objects.get(pk=stored.pk).feature_distance
+    assert distance is not None and distance > 0
+    assert distance == told.feature_distance
