@@ -33,7 +33,7 @@ run: install-run
 		--host $(call quote,$(HOST)) --port $(call quote,$(PORT)) --state $(call quote,$(STATE))
 
 test: install-dev
-	@exec $(python) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@exec $(python) -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # Every part runs, so that one look shows all that is wrong. The deployment check sees what a
 # production server would have in its environment.

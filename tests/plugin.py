@@ -11,8 +11,10 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -52,19 +54,30 @@ def _start() -> None:
 _start()
 
 
-# Folders whose tests start whole services or train: begun first, they do not trail at the end.
-_LONG = ("tests/worker/", "tests/flows/", "tests/browser/")
+# Folders whose tests share the live service, and those that take long: begun first, they do not
+# trail at the end.
+_LIVE = ("tests/flows/", "tests/browser/", "tests/test_bench_latency.py")
+_LONG = ("tests/worker/", *_LIVE)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    yield
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        # After pytest-django has put them in its order.
+        items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """The tests of one file stay in one process, and so do all that share the live service."""
-    if not os.environ.get("PYTEST_XDIST_WORKER"):
-        return
-    for item in items:
-        live = "live_service" in getattr(item, "fixturenames", ())
-        group = "live" if live else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "live" if nodeid.startswith(_LIVE) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -147,7 +147,10 @@ def with_rules(model: LoadedModel, *, minimum: float | None = None, refuses=None
     rule = {} if minimum is None else {"abstention": {"minimum_score": minimum}}
     card = {k: v for k, v in model.card.items() if k != "abstention"}
     made = Predictor(replace(model, card=card | rule), device="cpu", engine="pytorch")
-    made._detector = None if refuses is None else SimpleNamespace(check=refuses)
+    if refuses is not None:
+        made._detector = SimpleNamespace(
+            check=refuses, distances=lambda texture: np.ones(len(texture))
+        )
     return made
 
 

@@ -37,6 +37,7 @@ def prediction(outcome: str = "answered", cells: int = 7) -> Any:
             "fit": "pad",
             "size": 224,
         },
+        feature_distance=1.25,
         heatmap=np.full((3, cells, cells), 0.5, np.float16),
         heatmap_box=(0.0, -15.0, 90.0, 75.0),
         phash=7,

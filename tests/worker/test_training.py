@@ -156,7 +156,7 @@ def test_a_killed_worker_takes_its_child_along_and_the_next_ends_in_the_same_cur
         env={**os.environ, "DATABASE_URL": _test_database()},
     )
     folder = state / "training" / str(run.pk)
-    wait_for("the first epoch", lambda: (folder / "out" / "checkpoint.pt").exists())
+    wait_for("the first epoch", (folder / "out" / "checkpoint.pt").exists, seconds=180)
     child = wait_for("the child", lambda: _children(worker.pid))[0]
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
