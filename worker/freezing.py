@@ -29,7 +29,8 @@ from django.db import transaction
 from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
-from cases.selectors.freezes import freezes_ended
+from cases.errors import Overloaded, UserFacingError
+from cases.selectors.freezes import freezes_ended, freezes_unknown
 from cases.services.freeze_selection import (
     CannotFreezeError,
     FreezeItem,
@@ -63,7 +64,7 @@ DETAILS = {
     "nothing_left": "No picture is left: see what was left out.",
     "one_class": "A locked set needs malignant pictures and others; one of the two is missing.",
     "too_few_patients": "The splits need about seven patients whose pictures look different.",
-    "freeze_failed": "Describing the pictures failed unexpectedly. The log has the reason.",
+    "freeze_failed": "Making the snapshot failed unexpectedly. The log has the reason.",
 }
 
 
@@ -120,6 +121,10 @@ class FreezeRunner:
                     transient=not full,
                 ),
             )
+        except Exception:
+            # Anything else is a fault of ours: named, logged, and not tried until it is mended.
+            log.exception("freeze_failed_unexpectedly", attempt=claim.attempt)
+            self._fail(claim, CannotFreezeError("freeze_failed", DETAILS["freeze_failed"]))
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -165,7 +170,9 @@ class FreezeRunner:
         disputed: set[str] = set()
         for number, item in enumerate(selection.items):
             self._keep(claim, number, len(selection.items))
-            png = freeze_picture(item=item)
+            png = _picture(item, dropped)
+            if png is None:
+                continue
             name = f"images/{hashlib.sha256(png).hexdigest()[:40]}.png"
             first = named.setdefault(name, item)
             if first is item:
@@ -288,6 +295,23 @@ class FreezeRunner:
             raise LostError
 
 
+def _picture(item: FreezeItem, dropped: Counter[str]) -> bytes | None:
+    """The accepted part of one image; None, and counted, where it cannot be drawn: one image must
+    not keep all others out. Raises ``CannotFreezeError`` where that may be over soon."""
+    try:
+        return freeze_picture(item=item)
+    except Overloaded as error:
+        raise CannotFreezeError(
+            "overloaded", "The decoder was busy; it is tried again.", transient=True
+        ) from error
+    except (UserFacingError, ValueError) as error:
+        log.warning(
+            "freeze_picture_unreadable", image_id=str(item.image_id), error=type(error).__name__
+        )
+        dropped["undrawable"] += 1
+        return None
+
+
 def _row(name: str, item: FreezeItem, source: str) -> tuple[str, ...]:
     histology = item.pathology if item.basis == OutcomeBasis.HISTOLOGY else ""
     return (name, item.label, item.patient_key, source, item.device, histology, item.side)
@@ -300,12 +324,19 @@ def words_of(left_out: dict[str, int]) -> str:
 
 
 def tidy() -> None:
-    """Remove the drafts of freezes that have ended: they hold patients' pictures."""
+    """Remove what ended freezes left: drafts, and folders that got their name just before their
+    worker died, so that no snapshot knows them. They hold patients' pictures."""
     drafts: dict[UUID, list[Path]] = {}
+    folders: dict[str, Path] = {}
     with suppress(FileNotFoundError):
-        for draft in frozen_folder().glob(".*"):
+        for path in frozen_folder().iterdir():
+            if not path.name.startswith("."):
+                folders[path.name] = path
+                continue
             with suppress(ValueError):
-                drafts.setdefault(UUID(draft.name[1:37]), []).append(draft)
+                drafts.setdefault(UUID(path.name[1:37]), []).append(path)
     for freeze_id in freezes_ended(freeze_ids=drafts):
         for draft in drafts[freeze_id]:
             shutil.rmtree(draft, ignore_errors=True)
+    for snapshot_id in freezes_unknown(snapshot_ids=folders):
+        shutil.rmtree(folders[snapshot_id], ignore_errors=True)

@@ -56,6 +56,7 @@ LEFT_OUT = {
     "on_the_other_side": "looks like a picture of the other side of the test",
     "same_picture": "the same picture twice",
     "unreadable": "too small to be read",
+    "undrawable": "its stored picture cannot be drawn",
 }
 FREEZE_STATES: dict[str, StateWords] = {
     "PENDING": StateWords("clock", "neutral", "", ""),

@@ -9,8 +9,8 @@ from django.db.models import Count, QuerySet
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import PatientPartition, SnapshotFreeze
-from cases.states import JOB
+from cases.models import PatientPartition, SnapshotFreeze, TrainingSnapshot
+from cases.states import JOB, JobState
 from cases.vocabulary import SnapshotRole
 
 ENDED = [state.value for state in JOB.final]
@@ -48,3 +48,13 @@ def freezes_ended(*, freeze_ids: Collection[UUID]) -> set[UUID]:
     """Those of ``freeze_ids`` that have ended, or are not known: their drafts can go."""
     known = SnapshotFreeze.objects.filter(pk__in=freeze_ids).exclude(job__state__in=ENDED)
     return set(freeze_ids) - set(known.values_list("pk", flat=True))
+
+
+def freezes_unknown(*, snapshot_ids: Collection[str]) -> set[str]:
+    """Those of ``snapshot_ids`` that no snapshot has: their folders can go. None while any freeze
+    runs: it may have named its folder in a transaction that is not over. Folders are to be listed
+    before this is asked."""
+    if not snapshot_ids or SnapshotFreeze.objects.filter(job__state=JobState.RUNNING).exists():
+        return set()
+    known = TrainingSnapshot.objects.filter(pk__in=snapshot_ids).values_list("pk", flat=True)
+    return set(snapshot_ids) - set(known)

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from cases.access import Actor
 from cases.models import CandidateEvent, Case, Finding, FindingOutcome, Image, TrainingCandidate
@@ -30,6 +30,8 @@ from cases.vocabulary import CandidateConflict, Label, Laterality, Pathology, tr
 
 CHANGED = "what was found has changed"
 _SIDES = (Laterality.LEFT.value, Laterality.RIGHT.value)
+# Outcomes that say which class an image is of.
+_LEARNED = [p.value for p in Pathology if training_label(p) is not None]
 
 
 @dataclass(frozen=True)
@@ -194,12 +196,11 @@ def candidates_erase(*, actor: Actor, case_ids: Iterable[UUID]) -> None:
 def candidates_refresh_all(*, actor: Actor) -> int:
     """`candidates_refresh` for every case with an outcome that was recorded before there were
     candidates. How many changed; none when run again."""
-    cases = Case.objects.filter(
-        patient__erased_at__isnull=True,
-        outcomes__isnull=False,
-        images__finding__isnull=False,
-        images__candidate__isnull=True,
+    known = FindingOutcome.objects.filter(
+        finding=OuterRef("finding"), superseded_by=None, pathology__in=_LEARNED
     )
+    waiting = Image.objects.filter(Exists(known), candidate__isnull=True)
+    cases = Case.objects.filter(patient__erased_at__isnull=True, images__in=waiting)
     changed = 0
     for pk in list(cases.order_by("pk").values_list("pk", flat=True).distinct()):
         with transaction.atomic():

@@ -422,3 +422,51 @@ def test_a_worker_that_stops_gives_it_back(state: Path, people: tuple[Actor, Act
     asked.job.refresh_from_db()
     assert (asked.job.state, asked.job.attempt) == (JobState.PENDING, 1)
     assert list((state / "frozen").iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_drawn_is_left_out_and_the_others_are_frozen(
+    state: Path, people: tuple[Actor, Actor]
+) -> None:
+    damaged = some(people, benign=5)[0]
+    # As if the decoder of another version had told a smaller picture.
+    TrainingCandidate.objects.filter(pk=damaged.pk).update(box=[0, 0, 20_000, 20_000])
+    made = freeze(people)
+    assert ended(made) == (JobState.SUCCEEDED, "")
+    assert made.left_out["undrawable"] == 1
+    assert not FrozenPicture.objects.filter(candidate=damaged).exists()
+    assert FrozenPicture.objects.count() == 8
+
+
+def test_a_fault_of_ours_ends_a_freeze_by_name_and_leaves_nothing(
+    state: Path, people: tuple[Actor, Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some(people)
+
+    def broken(**kwargs: Any) -> bytes:
+        raise RuntimeError("a fault nobody foresaw")
+
+    monkeypatch.setattr(freezing, "freeze_picture", broken)
+    made = freeze(people)
+    assert ended(made) == (JobState.FAILED, "freeze_failed")
+    assert "nobody foresaw" not in made.job.error_detail
+    assert list((state / "frozen").iterdir()) == []
+
+
+def test_folders_that_no_snapshot_knows_go_but_not_while_a_freeze_runs(
+    state: Path, people: tuple[Actor, Actor]
+) -> None:
+    some(people)
+    known = done(people)
+    orphan = state / "frozen" / ("0" * 64)
+    (orphan / "data").mkdir(parents=True)
+    asked = ask(people)
+    assert freeze_work.freeze_claim(actor=WORKER) is not None
+    freezing.tidy()
+    assert orphan.exists()
+    Job.objects.filter(pk=asked.pk).update(
+        lease_expires_at=asked.job.created_at - timedelta(seconds=1)
+    )
+    assert jobs_sweep(actor=WORKER)["requeued"] == 1
+    freezing.tidy()
+    assert not orphan.exists()
+    assert (state / "frozen" / known.pk).exists()
