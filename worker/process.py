@@ -61,9 +61,19 @@ def start_engine_early(options: dict[str, Any], **_: Any) -> None:
         runner().engine.start()
 
 
+# How long the event loop waits at most before it looks whether the worker was told to end: a
+# signal alone does not end its wait (PEP 475), and an idle worker would be killed instead.
+LOOK_S = 1.0
+
+
+def _look() -> None:
+    """Nothing to do: that the timer fires ends the wait."""
+
+
 @worker_ready.connect
 def announce_worker(sender: Any, **_: Any) -> None:
     """A worker on the inference queue is ready once its engine has loaded the live model."""
+    sender.timer.call_repeatedly(LOOK_S, _look)
     queues = set(sender.app.amqp.queues.consume_from)
     if "inference" not in queues:
         _start_pulse("training", ready=True)
