@@ -175,8 +175,8 @@ def _in_common(
         try:
             own = own or pictures_of(snapshot)
             words = shared(own, pictures_of(other)).words
-        except DocumentUnreadableError:
-            words = "what cannot be told (a stored document is damaged)"
+        except DocumentUnreadableError as error:
+            words = error.words
         if words:
             return other, words
     return None
