@@ -255,6 +255,26 @@ def test_what_was_trained_on_cannot_be_locked_any_more() -> None:
     make_plan(make_snapshot(6, first=5))
 
 
+def test_what_a_freeze_made_to_train_from_cannot_be_locked_before_anybody_trains() -> None:
+    frozen = document_of(6)
+    frozen["files"][0]["patient"] = "hmac-sha256:" + "a" * 64
+    registered(frozen, role="training")
+    for document, words in (
+        (document_of(6, first=5), "1 picture with snapshot made"),
+        (with_files(100, patient=["hmac-sha256:" + "a" * 64]), "1 patient with snapshot made"),
+    ):
+        with pytest.raises(FieldInvalid) as error:
+            make_plan(registered(document))
+        assert words in (error.value.errors or {})["locked_set"][0]
+    make_plan(registered(with_files(200, patient=["hmac-sha256:" + "b" * 64])))
+
+
+def test_nor_whose_patients_nobody_knows() -> None:
+    with pytest.raises(FieldInvalid) as error:
+        make_plan(registered(with_files(100, patient=[0, 1])))
+    assert "import its folder again" in (error.value.errors or {})["locked_set"][0]
+
+
 def test_the_newest_snapshot_to_train_from_is_never_a_locked_one() -> None:
     free = make_snapshot()
     plan = make_plan()

@@ -60,6 +60,11 @@ def frozen(first: int, role: str, *patients: tuple[str, str]) -> TrainingSnapsho
     return made
 
 
+def again(snapshot: TrainingSnapshot, *patients: tuple[str, str]) -> None:
+    document: Any = snapshot_document(snapshot)
+    import_dataset.register(document, b"", data_root="/data/made", patients=set(patients))
+
+
 def refused(snapshot: TrainingSnapshot) -> str:
     with pytest.raises(FieldInvalid) as error:
         make_run(snapshot=snapshot)
@@ -118,11 +123,38 @@ def test_the_issuer_of_a_patient_counts_also_where_it_is_no_sites_own() -> None:
 
 def test_an_import_that_holds_a_patient_in_training_is_not_locked() -> None:
     site = make_site()
-    make_run(snapshot=frozen(0, "training", (site.patient_issuer, "123")))
+    frozen(0, "training", (site.patient_issuer, "123"))
     with pytest.raises(FieldInvalid) as error:
         make_plan(registered(100, (None, 123)))
     assert "1 patient with snapshot frozen" in (error.value.errors or {})["locked_set"][0]
     make_plan(registered(200, (None, 124)))
+
+
+def test_keys_of_another_secret_are_no_keys_until_the_folder_is_imported_again(
+    settings: Any,
+) -> None:
+    make_plan(registered(100, ("BUS-BRA", 17)))
+    told = registered(0, ("BUS-BRA", 17))
+    settings.BCWEB_PATIENT_KEY = "another secret of thirty-two letters"
+    # The same patient, and no key would say so.
+    fresh = registered(10, ("BUS-BRA", 17))
+    for snapshot in (told, fresh):
+        assert "import its folder again" in refused(snapshot)
+    for snapshot in TrainingSnapshot.objects.all():
+        again(snapshot, ("BUS-BRA", "17"))
+    assert "1 patient with the locked set" in refused(fresh)
+    make_run(snapshot=registered(20, ("BUS-BRA", 18)))
+
+
+def test_keys_of_an_earlier_version_are_none_until_the_folder_is_imported_again() -> None:
+    old = registered(0)
+    key = imported_patient_key("BUS-BRA", 17)
+    SnapshotPatient.objects.create(snapshot=old, key=key)
+    make_plan(registered(100, ("BUS-BRA", 18)))
+    assert "import its folder again" in refused(old)
+    again(old, ("BUS-BRA", "17"))
+    assert old.patient_keys.filter(key=key).count() == 2
+    make_run(snapshot=old)
 
 
 def test_keys_hide_the_id_come_later_too_and_never_change() -> None:

@@ -47,7 +47,7 @@ from ml.snapshot import load_snapshot, verify_snapshot
 from tests.cases.erasing import erase
 from tests.curation import BENIGN, INVASIVE, READER, accepted, actors, small_jpeg
 from tests.factories import WORKER, make_site
-from tests.gates import plan_raw
+from tests.gates import make_plan, plan_raw
 from tests.training import document_of, make_run
 from worker import freezing
 from worker.freezing import FreezeRunner
@@ -227,8 +227,13 @@ def test_a_training_set_is_chosen_for_a_run_and_no_plan_locks_it(
     with pytest.raises(FieldInvalid) as refused:
         gate_plan_create(actor=people[1], fields=gate_plan_parse(plan_raw(training)))
     assert "stay on that side" in str(refused.value.errors)
+    # Nor a folder of its patients' other pictures, before and after somebody trains.
+    with pytest.raises(FieldInvalid) as refused:
+        make_plan(imported(100, "SECRET-M0", "SECRET-M1"), actor=people[1])
+    assert "2 patients with snapshot a training set" in str(refused.value.errors)
     run = make_run(snapshot=training, site=site, actor=people[1])
     assert run.snapshot == training
+    make_plan(imported(200, "SECRET-M9"), actor=people[1])
 
 
 def test_a_label_that_rests_on_a_reader_alone_is_never_in_a_locked_set(
