@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from cases.models import (
+    FrozenPicture,
     PatientPartition,
     SnapshotFreeze,
     TrainingCandidate,
@@ -92,11 +93,9 @@ def freeze_select(freeze: SnapshotFreeze) -> FreezeSelection:
     candidates = list(accepted_trainable(site_id=site.pk).order_by("pk"))
     left = Counter(not_in_research=accepted - len(candidates))
     items = [_item(candidate) for candidate in _sound(candidates, site.pk, left)]
-    sides: dict[str, str] = dict(
-        PatientPartition.objects.filter(pk__in={i.patient_key for i in items}).values_list(
-            "pk", "role"
-        )
-    )
+    sides, both = _sides({item.patient_key for item in items})
+    left["patient_on_both_sides"] = sum(item.patient_key in both for item in items)
+    items = [item for item in items if item.patient_key not in both]
     against = _against(SnapshotRole(freeze.role))
     is_locked = freeze.role == SnapshotRole.LOCKED
     other_side = SnapshotRole.TRAINING if is_locked else SnapshotRole.LOCKED
@@ -152,6 +151,27 @@ def _sound(
         else:
             sound.append(candidate)
     return sound
+
+
+def _sides(keys: set[str]) -> tuple[dict[str, str], set[str]]:
+    """The side of each patient who is on one, and who is on both.
+
+    A patient is on the side where their key stands, and on that of each frozen picture that turned
+    out to be theirs: it was frozen under the key of the patient it was mistaken for.
+    """
+    sides: dict[str, str] = dict(
+        PatientPartition.objects.filter(pk__in=keys).values_list("pk", "role")
+    )
+    patient = "candidate__image__case__patient"
+    owners = FrozenPicture.objects.filter(**{f"{patient}__erased_at": None}).order_by()
+    both = set()
+    for issuer, patient_id, role in owners.values_list(
+        f"{patient}__issuer", f"{patient}__patient_id", "role"
+    ).distinct():
+        key = patient_key(issuer=issuer, patient_id=patient_id)
+        if key in keys and sides.setdefault(key, role) != role:
+            both.add(key)
+    return sides, both
 
 
 def _item(candidate: TrainingCandidate) -> FreezeItem:

@@ -386,6 +386,49 @@ def test_a_snapshot_of_patients_whom_nobody_knows_stops_a_freeze(
     assert "Import its folder again" in made.job.error_detail
 
 
+def moved(people: tuple[Actor, Actor], candidate: TrainingCandidate, patient: str) -> None:
+    """Its case was another patient's."""
+    case_patient_correct(
+        actor=people[0],
+        case_id=candidate.image.case_id,
+        fields=submission_fields_parse({"patient_id": f"SECRET-{patient}"}),
+        reason="Mixed up.",
+    )
+
+
+def test_a_patient_whose_picture_was_locked_under_another_is_never_trained_on(
+    state: Path, people: tuple[Actor, Actor]
+) -> None:
+    candidates = some(people, benign=5, malignant=4)
+    done(people, "locked", share="100")
+    moved(people, candidates[0], "RIGHT")
+    put(people, "benign", "RIGHT", clock_position="7")
+    others = [put(people, "benign" if n % 2 else "malignant", f"NEW{n}") for n in range(8)]
+    made = freeze(people)
+    assert made.snapshot is not None
+    assert made.left_out == {"patient_is_locked": 9}
+    assert keys_in(made.snapshot) == of(*others)
+
+
+def test_a_patient_who_is_on_both_sides_by_a_correction_is_left_out_of_both(
+    state: Path, people: tuple[Actor, Actor]
+) -> None:
+    locked = some(people, benign=5, malignant=4)
+    kept = done(people, "locked", share="100")
+    learned = [put(people, "benign" if n % 2 else "malignant", f"NEW{n}") for n in range(9)]
+    done(people)
+    before = of(locked[0])
+    moved(people, locked[0], "NEW0")
+    made = freeze(people)
+    assert made.snapshot is not None
+    assert made.left_out == {"patient_is_locked": 8, "patient_on_both_sides": 1}
+    assert keys_in(made.snapshot) == of(*learned[1:])
+    again = freeze(people, "locked", share="100")
+    assert again.snapshot is not None
+    assert again.left_out == {"patient_is_in_training": 8, "patient_on_both_sides": 1}
+    assert keys_in(again.snapshot) == keys_in(kept) - before
+
+
 def small_of(candidate: TrainingCandidate) -> bytes:
     return read_bytes(candidate.image.storage_name)
 
