@@ -37,17 +37,26 @@ class TrainingOrderer(models.Model):
 
 class SnapshotPatient(models.Model):
     """A patient of an imported snapshot by a keyed hash of source and id, the same in every
-    snapshot. The document itself only numbers them."""
+    snapshot. The document itself only numbers them.
+
+    ``by_issuer``: the key that a patient of this service with that id would have in a frozen
+    snapshot, under one issuer; compared with those only. ``key_id``: which secret made the key;
+    "" for rows of earlier versions, of which nobody knows.
+    """
 
     snapshot = models.ForeignKey(
         TrainingSnapshot, on_delete=models.PROTECT, related_name="patient_keys"
     )
     key = models.CharField(max_length=76)
+    key_id = models.CharField(max_length=16, default="", db_default="", blank=True)
+    by_issuer = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["snapshot", "key"], name="snapshotpatient_once"),
+            models.UniqueConstraint(
+                fields=["snapshot", "key", "key_id"], name="snapshotpatient_once"
+            ),
             models.CheckConstraint(
                 condition=Q(key__regex="^hmac-sha256:[0-9a-f]{64}$"),
                 name="snapshotpatient_names_no_patient",

@@ -16,15 +16,23 @@ from uuid import UUID
 from django.db.models import Q
 
 from cases.models import (
+    FrozenPicture,
     PatientPartition,
     SnapshotFreeze,
     TrainingCandidate,
     TrainingSnapshot,
 )
 from cases.selectors.curation import SPEAKING, accepted_trainable, withdrawn_images
-from cases.services.locked_sets import Hashes
+from cases.services.locked_sets import (
+    DocumentUnreadableError,
+    Hashes,
+    PatientsUnknownError,
+    Pictures,
+    pictures_of,
+    trained_on,
+)
 from cases.services.patient_keys import patient_key, patient_key_id
-from cases.states import JOB, CandidateState, JobState
+from cases.states import CandidateState
 from cases.vocabulary import Label, OutcomeBasis, SnapshotRole
 
 _UNSIGNED = (1 << 64) - 1
@@ -72,7 +80,11 @@ class FreezeSelection:
 
 
 def freeze_select(freeze: SnapshotFreeze) -> FreezeSelection:
-    """What ``freeze`` takes as things are now. Raises ``CannotFreezeError``."""
+    """What ``freeze`` takes as things are now.
+
+    A patient who is in a snapshot of the other side counts as on that side, also where it was
+    imported and nobody was put on a side for it. Raises ``CannotFreezeError``.
+    """
     site = freeze.job.site
     _same_secret()
     accepted = TrainingCandidate.objects.filter(
@@ -81,19 +93,22 @@ def freeze_select(freeze: SnapshotFreeze) -> FreezeSelection:
     candidates = list(accepted_trainable(site_id=site.pk).order_by("pk"))
     left = Counter(not_in_research=accepted - len(candidates))
     items = [_item(candidate) for candidate in _sound(candidates, site.pk, left)]
-    sides: dict[str, str] = dict(
-        PatientPartition.objects.filter(pk__in={i.patient_key for i in items}).values_list(
-            "pk", "role"
-        )
-    )
-    if freeze.role == SnapshotRole.LOCKED:
+    sides, both = _sides({item.patient_key for item in items})
+    left["patient_on_both_sides"] = sum(item.patient_key in both for item in items)
+    items = [item for item in items if item.patient_key not in both]
+    against = _against(SnapshotRole(freeze.role))
+    is_locked = freeze.role == SnapshotRole.LOCKED
+    other_side = SnapshotRole.TRAINING if is_locked else SnapshotRole.LOCKED
+    for pictures in pictures_against(against):
+        sides |= dict.fromkeys(pictures.patients | pictures.filed, other_side.value)
+    if is_locked:
         items = _locked(items, sides, freeze.share, left)
     else:
         items = _training(items, sides, left)
     return FreezeSelection(
         items=tuple(items),
         left_out={why: n for why, n in sorted(left.items()) if n},
-        against=_against(SnapshotRole(freeze.role)),
+        against=against,
         source=site.code,
     )
 
@@ -136,6 +151,27 @@ def _sound(
         else:
             sound.append(candidate)
     return sound
+
+
+def _sides(keys: set[str]) -> tuple[dict[str, str], set[str]]:
+    """The side of each patient who is on one, and who is on both.
+
+    A patient is on the side where their key stands, and on that of each frozen picture that turned
+    out to be theirs: it was frozen under the key of the patient it was mistaken for.
+    """
+    sides: dict[str, str] = dict(
+        PatientPartition.objects.filter(pk__in=keys).values_list("pk", "role")
+    )
+    patient = "candidate__image__case__patient"
+    owners = FrozenPicture.objects.filter(**{f"{patient}__erased_at": None}).order_by()
+    both = set()
+    for issuer, patient_id, role in owners.values_list(
+        f"{patient}__issuer", f"{patient}__patient_id", "role"
+    ).distinct():
+        key = patient_key(issuer=issuer, patient_id=patient_id)
+        if key in keys and sides.setdefault(key, role) != role:
+            both.add(key)
+    return sides, both
 
 
 def _item(candidate: TrainingCandidate) -> FreezeItem:
@@ -195,7 +231,25 @@ def _against(role: SnapshotRole) -> tuple[str, ...]:
     if role is SnapshotRole.TRAINING:
         chosen = Q(role=SnapshotRole.LOCKED) | Q(gate_plans__isnull=False)
     else:
-        on = [state.value for state in JOB.active] + [JobState.SUCCEEDED.value]
-        chosen = Q(role=SnapshotRole.TRAINING) | Q(runs__job__state__in=on)
+        chosen = trained_on()
     snapshots = TrainingSnapshot.objects.filter(chosen).order_by("pk").distinct()
     return tuple(snapshots.values_list("pk", flat=True))
+
+
+def pictures_against(snapshot_ids: Iterable[str]) -> list[Pictures]:
+    """What stands in these snapshots. Raises ``CannotFreezeError``: what cannot be read, or whose
+    patients nobody knows, cannot be compared."""
+    snapshots = TrainingSnapshot.objects.filter(pk__in=snapshot_ids)
+    try:
+        return [pictures_of(snapshot) for snapshot in snapshots]
+    except PatientsUnknownError as error:
+        raise CannotFreezeError(
+            "snapshot_patients_unknown",
+            f"Nobody knows the patients of snapshot {str(error)[:8]}, so they cannot be compared. "
+            "Import its folder again.",
+        ) from error
+    except DocumentUnreadableError as error:
+        raise CannotFreezeError(
+            "snapshot_unreadable",
+            "A stored snapshot is damaged, so the pictures cannot be compared with it.",
+        ) from error

@@ -34,9 +34,10 @@ from cases.services.freeze_selection import (
     FreezeItem,
     FreezeSelection,
     freeze_select,
+    pictures_against,
 )
 from cases.services.leases import job_fence_to_succeeded
-from cases.services.locked_sets import DocumentUnreadableError, Pictures, pictures_of
+from cases.services.locked_sets import Pictures
 from cases.services.locks import advisory_lock
 from cases.services.moves import jobs_move
 from cases.services.patient_keys import patient_key_id
@@ -151,14 +152,7 @@ def freeze_picture(*, item: FreezeItem) -> bytes:
 def freeze_against(selection: FreezeSelection) -> list[Pictures]:
     """What stands in the snapshots that no picture may look like. Raises ``CannotFreezeError``:
     what cannot be read cannot be compared."""
-    snapshots = TrainingSnapshot.objects.filter(pk__in=selection.against)
-    try:
-        return [pictures_of(snapshot) for snapshot in snapshots]
-    except DocumentUnreadableError as error:
-        raise CannotFreezeError(
-            "snapshot_unreadable",
-            "A stored snapshot is damaged, so the pictures cannot be compared with it.",
-        ) from error
+    return pictures_against(selection.against)
 
 
 @transaction.atomic

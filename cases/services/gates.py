@@ -10,7 +10,14 @@ from django.db.models import Q
 
 from cases.access import Actor, Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied
-from cases.models import GatePlan, ModelVersion, TrainingRun, TrainingSnapshot, User
+from cases.models import (
+    GatePlan,
+    ModelVersion,
+    PatientPartition,
+    TrainingRun,
+    TrainingSnapshot,
+    User,
+)
 from cases.services.audit import audit_record
 from cases.services.clock import clock_now
 from cases.services.gate_fields import GatePlanFields, plan_sha256
@@ -21,9 +28,9 @@ from cases.services.locked_sets import (
     pictures_of,
     shared,
     sources_of,
+    trained_on,
 )
 from cases.services.locks import advisory_lock
-from cases.states import JOB, JobState
 from cases.vocabulary import MODEL_LINE, Label, SnapshotRole
 
 UNREADABLE = "The stored document of this snapshot cannot be read. Import its folder again."
@@ -36,7 +43,7 @@ def gate_plan_create(*, actor: Actor, fields: GatePlanFields) -> GatePlan:
     Raises ``FieldInvalid``: for a name the site has already; for approvers who are not that at
     this site; for a locked set that is not known or whose pictures are not, that has no malignant
     pictures or no others, alike pictures of different classes, no picture of a source that a
-    limit names, or something in common with what was or is being trained from.
+    limit names, or something in common with what was, is being or is meant to be trained from.
     """
     actor.require(Capability.TRAIN)
     site_id = actor.own_site
@@ -150,16 +157,32 @@ def _document_check(
 
 
 def _trained_in_common(locked: TrainingSnapshot) -> str:
-    """What trainings that wait, run or have ended with a model share with it, in words."""
-    on = [state.value for state in JOB.active] + [JobState.SUCCEEDED.value]
-    trained = TrainingSnapshot.objects.filter(runs__job__state__in=on).distinct()
+    """What it shares with what was, is being or is meant to be trained from, in words."""
+    trained = TrainingSnapshot.objects.filter(trained_on()).distinct()
     told = _in_common(locked, trained)
-    if not told:
+    if told:
+        other, words = told
+        return (
+            f"It shares {words} with snapshot {other.name} ({other.pk[:8]}), from which a model "
+            "was, is being or is meant to be trained. A locked set holds pictures that nobody "
+            "trains on."
+        )
+    return _on_the_training_side(locked)
+
+
+def _on_the_training_side(locked: TrainingSnapshot) -> str:
+    """How many of its patients a freeze has put into training for ever, in words."""
+    try:
+        own = pictures_of(locked)
+    except DocumentUnreadableError as error:
+        return f"It shares {error.words} with the patients in training."
+    in_training = PatientPartition.objects.filter(role=SnapshotRole.TRAINING)
+    count = len((own.patients | own.filed).intersection(in_training.values_list("pk", flat=True)))
+    if not count:
         return ""
-    other, words = told
     return (
-        f"It shares {words} with snapshot {other.name} ({other.pk[:8]}), from which a model was "
-        "or is being trained. A locked set holds pictures that nobody trains on."
+        f"{count} patient{' of it is' if count == 1 else 's of it are'} in training by accepted "
+        "images, for ever. A locked set holds pictures that nobody trains on."
     )
 
 
@@ -175,8 +198,8 @@ def _in_common(
         try:
             own = own or pictures_of(snapshot)
             words = shared(own, pictures_of(other)).words
-        except DocumentUnreadableError:
-            words = "what cannot be told (a stored document is damaged)"
+        except DocumentUnreadableError as error:
+            words = error.words
         if words:
             return other, words
     return None

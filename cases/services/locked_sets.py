@@ -3,7 +3,7 @@
 By the documents of the snapshots in storage: the files' hashes, their perceptual hashes, and the
 patients where a document names them by a key. A patient that is a number in a document means
 something within it only: imported patients are compared by the keys that were made of their
-source and id at the import (imported_patients.py).
+source and id at the import, and with frozen ones by those of issuer and id (imported_patients.py).
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import Q
+
 from cases.models import TrainingSnapshot
 from cases.services.imported_patients import imported_patients_of
+from cases.states import JOB, JobState
 from cases.storage import read_bytes
+from cases.vocabulary import SnapshotRole
 
 # As in ml.duplicates, whose rule calls two pictures near-duplicates up to this distance.
 NEAR_BITS = 3
@@ -27,14 +31,29 @@ _BANDS = 4
 class DocumentUnreadableError(Exception):
     """A snapshot's document is missing or damaged in storage."""
 
+    words = "what cannot be told (a stored document is damaged)"
+
+
+class PatientsUnknownError(DocumentUnreadableError):
+    """A snapshot's document numbers its patients, and no key that can be compared tells who."""
+
+    words = (
+        "what cannot be told (nobody knows the patients of one of the two: import its folder again)"
+    )
+
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a snapshot's document tells of its pictures."""
+    """What a snapshot's document tells of its pictures.
+
+    ``filed``: keys by which imported patients would be in a frozen snapshot; they are compared
+    with ``patients`` only, as ids of two imported sources are not one another's.
+    """
 
     hashes: frozenset[str]
     patients: frozenset[str]
     perceptual: frozenset[int]
+    filed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,12 @@ class Shared:
         return " and ".join(told)
 
 
+def trained_on() -> Q:
+    """The snapshots from which a model was, is being, or is meant to be trained."""
+    on = [state.value for state in JOB.active] + [JobState.SUCCEEDED.value]
+    return Q(role=SnapshotRole.TRAINING) | Q(runs__job__state__in=on)
+
+
 def document_of(snapshot: TrainingSnapshot) -> dict[str, Any]:
     """The whole document. Raises ``DocumentUnreadableError``."""
     try:
@@ -70,9 +95,17 @@ def document_of(snapshot: TrainingSnapshot) -> dict[str, Any]:
 
 
 def pictures_of(snapshot: TrainingSnapshot) -> Pictures:
-    """What is known of a snapshot's pictures and patients. Raises ``DocumentUnreadableError``."""
-    told = _told(document_of(snapshot))
-    return replace(told, patients=told.patients | imported_patients_of(snapshot))
+    """What is known of a snapshot's pictures and patients.
+
+    Raises ``DocumentUnreadableError``, and ``PatientsUnknownError`` where the document numbers
+    patients whose keys were never made, or by an earlier version or another secret.
+    """
+    document = document_of(snapshot)
+    told = _told(document)
+    imported, filed = imported_patients_of(snapshot)
+    if not imported and any(isinstance(entry.get("patient"), int) for entry in document["files"]):
+        raise PatientsUnknownError(snapshot.pk)
+    return replace(told, patients=told.patients | imported, filed=filed)
 
 
 def _told(document: Mapping[str, Any]) -> Pictures:
@@ -91,7 +124,9 @@ def shared(theirs: Pictures, locked: Pictures) -> Shared:
     alike = _near(theirs.perceptual - locked.perceptual, locked.perceptual)
     # Equal files look alike too: only what is beyond them counts as such.
     alike += max(0, len(theirs.perceptual & locked.perceptual) - same)
-    return Shared(same, len(theirs.patients & locked.patients), alike)
+    patients = (theirs.patients | theirs.filed) & locked.patients
+    patients |= theirs.patients & locked.filed
+    return Shared(same, len(patients), alike)
 
 
 class Hashes:

@@ -15,6 +15,7 @@ from cases.models import AuditEvent, GatePlan, TrainingRun, TrainingSnapshot
 from cases.selectors.snapshots import snapshot_find
 from cases.services.gate_fields import gate_plan_parse, plan_sha256
 from cases.services.gates import gate_plan_create
+from cases.services.imported_patients import imported_patient_key, imported_patients_keep
 from cases.services.locked_sets import Pictures, shared
 from cases.services.schedule_fields import schedule_fields_parse
 from cases.services.schedules import training_schedule_create, training_schedule_fire
@@ -226,8 +227,14 @@ def test_nor_on_one_that_looks_the_same_or_on_a_patient_of_it() -> None:
     with pytest.raises(FieldInvalid) as error:
         make_run(snapshot=registered(with_files(0, phash=far, patient=["key-b"])))
     assert "1 patient with" in (error.value.errors or {})["snapshot"][0]
-    # A number counts the patients of one document; it says nothing of another's.
-    make_run(snapshot=registered(with_files(0, phash=far, patient=[0, 1])))
+    # A number counts the patients of one document and says nothing of another's: who it is, only
+    # an import can tell.
+    numbered = registered(with_files(0, phash=far, patient=[0, 1]))
+    with pytest.raises(FieldInvalid) as error:
+        make_run(snapshot=numbered)
+    assert "import its folder again" in (error.value.errors or {})["snapshot"][0]
+    imported_patients_keep(numbered, [imported_patient_key("made", n) for n in (0, 1)])
+    make_run(snapshot=numbered)
 
 
 def test_equal_files_count_once() -> None:
@@ -246,6 +253,26 @@ def test_what_was_trained_on_cannot_be_locked_any_more() -> None:
     # A training that ended without a model taught nothing.
     training_run_cancel(actor=SYSTEM, run_id=run.pk, reason="no")
     make_plan(make_snapshot(6, first=5))
+
+
+def test_what_a_freeze_made_to_train_from_cannot_be_locked_before_anybody_trains() -> None:
+    frozen = document_of(6)
+    frozen["files"][0]["patient"] = "hmac-sha256:" + "a" * 64
+    registered(frozen, role="training")
+    for document, words in (
+        (document_of(6, first=5), "1 picture with snapshot made"),
+        (with_files(100, patient=["hmac-sha256:" + "a" * 64]), "1 patient with snapshot made"),
+    ):
+        with pytest.raises(FieldInvalid) as error:
+            make_plan(registered(document))
+        assert words in (error.value.errors or {})["locked_set"][0]
+    make_plan(registered(with_files(200, patient=["hmac-sha256:" + "b" * 64])))
+
+
+def test_nor_whose_patients_nobody_knows() -> None:
+    with pytest.raises(FieldInvalid) as error:
+        make_plan(registered(with_files(100, patient=[0, 1])))
+    assert "import its folder again" in (error.value.errors or {})["locked_set"][0]
 
 
 def test_the_newest_snapshot_to_train_from_is_never_a_locked_one() -> None:

@@ -18,28 +18,51 @@ from cases.errors import FieldInvalid
 from cases.models import SnapshotPatient, TrainingRun, TrainingSnapshot
 from cases.selectors.snapshots import snapshot_document
 from cases.services.imported_patients import imported_patient_key
+from cases.services.patient_keys import patient_key
 from cases.services.snapshots import snapshot_register
+from tests.factories import make_site, submit
 from tests.gates import make_plan
 from tests.phantoms import Lesion, bmode_phantom
 from tests.training import document_of, make_run
+from worker.management.commands import import_dataset
 
 pytestmark = pytest.mark.django_db
 
 
 def registered(first: int, *patients: tuple[str | None, object]) -> TrainingSnapshot:
-    """A snapshot of six pictures of its own, whose document numbers its patients from 0."""
-    document = document_of(first=first)
+    """An imported snapshot of six pictures of its own, whose document numbers its patients."""
+    document: Any = document_of(first=first)
     for place, entry in enumerate(document["files"]):
         entry["patient"] = place % max(1, len(patients))
+    import_dataset.register(
+        document,
+        json.dumps(document).encode(),
+        data_root="/data/made",
+        patients={(source, str(patient)) for source, patient in patients},
+    )
+    return TrainingSnapshot.objects.get(pk=document["id"])
+
+
+def frozen(first: int, role: str, *patients: tuple[str, str]) -> TrainingSnapshot:
+    """A snapshot as a freeze stores it, of patients by issuer and id."""
+    document = document_of(first=first)
+    keys = [patient_key(issuer=issuer, patient_id=who) for issuer, who in patients]
+    for place, entry in enumerate(document["files"]):
+        entry["patient"] = keys[place % len(keys)]
     made, _ = snapshot_register(
         actor=SYSTEM,
         document=document,
         content=json.dumps(document).encode(),
-        name="made",
-        data_root="/data/made",
-        patient_keys={imported_patient_key(source, patient) for source, patient in patients},
+        name="frozen",
+        data_root="/data/frozen",
+        role=role,
     )
     return made
+
+
+def again(snapshot: TrainingSnapshot, *patients: tuple[str, str]) -> None:
+    document: Any = snapshot_document(snapshot)
+    import_dataset.register(document, b"", data_root="/data/made", patients=set(patients))
 
 
 def refused(snapshot: TrainingSnapshot) -> str:
@@ -77,6 +100,61 @@ def test_a_set_whose_patients_were_trained_on_cannot_be_locked() -> None:
         make_plan(registered(100, ("BUS-BRA", 17)))
     assert "1 patient with snapshot made" in (error.value.errors or {})["locked_set"][0]
     make_plan(registered(200, ("BUS-BRA", 18)))
+
+
+def test_a_locked_patient_of_the_service_enters_no_training_through_an_import() -> None:
+    site = make_site()
+    frozen(100, "locked", (site.patient_issuer, "123"), ("HOSPITAL", "7"))
+    # The original pictures: other files, other hashes; only the id is the same.
+    for first, source in ((0, None), (10, "exported")):
+        told = refused(registered(first, (source, 123), (source, 9)))
+        assert "1 patient with the locked set frozen" in told
+    assert "1 patient" in refused(registered(20, ("HOSPITAL", 7)))
+    # Of an issuer that no site has, and nobody is filed under.
+    make_run(snapshot=registered(30, ("exported", 7), ("exported", 124)))
+
+
+def test_the_issuer_of_a_patient_counts_also_where_it_is_no_sites_own() -> None:
+    frozen(100, "locked", ("REFERRER", "SECRET-7"))
+    make_run(snapshot=registered(0, (None, "SECRET-7")))
+    submit(patient_id="ANOTHER", patient_issuer="REFERRER")
+    assert "1 patient" in refused(registered(10, (None, "SECRET-7")))
+
+
+def test_an_import_that_holds_a_patient_in_training_is_not_locked() -> None:
+    site = make_site()
+    frozen(0, "training", (site.patient_issuer, "123"))
+    with pytest.raises(FieldInvalid) as error:
+        make_plan(registered(100, (None, 123)))
+    assert "1 patient with snapshot frozen" in (error.value.errors or {})["locked_set"][0]
+    make_plan(registered(200, (None, 124)))
+
+
+def test_keys_of_another_secret_are_no_keys_until_the_folder_is_imported_again(
+    settings: Any,
+) -> None:
+    make_plan(registered(100, ("BUS-BRA", 17)))
+    told = registered(0, ("BUS-BRA", 17))
+    settings.BCWEB_PATIENT_KEY = "another secret of thirty-two letters"
+    # The same patient, and no key would say so.
+    fresh = registered(10, ("BUS-BRA", 17))
+    for snapshot in (told, fresh):
+        assert "import its folder again" in refused(snapshot)
+    for snapshot in TrainingSnapshot.objects.all():
+        again(snapshot, ("BUS-BRA", "17"))
+    assert "1 patient with the locked set" in refused(fresh)
+    make_run(snapshot=registered(20, ("BUS-BRA", 18)))
+
+
+def test_keys_of_an_earlier_version_are_none_until_the_folder_is_imported_again() -> None:
+    old = registered(0)
+    key = imported_patient_key("BUS-BRA", 17)
+    SnapshotPatient.objects.create(snapshot=old, key=key)
+    make_plan(registered(100, ("BUS-BRA", 18)))
+    assert "import its folder again" in refused(old)
+    again(old, ("BUS-BRA", "17"))
+    assert old.patient_keys.filter(key=key).count() == 2
+    make_run(snapshot=old)
 
 
 def test_keys_hide_the_id_come_later_too_and_never_change() -> None:
@@ -122,7 +200,7 @@ def test_imported_manifests_are_compared_by_their_own_ids(settings: Any, tmp_pat
     locked = imported(tmp_path / "locked", 200, people, "BUS-BRA")
     numbers = {entry["patient"] for entry in snapshot_document(locked)["files"]}
     assert numbers == set(range(10))
-    assert {row.key for row in locked.patient_keys.all()} == {
+    assert {row.key for row in locked.patient_keys.filter(by_issuer=False)} == {
         imported_patient_key("BUS-BRA", patient) for patient in people
     }
     make_plan(locked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,21 @@ from cases.access import Actor, ActorKind
 from cases.selectors.audit import audit_has
 from cases.selectors.snapshots import snapshot_has
 from cases.services.audit import audit_record
-from cases.services.imported_patients import imported_patient_key
+from cases.services.imported_patients import (
+    imported_patient_issuer_keys,
+    imported_patient_key,
+    imported_patients_keep,
+    issuers_known,
+)
 from cases.services.locks import advisory_lock
 from cases.services.snapshots import snapshot_register
 
 if TYPE_CHECKING:
     from ml.importer import Import
     from ml.snapshot import Document
+
+# Source (None: not stated) and id.
+Patients = AbstractSet[tuple[str | None, str]]
 
 ACTION = "dataset.imported"
 # A draft that nothing was written into for so long is of a run that was killed.
@@ -93,20 +101,23 @@ class Command(BaseCommand):
 
 
 def register(
-    document: Document, content: bytes, *, data_root: str, patient_keys: Collection[str] = ()
+    document: Document, content: bytes, *, data_root: str, patients: Patients = frozenset()
 ) -> None:
-    """Make a checked snapshot known to the service."""
+    """Make a checked snapshot known to the service, with the keys of its patients."""
     from ml.layouts import printable
 
-    snapshot_register(
+    issuers = issuers_known()
+    snapshot, _ = snapshot_register(
         actor=ACTOR,
         document=document,
         content=content,
         name=printable(document["name"]),
         # A name that is no text cannot be stored: the same as not told.
         data_root=data_root if printable(data_root) == data_root else "",
-        patient_keys=patient_keys,
+        patient_keys={imported_patient_key(source, patient) for source, patient in patients},
     )
+    filed = (imported_patient_issuer_keys(source, who, issuers) for source, who in patients)
+    imported_patients_keep(snapshot, frozenset().union(*filed), by_issuer=True)
 
 
 def keep(found: Import, document: Document, folder: Path) -> bool:
@@ -119,9 +130,9 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     from ml.snapshot import FILE, load_snapshot
 
     root = str(found.dataset.root.resolve())
-    keys = {imported_patient_key(source, patient) for source, patient in found.patients()}
+    patients = found.patients()
     if folder.exists():
-        note(load_snapshot(folder / FILE), (folder / FILE).read_bytes(), root, keys)
+        note(load_snapshot(folder / FILE), (folder / FILE).read_bytes(), root, patients)
         return False
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(folder.parent)
@@ -132,7 +143,7 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
     try:
         found.save(document, draft)
         with transaction.atomic():
-            note(document, (draft / FILE).read_bytes(), root, keys)
+            note(document, (draft / FILE).read_bytes(), root, patients)
             # Fails where another run was first.
             place = draft.rename(folder)
     except BaseException:
@@ -142,11 +153,11 @@ def keep(found: Import, document: Document, folder: Path) -> bool:
 
 
 @transaction.atomic
-def note(document: Document, content: bytes, root: str, patient_keys: Collection[str]) -> None:
+def note(document: Document, content: bytes, root: str, patients: Patients) -> None:
     """Make the snapshot known, and put the import into the audit trail, once for each snapshot."""
     # A run that finds the folder of another one waits here for that one's event.
     advisory_lock("snapshot", document["id"], wait=True)
-    register(document, content, data_root=root, patient_keys=patient_keys)
+    register(document, content, data_root=root, patients=patients)
     if audit_has(action=ACTION, object_id=document["id"]):
         return
     audit_record(
