@@ -11,6 +11,7 @@ from django.db.models import Q
 from cases.access import Actor, Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied
 from cases.models import GatePlan, ModelVersion, TrainingRun, TrainingSnapshot, User
+from cases.selectors.snapshots import at_site
 from cases.services.audit import audit_record
 from cases.services.clock import clock_now
 from cases.services.gate_fields import GatePlanFields, plan_sha256
@@ -34,9 +35,10 @@ def gate_plan_create(*, actor: Actor, fields: GatePlanFields) -> GatePlan:
     """Declare a plan; from then on its locked set is locked for all trainings, for ever.
 
     Raises ``FieldInvalid``: for a name the site has already; for approvers who are not that at
-    this site; for a locked set that is not known or whose pictures are not, that has no malignant
-    pictures or no others, alike pictures of different classes, no picture of a source that a
-    limit names, or something in common with what was or is being trained from.
+    this site; for a locked set that is not known or another site's, or whose pictures are not
+    known, that has no malignant pictures or no others, alike pictures of different classes, no
+    picture of a source that a limit names, or something in common with what was or is being
+    trained from.
     """
     actor.require(Capability.TRAIN)
     site_id = actor.own_site
@@ -44,7 +46,7 @@ def gate_plan_create(*, actor: Actor, fields: GatePlanFields) -> GatePlan:
     advisory_lock("training", MODEL_LINE, wait=True)
     errors: dict[str, list[str]] = {}
     _approvers_check(site_id, fields.approvers, errors)
-    snapshot = TrainingSnapshot.objects.filter(pk=fields.locked_set).first()
+    snapshot = TrainingSnapshot.objects.filter(at_site(site_id), pk=fields.locked_set).first()
     malignant = 0
     hindrance = _hindrance(snapshot)
     if hindrance or snapshot is None:
