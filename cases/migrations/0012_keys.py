@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0010_curation'),
+        ('cases', '0011_snapshot_site'),
     ]
 
     operations = [

@@ -43,6 +43,8 @@ class TrainingSnapshot(models.Model):
         db_default="",
         choices=[(r.value, r.value) for r in SnapshotRole],
     )
+    # Whose patients it holds; null: an imported folder, which is everybody's.
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", null=True)
     created_by = models.CharField(max_length=160)
     created_at = models.DateTimeField(db_default=Now())
 

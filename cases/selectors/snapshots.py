@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
@@ -14,8 +15,17 @@ from cases.storage import read_bytes
 from cases.vocabulary import SnapshotRole
 
 
+def at_site(site_id: UUID) -> Q:
+    """Snapshots that a site may see and train from: its own, and imported folders.
+
+    One of accepted images that no site is told of (made by an earlier version) is nobody's.
+    """
+    return Q(site_id=site_id) | Q(site__isnull=True, role="")
+
+
 def snapshot_list(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
-    """All snapshots, newest first, for viewers of models and trainers. They belong to no site.
+    """The snapshots of the actor's site and of imported folders, newest first, for viewers of
+    models and trainers.
 
     ``is_locked``: models are judged on it, and nobody trains from it.
     """
@@ -25,34 +35,38 @@ def snapshot_list(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
     locked = Case(
         When(Q(role=SnapshotRole.LOCKED) | planned, then=Value(True)), default=Value(False)
     )
-    return TrainingSnapshot.objects.annotate(is_locked=locked).order_by("-created_at", "-id")
+    snapshots = TrainingSnapshot.objects.filter(at_site(actor.own_site))
+    return snapshots.annotate(is_locked=locked).order_by("-created_at", "-id")
 
 
 def snapshot_list_free(*, actor: Actor) -> QuerySet[TrainingSnapshot]:
     """Those of them that models may be trained from: not locked, by a plan or when made."""
-    return free(snapshot_list(actor=actor))
+    return free(snapshot_list(actor=actor), site_id=actor.own_site)
 
 
-def free(snapshots: QuerySet[TrainingSnapshot]) -> QuerySet[TrainingSnapshot]:
-    return snapshots.filter(gate_plans=None).exclude(role=SnapshotRole.LOCKED)
+def free(snapshots: QuerySet[TrainingSnapshot], *, site_id: UUID) -> QuerySet[TrainingSnapshot]:
+    """Those that a training of the site may choose."""
+    unlocked = snapshots.filter(gate_plans=None).exclude(role=SnapshotRole.LOCKED)
+    return unlocked.filter(at_site(site_id))
 
 
 def snapshot_get(*, actor: Actor, snapshot_id: str) -> TrainingSnapshot:
-    """One snapshot. ``NotFound`` where there is none of that id."""
+    """One snapshot. ``NotFound`` where there is none of that id, or it is another site's."""
     snapshot = snapshot_list(actor=actor).filter(pk=snapshot_id).first()
     if snapshot is None:
         raise NotFound()
     return snapshot
 
 
-def snapshot_find(*, text: str) -> TrainingSnapshot:
-    """A snapshot by its id, the beginning of it, or "newest" (that can be trained from).
+def snapshot_find(*, site_id: UUID, text: str) -> TrainingSnapshot:
+    """A snapshot of a site or of an imported folder by its id, the beginning of it, or "newest"
+    (that can be trained from).
 
     ``NotFound`` where there is none, or where several begin so.
     """
-    snapshots = TrainingSnapshot.objects.order_by("-created_at", "-id")
+    snapshots = TrainingSnapshot.objects.filter(at_site(site_id)).order_by("-created_at", "-id")
     if text == "newest":
-        found = list(free(snapshots.exclude(data_root=""))[:1])
+        found = list(free(snapshots.exclude(data_root=""), site_id=site_id)[:1])
     else:
         found = list(snapshots.filter(pk__startswith=text)[:2]) if text else []
     if len(found) != 1:

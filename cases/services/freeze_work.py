@@ -188,6 +188,7 @@ def freeze_store(
         data_root=data_root,
         role=freeze.role,
         made_by=freeze.requested_by,
+        site_id=job.site_id,
     )
     if snapshot.role != freeze.role:
         raise CannotFreezeError("same_as_another", "A snapshot of the same pictures is there.")

@@ -18,6 +18,7 @@ from cases.models import (
     TrainingSnapshot,
     User,
 )
+from cases.selectors.snapshots import at_site
 from cases.services.audit import audit_record
 from cases.services.clock import clock_now
 from cases.services.gate_fields import GatePlanFields, plan_sha256
@@ -41,9 +42,10 @@ def gate_plan_create(*, actor: Actor, fields: GatePlanFields) -> GatePlan:
     """Declare a plan; from then on its locked set is locked for all trainings, for ever.
 
     Raises ``FieldInvalid``: for a name the site has already; for approvers who are not that at
-    this site; for a locked set that is not known or whose pictures are not, that has no malignant
-    pictures or no others, alike pictures of different classes, no picture of a source that a
-    limit names, or something in common with what was, is being or is meant to be trained from.
+    this site; for a locked set that is not known or another site's, or whose pictures are not
+    known, that has no malignant pictures or no others, alike pictures of different classes, no
+    picture of a source that a limit names, or something in common with what was, is being or is
+    meant to be trained from.
     """
     actor.require(Capability.TRAIN)
     site_id = actor.own_site
@@ -51,7 +53,7 @@ def gate_plan_create(*, actor: Actor, fields: GatePlanFields) -> GatePlan:
     advisory_lock("training", MODEL_LINE, wait=True)
     errors: dict[str, list[str]] = {}
     _approvers_check(site_id, fields.approvers, errors)
-    snapshot = TrainingSnapshot.objects.filter(pk=fields.locked_set).first()
+    snapshot = TrainingSnapshot.objects.filter(at_site(site_id), pk=fields.locked_set).first()
     malignant = 0
     hindrance = _hindrance(snapshot)
     if hindrance or snapshot is None:

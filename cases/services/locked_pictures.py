@@ -21,6 +21,7 @@ from cases.errors import NotFound
 from cases.intake.files import PREFIX
 from cases.models import ModelVersion, TrainingSnapshot
 from cases.selectors.gates import judged_run
+from cases.selectors.snapshots import at_site
 from cases.services.audit import audit_record
 from cases.services.limits import limits
 from cases.services.locked_sets import DocumentUnreadableError, document_of
@@ -86,7 +87,11 @@ def locked_picture(*, actor: Actor, model: ModelVersion, sha256: str) -> bytes:
 def _locked_set(actor: Actor, model: ModelVersion) -> TrainingSnapshot:
     run = judged_run(actor=actor, model=model)
     assert run.plan is not None  # a run with a report has one: trainingrun_plan_frozen
-    return run.plan.locked_set
+    locked_set = run.plan.locked_set
+    # A plan of an earlier version may have named another site's patients.
+    if not TrainingSnapshot.objects.filter(at_site(actor.own_site), pk=locked_set.pk).exists():
+        raise NotFound()
+    return locked_set
 
 
 def _files(snapshot: TrainingSnapshot) -> dict[str, Mapping[str, Any]]:

@@ -178,8 +178,8 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     )
     if schedule is None:
         return None
-    # Nobody trains on what is locked, however new it is.
-    usable = free(TrainingSnapshot.objects.exclude(data_root=""))
+    # Nobody trains on what is locked or another site's, however new it is.
+    usable = free(TrainingSnapshot.objects.exclude(data_root=""), site_id=schedule.site_id)
     snapshot = usable.order_by("-created_at").first()
     try:
         why_not, met = _conditions(schedule, snapshot)

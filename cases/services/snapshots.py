@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.core.files.base import ContentFile
 from django.db import transaction
@@ -32,15 +33,17 @@ def snapshot_register(
     patient_keys: Collection[str] = (),
     role: str = "",
     made_by: str = "",
+    site_id: UUID | None = None,
 ) -> tuple[TrainingSnapshot, bool]:
     """Make a snapshot known, with its document in storage. Returns (row, whether it is new).
 
     ``document`` has been checked against its id by the caller, and ``content`` is its text.
     ``data_root``: the folder its pictures are relative to; "" where nobody knows. ``patient_keys``
     (`imported_patients`): of the patients it holds, where the caller has read their ids.
-    ``role``: what a snapshot of accepted images is for; ``made_by``: who asked for it.
-    Known already: nothing changes but that folder, where another one is told, and keys that are
-    new are added.
+    ``role``: what a snapshot of accepted images is for; ``made_by``: who asked for it;
+    ``site_id``: whose patients it holds (None: an imported folder, which is everybody's).
+    Known already: nothing changes but that folder, where another one is told, and the site of one
+    of accepted images, where an earlier version told none; keys that are new are added.
     """
     actor.require(Capability.CURATE)
     snapshot_id = str(document["id"])
@@ -48,6 +51,9 @@ def snapshot_register(
     known = TrainingSnapshot.objects.filter(pk=snapshot_id).first()
     if known is not None:
         imported_patients_keep(known, patient_keys)
+        if known.role and known.site_id is None and site_id is not None:
+            TrainingSnapshot.objects.filter(pk=known.pk).update(site_id=site_id)
+            known.refresh_from_db()
         return _moved(actor, known, data_root), False
     storage_name = snapshot_storage_name(snapshot_id)
     store_once(storage_name, ContentFile(content))
@@ -65,6 +71,7 @@ def snapshot_register(
         data_root=data_root,
         storage_name=storage_name,
         role=role,
+        site_id=site_id,
         created_by=made_by or actor.label,
         created_at=clock_now(),
     )
@@ -74,6 +81,7 @@ def snapshot_register(
         action="snapshot.registered",
         object_type="snapshot",
         object_id=snapshot_id,
+        site_id=site_id,
         detail={"images": made.images, "pictures_known": bool(data_root)},
     )
     made.refresh_from_db()

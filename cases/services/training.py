@@ -23,6 +23,7 @@ from cases.models import (
     TrainingSchedule,
     TrainingSnapshot,
 )
+from cases.selectors.snapshots import at_site
 from cases.services.clock import clock_now
 from cases.services.gates import gate_plan_for_run, locked_pictures_refuse
 from cases.services.jobs import live_model
@@ -76,8 +77,9 @@ def training_run_request(
     the line waits or runs, ``if_running`` queues this one behind it or raises ``TrainingRunOn``
     (409), which names that run. The same request under the same key gives the same run for 24 h;
     ``IdempotencyConflict`` for another one. Raises ``FieldInvalid`` for a snapshot that is not
-    known, whose pictures are not, or that shares some with a locked set, and for an unknown plan;
-    ``Overloaded`` without a live model to start from or with too many runs waiting.
+    known or another site's, whose pictures are not, or that shares some with a locked set, and for
+    an unknown plan; ``Overloaded`` without a live model to start from or with too many runs
+    waiting.
     """
     actor.require(Capability.TRAIN)
     site = site_id or actor.own_site
@@ -88,7 +90,7 @@ def training_run_request(
         earlier = _earlier(owner, idempotency_key, fingerprint)
         if earlier is not None:
             return earlier
-    snapshot = _snapshot(snapshot_id)
+    snapshot = _snapshot(snapshot_id, site)
     gate_plan = (
         gate_plan_for_run(actor=actor, plan_id=gate_plan_id, site_id=site) if gate_plan_id else None
     )
@@ -151,8 +153,8 @@ def _job(actor: Actor, site_id: UUID) -> Job:
     return job
 
 
-def _snapshot(snapshot_id: str) -> TrainingSnapshot:
-    snapshot = TrainingSnapshot.objects.filter(pk=snapshot_id).first()
+def _snapshot(snapshot_id: str, site_id: UUID) -> TrainingSnapshot:
+    snapshot = TrainingSnapshot.objects.filter(at_site(site_id), pk=snapshot_id).first()
     if snapshot is None:
         raise FieldInvalid(errors={"snapshot": ["There is no snapshot with this id."]})
     if not snapshot.data_root:

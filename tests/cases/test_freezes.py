@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -21,7 +24,13 @@ from cases.models import (
     TrainingSnapshot,
 )
 from cases.selectors.freezes import freeze_get, freeze_list
-from cases.selectors.snapshots import snapshot_find, snapshot_list
+from cases.selectors.snapshots import (
+    snapshot_document,
+    snapshot_find,
+    snapshot_get,
+    snapshot_list,
+    snapshot_list_free,
+)
 from cases.services.freeze_work import freeze_claim
 from cases.services.freezes import freeze_fields_parse, freeze_request
 from cases.services.jobs import job_cancel
@@ -31,8 +40,10 @@ from cases.services.people import actor_for_token
 from cases.services.schedule_fields import schedule_fields_parse
 from cases.services.schedules import training_schedule_create, training_schedule_fire
 from cases.services.snapshots import snapshot_register
+from cases.services.training import training_run_cancel
 from cases.states import JobState
 from tests.factories import WORKER, at_once, live_model, make_actor, make_token
+from tests.gates import make_plan
 from tests.training import document_of, make_run, make_snapshot
 
 ASKED = {"role": "locked", "name": "spring", "share": "20", "reason": "A test set."}
@@ -167,7 +178,7 @@ def test_a_side_bears_no_patients_own_id(admin: Actor) -> None:
 # What a locked set is kept from
 
 
-def locked_snapshot(first: int = 100) -> TrainingSnapshot:
+def frozen(site_id: UUID | None, role: str = "locked", first: int = 100) -> TrainingSnapshot:
     document = document_of(first=first)
     made, _ = snapshot_register(
         actor=SYSTEM,
@@ -175,17 +186,18 @@ def locked_snapshot(first: int = 100) -> TrainingSnapshot:
         content=json.dumps(document).encode(),
         name="spring",
         data_root="/data/spring",
-        role="locked",
+        role=role,
+        site_id=site_id,
     )
     return made
 
 
 def test_a_locked_set_is_trained_from_by_nobody(admin: Actor) -> None:
-    open_one, locked = make_snapshot(), locked_snapshot()
+    open_one, locked = make_snapshot(), frozen(admin.own_site)
     told = {row.pk: row.is_locked for row in snapshot_list(actor=admin)}  # type: ignore[attr-defined]
     assert told == {open_one.pk: False, locked.pk: True}
     # Newer, and yet not what "newest" means.
-    assert snapshot_find(text="newest") == open_one
+    assert snapshot_find(site_id=admin.own_site, text="newest") == open_one
     for snapshot in (locked, make_snapshot(first=102)):
         with pytest.raises(FieldInvalid) as refused:
             make_run(actor=admin, snapshot=snapshot)
@@ -195,7 +207,7 @@ def test_a_locked_set_is_trained_from_by_nobody(admin: Actor) -> None:
 def test_a_schedule_does_not_take_a_locked_set(admin: Actor) -> None:
     live_model()
     open_one = make_snapshot()
-    locked_snapshot()
+    frozen(admin.own_site)
     schedule = training_schedule_create(
         actor=admin,
         fields=schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1"}),
@@ -204,6 +216,78 @@ def test_a_schedule_does_not_take_a_locked_set(admin: Actor) -> None:
     assert firing is not None
     assert firing.run is not None
     assert firing.run.snapshot == open_one
+
+
+# Whose they are
+
+
+def test_a_sites_patients_are_seen_and_trained_on_at_that_site_only(admin: Actor) -> None:
+    stranger = make_actor(roles=["admin"])
+    public, own = make_snapshot(), frozen(admin.own_site, role="training")
+    assert list(snapshot_list(actor=admin)) == [own, public]
+    assert list(snapshot_list_free(actor=admin)) == [own, public]
+    assert snapshot_find(site_id=admin.own_site, text="newest") == own
+    assert make_run(actor=admin, snapshot=own).snapshot == own
+    assert list(snapshot_list(actor=stranger)) == [public]
+    assert list(snapshot_list_free(actor=stranger)) == [public]
+    for text, found in (("newest", public), (public.pk, public)):
+        assert snapshot_find(site_id=stranger.own_site, text=text) == found
+    for look in (
+        lambda: snapshot_get(actor=stranger, snapshot_id=own.pk),
+        lambda: snapshot_find(site_id=stranger.own_site, text=own.pk),
+    ):
+        with pytest.raises(NotFound):
+            look()
+    with pytest.raises(FieldInvalid) as refused:
+        make_run(actor=stranger, snapshot=own)
+    assert refused.value.errors == {"snapshot": ["There is no snapshot with this id."]}
+    assert make_run(actor=stranger, snapshot=public).snapshot == public
+
+
+def test_no_plan_of_another_site_locks_a_sites_patients(admin: Actor) -> None:
+    locked = frozen(admin.own_site)
+    with pytest.raises(FieldInvalid) as refused:
+        make_plan(locked)
+    assert refused.value.errors == {"locked_set": ["There is no snapshot with this id."]}
+    assert make_plan(locked, actor=admin).locked_set == locked
+
+
+def test_a_schedule_takes_the_newest_of_its_own_site(admin: Actor) -> None:
+    live_model()
+    public, fields = make_snapshot(), {"name": "nightly", "cron": "30 2 * * 1"}
+    own = frozen(admin.own_site, role="training")
+    for actor, taken in ((make_actor(roles=["admin"]), public), (admin, own)):
+        schedule = training_schedule_create(actor=actor, fields=schedule_fields_parse(fields))
+        firing = training_schedule_fire(actor=WORKER, schedule_id=schedule.pk)
+        assert firing is not None
+        assert firing.run is not None
+        assert firing.run.snapshot == taken
+        training_run_cancel(actor=actor, run_id=firing.run.pk, reason="The next one's turn.")
+
+
+def test_the_set_up_tells_the_site_of_what_was_frozen_before(admin: Actor) -> None:
+    public, made = make_snapshot(), frozen(None)
+    freeze = ask(admin)
+    SnapshotFreeze.objects.filter(pk=freeze.pk).update(snapshot=made)
+    import_module("cases.migrations.0011_snapshot_site").tell_sites(apps, None)
+    sites = dict(TrainingSnapshot.objects.values_list("pk", "site_id"))
+    assert sites == {public.pk: None, made.pk: admin.own_site}
+
+
+def test_what_an_earlier_version_froze_is_nobodys_until_it_is_frozen_again(admin: Actor) -> None:
+    made = frozen(None)
+    assert not snapshot_list(actor=admin).exists()
+    snapshot_register(
+        actor=SYSTEM,
+        document=snapshot_document(made),
+        content=b"{}",
+        name="again",
+        data_root="",
+        role="locked",
+        site_id=admin.own_site,
+    )
+    assert list(snapshot_list(actor=admin)) == [made]
+    assert not snapshot_list(actor=make_actor(roles=["admin"])).exists()
 
 
 def test_a_snapshots_role_is_one_of_two_or_none(db: None) -> None:

@@ -278,7 +278,7 @@ def test_nor_whose_patients_nobody_knows() -> None:
 def test_the_newest_snapshot_to_train_from_is_never_a_locked_one() -> None:
     free = make_snapshot()
     plan = make_plan()
-    assert snapshot_find(text="newest") == free
+    assert snapshot_find(site_id=make_site().pk, text="newest") == free
     schedule = training_schedule_create(
         actor=make_actor(roles=["admin"], site=plan.site),
         fields=schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1", "init": "none"}),

@@ -143,6 +143,7 @@ def test_a_snapshot_holds_the_accepted_parts_under_keys_and_no_identity(
     candidates = some(people)
     snapshot = done(people)
     assert (snapshot.role, snapshot.name, snapshot.images) == ("training", "a training set", 8)
+    assert snapshot.site == site
     assert snapshot.classes == {"benign": 4, "malignant": 4, "normal": 0}
     assert keys_in(snapshot) == of(*candidates)
     folder = Path(snapshot.data_root)

@@ -65,7 +65,7 @@ class Command(BaseCommand):
         try:
             code = options["site"]
             site = site_by_code(code=code) if code else site_first()
-            snapshot = snapshot_find(text=options["snapshot"])
+            snapshot = snapshot_find(site_id=site.pk, text=options["snapshot"])
             run = training_run_request(
                 actor=ACTOR,
                 snapshot_id=snapshot.pk,
