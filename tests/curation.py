@@ -8,13 +8,29 @@ from typing import Any
 from uuid import UUID
 
 from cases.access import Actor
-from cases.models import CandidateEvent, Finding, Image, Result, Site, TrainingCandidate
+from cases.models import (
+    CandidateEvent,
+    Finding,
+    FrozenPicture,
+    Image,
+    PatientPartition,
+    Result,
+    Site,
+    SnapshotFreeze,
+    TrainingCandidate,
+    TrainingSnapshot,
+)
 from cases.selectors.curation import image_box
+from cases.selectors.snapshots import snapshot_document
+from cases.services.consent import patient_research_set
 from cases.services.curation import candidate_accept, candidate_reject
+from cases.services.freezes import freeze_fields_parse, freeze_request
 from cases.services.leases import engine_jobs_claim
 from cases.services.outcomes import OutcomeContent, outcome_record
+from cases.services.patient_keys import patient_key, patient_key_id
 from cases.services.results import result_store
 from cases.vocabulary import OutcomeBasis, Pathology
+from tests.cases.erasing import erase
 from tests.factories import WORKER, answer, make_actor, phantom_jpeg, submit, unique
 from tests.phantoms import bmode_phantom, jpeg_bytes
 
@@ -124,3 +140,44 @@ def two_findings(reader: Actor, *, other_side: str = "L") -> tuple[Finding, Find
     submit(actor=reader, laterality=other_side, clock_position="9", **place)
     first, second = case.findings.order_by("number")
     return first, second
+
+
+def frozen_into(
+    snapshot: TrainingSnapshot, candidate: TrainingCandidate, *, admin: Actor, role: str
+) -> str:
+    """As if the first picture of the snapshot had been drawn from the candidate; its hash."""
+    asked = {"role": role, "name": "drawn", "share": "0", "reason": "A set."}
+    freeze = freeze_request(actor=admin, fields=freeze_fields_parse(asked))
+    SnapshotFreeze.objects.filter(pk=freeze.pk).update(snapshot=snapshot)
+    patient = candidate.image.case.patient
+    side = PatientPartition.objects.create(
+        patient_key=patient_key(issuer=patient.issuer, patient_id=patient.patient_id),
+        role=role,
+        key_id=patient_key_id(),
+        freeze=freeze,
+    )
+    drawn = FrozenPicture.objects.create(
+        freeze=freeze,
+        candidate=candidate,
+        outcome=candidate.outcome,
+        patient_key=side.pk,
+        role=role,
+        label=candidate.label,
+        basis=candidate.basis,
+        sha256=snapshot_document(snapshot)["files"][0]["sha256"],
+    )
+    return drawn.sha256
+
+
+def taken_back(how: str, candidate: TrainingCandidate, *, reader: Actor, admin: Actor) -> None:
+    """What makes a frozen picture one that nobody looks at or trains on any more."""
+    case = candidate.image.case
+    if how == "erased":
+        erase(admin, case)
+    elif how == "opted out":
+        patient_research_set(actor=reader, patient_id=case.patient_id, opted_out=True)
+    else:
+        reject(admin, candidate)
+
+
+TAKEN_BACK = ("erased", "opted out", "rejected")

@@ -10,7 +10,8 @@ from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import GatePlan, TrainingSnapshot
+from cases.models import FrozenPicture, GatePlan, TrainingSnapshot
+from cases.states import CandidateState
 from cases.storage import read_bytes
 from cases.vocabulary import SnapshotRole
 
@@ -66,12 +67,29 @@ def snapshot_find(*, site_id: UUID, text: str) -> TrainingSnapshot:
     """
     snapshots = TrainingSnapshot.objects.filter(at_site(site_id)).order_by("-created_at", "-id")
     if text == "newest":
-        found = list(free(snapshots.exclude(data_root=""), site_id=site_id)[:1])
+        usable = free(snapshots.exclude(data_root=""), site_id=site_id)
+        found = list(without_void(usable)[:1])
     else:
         found = list(snapshots.filter(pk__startswith=text)[:2]) if text else []
     if len(found) != 1:
         raise NotFound("There is no snapshot, or more than one, of this id.")
     return found[0]
+
+
+def frozen_void() -> QuerySet[FrozenPicture]:
+    """Frozen pictures that nobody may look at or train on any more: their patient's data was
+    erased, the patient opted out, or the image is no longer accepted."""
+    patient = "candidate__image__case__patient__"
+    return FrozenPicture.objects.filter(
+        Q(**{f"{patient}erased_at__isnull": False})
+        | Q(**{f"{patient}research_opt_out": True})
+        | ~Q(candidate__state=CandidateState.ACCEPTED)
+    )
+
+
+def without_void(snapshots: QuerySet[TrainingSnapshot]) -> QuerySet[TrainingSnapshot]:
+    """Those that hold no such picture."""
+    return snapshots.filter(~Exists(frozen_void().filter(freeze__snapshot=OuterRef("pk"))))
 
 
 def snapshot_has(*, snapshot_id: str) -> bool:

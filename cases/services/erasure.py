@@ -18,6 +18,7 @@ from cases.models import (
     Finding,
     FindingOutcome,
     Frame,
+    FrozenPicture,
     Image,
     Job,
     Patient,
@@ -143,6 +144,8 @@ def _plan(patient: Patient) -> ErasurePlan:
         "drafts": readings.filter(signed_at__isnull=True).count(),
         "findings": Finding.objects.filter(case_id__in=cases).count(),
         "outcomes": FindingOutcome.objects.filter(case_id__in=cases).count(),
+        # They stay in the folders of snapshots, and nobody is shown them or trains on them.
+        "frozen": FrozenPicture.objects.filter(candidate__image_id__in=ids).count(),
         "jobs_waiting": _active_jobs(ids).count(),
     }
     previews = {f"previews/{i.sha256}-{index}.png" for i in images for index in range(i.frames)}

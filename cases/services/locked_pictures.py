@@ -3,7 +3,8 @@
 The service keeps a snapshot's document, not its pictures: they stay in the folder that was
 imported. They are read there, where this machine reaches it, compared with their hash, and drawn
 small by the decoder's child process. Nothing of them is kept, so what is removed from the folder
-is gone from here too.
+is gone from here too. Frozen pictures of patients who were erased or opted out, and of images that
+are not accepted any more, are not shown.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cases.errors import NotFound
 from cases.intake.files import PREFIX
 from cases.models import ModelVersion, TrainingSnapshot
 from cases.selectors.gates import judged_run
-from cases.selectors.snapshots import at_site
+from cases.selectors.snapshots import at_site, frozen_void
 from cases.services.audit import audit_record
 from cases.services.limits import limits
 from cases.services.locked_sets import DocumentUnreadableError, document_of
@@ -29,7 +30,8 @@ from cases.services.locked_sets import DocumentUnreadableError, document_of
 # Enough to know a picture again and to see the lesion; too small for words burnt into it.
 SIDE_PX = 192
 GONE = (
-    "The picture is not in the folder of the locked set any more, or this machine cannot read it."
+    "The picture is not in the folder of the locked set any more, may not be shown any more, or "
+    "this machine cannot read it."
 )
 CHANGED = "The picture in the folder of the locked set is another one than was judged on."
 
@@ -39,26 +41,26 @@ def locked_pictures_within_reach(
 ) -> frozenset[str]:
     """Those of the pictures ``model`` was judged on whose files this machine sees now.
 
-    Only looked for, not read: whether one is still the same is told when it is fetched. Raises
-    ``NotFound`` as `judged_run`.
+    Without those of patients who were erased or opted out, and those that are not accepted any
+    more. Only looked for, not read: whether one is still the same is told when it is fetched.
+    Raises ``NotFound`` as `judged_run`.
     """
     snapshot = _locked_set(actor, model)
     try:
         files = _files(snapshot)
     except DocumentUnreadableError:
         return frozenset()
-    return frozenset(
-        digest
-        for digest in sha256s
-        if digest in files and _is_file(_place(snapshot, files[digest]))
-    )
+    seen = frozenset(sha256s) & files.keys()
+    void = set(frozen_void().filter(sha256__in=seen).values_list("sha256", flat=True))
+    return frozenset(digest for digest in seen - void if _is_file(_place(snapshot, files[digest])))
 
 
 def locked_picture(*, actor: Actor, model: ModelVersion, sha256: str) -> bytes:
     """A small PNG of one picture that ``model`` was judged on, without metadata; audited.
 
     For who curates, trains or promotes at the site of the run. ``NotFound`` where the model was
-    not judged here, the set has no such picture, or its file is gone or another one.
+    not judged here, the set has no such picture, its patient was erased
+    or opted out, it is not accepted any more, or its file is gone or another one.
     """
     snapshot = _locked_set(actor, model)
     try:
@@ -67,6 +69,8 @@ def locked_picture(*, actor: Actor, model: ModelVersion, sha256: str) -> bytes:
         raise NotFound(GONE) from error
     if entry is None:
         raise NotFound()
+    if frozen_void().filter(sha256=sha256).exists():
+        raise NotFound(GONE)
     content = _content(_place(snapshot, entry))
     if hashlib.sha256(content).hexdigest() != sha256:
         raise NotFound(CHANGED)

@@ -18,7 +18,7 @@ from cases.models import (
     TrainingSchedule,
     TrainingSnapshot,
 )
-from cases.selectors.snapshots import free
+from cases.selectors.snapshots import free, without_void
 from cases.services.audit import audit_record
 from cases.services.gates import gate_plan_for_run
 from cases.services.schedule_fields import ScheduleFields, Timing, in_window
@@ -178,9 +178,9 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     )
     if schedule is None:
         return None
-    # Nobody trains on what is locked or another site's, however new it is.
+    # Nobody trains on what is locked, another site's or taken back, however new it is.
     usable = free(TrainingSnapshot.objects.exclude(data_root=""), site_id=schedule.site_id)
-    snapshot = usable.order_by("-created_at").first()
+    snapshot = without_void(usable).order_by("-created_at").first()
     try:
         why_not, met = _conditions(schedule, snapshot)
     except SnapshotDamaged as error:

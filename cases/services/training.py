@@ -23,7 +23,7 @@ from cases.models import (
     TrainingSchedule,
     TrainingSnapshot,
 )
-from cases.selectors.snapshots import at_site
+from cases.selectors.snapshots import at_site, frozen_void
 from cases.services.clock import clock_now
 from cases.services.gates import gate_plan_for_run, locked_pictures_refuse
 from cases.services.jobs import live_model
@@ -77,9 +77,9 @@ def training_run_request(
     the line waits or runs, ``if_running`` queues this one behind it or raises ``TrainingRunOn``
     (409), which names that run. The same request under the same key gives the same run for 24 h;
     ``IdempotencyConflict`` for another one. Raises ``FieldInvalid`` for a snapshot that is not
-    known or another site's, whose pictures are not, or that shares some with a locked set, and for
-    an unknown plan; ``Overloaded`` without a live model to start from or with too many runs
-    waiting.
+    known or another site's, whose pictures are not known, that shares some with a locked set, or
+    that holds some which may not be trained on any more, and for an unknown plan; ``Overloaded``
+    without a live model to start from or with too many runs waiting.
     """
     actor.require(Capability.TRAIN)
     site = site_id or actor.own_site
@@ -97,6 +97,7 @@ def training_run_request(
     # Two administrators at once: the second waits here, and then sees the first one's run.
     advisory_lock("training", MODEL_LINE, wait=True)
     locked_pictures_refuse(snapshot, site_id=site)
+    _void_refuse(snapshot)
     _heed_others(if_running, site)
     start = live_model() if plan.init == "active" else None
     job = _job(actor, site)
@@ -167,6 +168,20 @@ def _snapshot(snapshot_id: str, site_id: UUID) -> TrainingSnapshot:
             }
         )
     return snapshot
+
+
+def _void_refuse(snapshot: TrainingSnapshot) -> None:
+    void = frozen_void().filter(freeze__snapshot=snapshot).values("candidate").distinct().count()
+    if void:
+        raise FieldInvalid(
+            errors={
+                "snapshot": [
+                    f"{void} of its pictures may not be trained on any more: their patient opted "
+                    "out or was erased, or they are not accepted any more. Make a new snapshot of "
+                    "accepted images."
+                ]
+            }
+        )
 
 
 def _heed_others(if_running: IfRunning, site_id: UUID) -> None:

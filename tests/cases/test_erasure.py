@@ -138,6 +138,7 @@ def test_identity_bytes_and_free_text_go_and_numbers_stay(admin: Actor, case: Ca
         "drafts": 1,
         "findings": 1,
         "outcomes": 2,
+        "frozen": 0,
         "jobs_waiting": 0,
     }
     assert Blob.objects.filter(name__in=plan.names).count() == 2

@@ -31,6 +31,7 @@ from cases.selectors.snapshots import (
     snapshot_list,
     snapshot_list_free,
 )
+from cases.services.erasure import erasure_plan
 from cases.services.freeze_work import freeze_claim
 from cases.services.freezes import freeze_fields_parse, freeze_request
 from cases.services.jobs import job_cancel
@@ -42,7 +43,8 @@ from cases.services.schedules import training_schedule_create, training_schedule
 from cases.services.snapshots import snapshot_register
 from cases.services.training import training_run_cancel
 from cases.states import JobState
-from tests.factories import WORKER, at_once, live_model, make_actor, make_token
+from tests.curation import TAKEN_BACK, accepted, actors, frozen_into, taken_back
+from tests.factories import WORKER, at_once, live_model, make_actor, make_site, make_token
 from tests.gates import make_plan
 from tests.training import document_of, make_run, make_snapshot
 
@@ -288,6 +290,35 @@ def test_what_an_earlier_version_froze_is_nobodys_until_it_is_frozen_again(admin
     )
     assert list(snapshot_list(actor=admin)) == [made]
     assert not snapshot_list(actor=make_actor(roles=["admin"])).exists()
+
+
+# What is taken back
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", TAKEN_BACK)
+def test_nobody_trains_from_a_snapshot_that_holds_what_was_taken_back(how: str) -> None:
+    live_model()
+    reader, admin = actors(make_site())
+    candidate = accepted(reader=reader, admin=admin)
+    public, own = make_snapshot(), frozen(admin.own_site, role="training")
+    frozen_into(own, candidate, admin=admin, role="training")
+    schedule = training_schedule_create(
+        actor=admin, fields=schedule_fields_parse({"name": "nightly", "cron": "30 2 * * 1"})
+    )
+    for expected in (own, public):
+        assert snapshot_find(site_id=admin.own_site, text="newest") == expected
+        firing = training_schedule_fire(actor=WORKER, schedule_id=schedule.pk)
+        assert firing is not None
+        assert firing.run is not None
+        assert firing.run.snapshot == expected
+        training_run_cancel(actor=admin, run_id=firing.run.pk, reason="The next one's turn.")
+        if expected == own:
+            assert erasure_plan(actor=admin, case_id=candidate.image.case_id).counts["frozen"] == 1
+            taken_back(how, candidate, reader=reader, admin=admin)
+    with pytest.raises(FieldInvalid) as refused:
+        make_run(actor=admin, snapshot=own)
+    assert "1 of its pictures may not be trained on" in str(refused.value.errors)
 
 
 def test_a_snapshots_role_is_one_of_two_or_none(db: None) -> None:

@@ -286,7 +286,8 @@ def test_what_was_erased_opted_out_withdrawn_moved_or_rejected_is_out_of_the_nex
     some(people, benign=6, malignant=3)
     gone = {name: put(people, "benign", name) for name in "ABCDE"}
     keys = {name: of(candidate) for name, candidate in gone.items()}
-    assert done(people).images == 14
+    first = done(people)
+    assert first.images == 14
     erase(admin, gone["A"].image.case)
     patient_research_set(actor=reader, patient_id=gone["B"].image.case.patient_id, opted_out=True)
     result_withdraw(actor=admin, result_id=gone["C"].image.results.get().pk, reason="Wrong.")
@@ -306,6 +307,10 @@ def test_what_was_erased_opted_out_withdrawn_moved_or_rejected_is_out_of_the_nex
     assert made.left_out == {"not_in_research": 1, "withdrawn": 1}
     for name, key in keys.items():
         assert not key & keys_in(made.snapshot), name
+    # And of the first one nobody trains: of those pictures only the withdrawn answer's may stay.
+    with pytest.raises(FieldInvalid) as refused:
+        make_run(snapshot=first, actor=admin)
+    assert "4 of its pictures may not be trained on" in str(refused.value.errors)
 
 
 def test_a_picture_that_looks_like_a_locked_one_never_enters_training(
