@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 from PIL import Image as Raster
 
-from cases.access import SYSTEM, Actor
+from cases.access import Actor
 from cases.errors import FieldInvalid
 from cases.models import (
     AuditEvent,
@@ -25,19 +25,16 @@ from cases.models import (
     TrainingCandidate,
     TrainingSnapshot,
 )
-from cases.selectors.snapshots import snapshot_document, snapshot_list_free
+from cases.selectors.snapshots import snapshot_list_free
 from cases.services import freeze_work
 from cases.services.consent import patient_research_set
 from cases.services.corrections import case_patient_correct
 from cases.services.curation import candidate_reject
 from cases.services.fields import submission_fields_parse
-from cases.services.freezes import freeze_fields_parse, freeze_request
 from cases.services.gate_fields import gate_plan_parse
 from cases.services.gates import gate_plan_create
 from cases.services.jobs import job_cancel
 from cases.services.leases import jobs_sweep
-from cases.services.patient_keys import patient_key
-from cases.services.snapshots import snapshot_register
 from cases.services.withdrawals import result_withdraw
 from cases.states import JobState
 from cases.storage import read_bytes
@@ -45,18 +42,17 @@ from cases.vocabulary import OutcomeBasis, Pathology
 from ml.dataset import read_dataset
 from ml.snapshot import load_snapshot, verify_snapshot
 from tests.cases.erasing import erase
-from tests.curation import BENIGN, INVASIVE, READER, accepted, actors, small_jpeg
+from tests.curation import BENIGN, READER, actors
 from tests.factories import WORKER, make_site
 from tests.gates import make_plan, plan_raw
-from tests.training import document_of, make_run
+from tests.training import make_run
+from tests.worker.freezes import ask, done, ended, freeze, imported, keys_in, of, put, some
 from worker import freezing
 from worker.freezing import FreezeRunner
-from worker.management.commands import import_dataset
 
 # Each starts a process that compares the pictures: long on a busy machine.
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 
-BOX = [8, 4, 102, 92]
 SECRETS = ("SECRET-", "Zebrafish", "Quilla", "1961", "ACC-")
 
 
@@ -76,65 +72,6 @@ def site(db: None) -> Site:
 @pytest.fixture
 def people(site: Site) -> tuple[Actor, Actor]:
     return actors(site)
-
-
-def put(people: tuple[Actor, Actor], label: str, patient: str, **more: Any) -> TrainingCandidate:
-    """An accepted image of a patient, under a name that must not get out."""
-    reader, admin = people
-    more.setdefault("files", [small_jpeg(label)])
-    more.setdefault("content", INVASIVE if label == "malignant" else BENIGN)
-    return accepted(
-        reader=reader,
-        admin=admin,
-        box=BOX,
-        patient_id=f"SECRET-{patient}",
-        patient_name="Zebrafish^Quilla",
-        birth_date="1961-02-03",
-        **more,
-    )
-
-
-def some(
-    people: tuple[Actor, Actor], benign: int = 4, malignant: int = 4
-) -> list[TrainingCandidate]:
-    """One image of each of so many patients."""
-    made = [put(people, "benign", f"B{n}") for n in range(benign)]
-    return made + [put(people, "malignant", f"M{n}") for n in range(malignant)]
-
-
-def ask(people: tuple[Actor, Actor], role: str = "training", **more: Any) -> SnapshotFreeze:
-    raw = {"role": role, "name": f"a {role} set", "share": "50", "reason": "It is time.", **more}
-    return freeze_request(actor=people[1], fields=freeze_fields_parse(raw))
-
-
-def freeze(people: tuple[Actor, Actor], role: str = "training", **more: Any) -> SnapshotFreeze:
-    """Ask and have it done; the freeze as it ended."""
-    asked = ask(people, role, **more)
-    assert FreezeRunner(name="training@test").drain() == 1
-    asked.refresh_from_db()
-    asked.job.refresh_from_db()
-    return asked
-
-
-def done(people: tuple[Actor, Actor], role: str = "training", **more: Any) -> TrainingSnapshot:
-    made = freeze(people, role, **more)
-    assert (made.job.state, made.job.error_code) == (JobState.SUCCEEDED, "")
-    assert made.snapshot is not None
-    return made.snapshot
-
-
-def ended(made: SnapshotFreeze) -> tuple[str, str]:
-    return made.job.state, made.job.error_code
-
-
-def of(*candidates: TrainingCandidate) -> set[str]:
-    """The keys of their patients."""
-    patients = (c.image.case.patient for c in candidates)
-    return {patient_key(issuer=p.issuer, patient_id=p.patient_id) for p in patients}
-
-
-def keys_in(snapshot: TrainingSnapshot) -> set[str]:
-    return {entry["patient"] for entry in snapshot_document(snapshot)["files"]}
 
 
 def test_a_snapshot_holds_the_accepted_parts_under_keys_and_no_identity(
@@ -331,108 +268,6 @@ def test_a_picture_that_looks_like_a_locked_one_never_enters_training(
     assert made.left_out == {"patient_is_locked": 10, "on_the_other_side": 1}
     assert not of(other) & keys_in(made.snapshot)
     assert not PatientPartition.objects.filter(pk__in=of(other)).exists()
-
-
-def imported(first: int, *patient_ids: str) -> TrainingSnapshot:
-    """A snapshot of the hospital's own originals: no file and no hash is that of a frozen one."""
-    document: Any = document_of(first=first)
-    for place, entry in enumerate(document["files"]):
-        entry["patient"] = place % len(patient_ids)
-    import_dataset.register(
-        document,
-        json.dumps(document).encode(),
-        data_root="/data/originals",
-        patients={("exported", who) for who in patient_ids},
-    )
-    return TrainingSnapshot.objects.get(pk=document["id"])
-
-
-def test_a_patient_who_was_trained_on_through_an_import_is_never_locked(
-    state: Path, people: tuple[Actor, Actor]
-) -> None:
-    candidates = some(people, benign=6, malignant=5)
-    make_run(snapshot=imported(0, "SECRET-B0", "SECRET-M0"))
-    imported(10, "SECRET-B1")  # Nobody trains on it.
-    made = freeze(people, "locked", share="100")
-    assert made.snapshot is not None
-    assert made.left_out == {"patient_is_in_training": 2}
-    assert keys_in(made.snapshot) == of(*candidates) - of(candidates[0], candidates[6])
-
-
-def test_a_patient_whom_a_plan_locks_through_an_import_is_never_trained_on(
-    state: Path, people: tuple[Actor, Actor]
-) -> None:
-    candidates = some(people, benign=6, malignant=4)
-    plan = plan_raw(imported(0, "SECRET-B0"))
-    gate_plan_create(actor=people[1], fields=gate_plan_parse(plan))
-    made = freeze(people)
-    assert made.snapshot is not None
-    assert made.left_out == {"patient_is_locked": 1}
-    assert keys_in(made.snapshot) == of(*candidates[1:])
-
-
-def test_a_snapshot_of_patients_whom_nobody_knows_stops_a_freeze(
-    state: Path, people: tuple[Actor, Actor]
-) -> None:
-    some(people, benign=6, malignant=4)
-    document = document_of()
-    for entry in document["files"]:
-        entry["patient"] = 0
-    old, _ = snapshot_register(
-        actor=SYSTEM,
-        document=document,
-        content=json.dumps(document).encode(),
-        name="old",
-        data_root="/data/old",
-    )
-    assert done(people).images == 10
-    make_run(snapshot=old)
-    made = freeze(people, "locked", share="100")
-    assert ended(made) == (JobState.FAILED, "snapshot_patients_unknown")
-    assert "Import its folder again" in made.job.error_detail
-
-
-def moved(people: tuple[Actor, Actor], candidate: TrainingCandidate, patient: str) -> None:
-    """Its case was another patient's."""
-    case_patient_correct(
-        actor=people[0],
-        case_id=candidate.image.case_id,
-        fields=submission_fields_parse({"patient_id": f"SECRET-{patient}"}),
-        reason="Mixed up.",
-    )
-
-
-def test_a_patient_whose_picture_was_locked_under_another_is_never_trained_on(
-    state: Path, people: tuple[Actor, Actor]
-) -> None:
-    candidates = some(people, benign=5, malignant=4)
-    done(people, "locked", share="100")
-    moved(people, candidates[0], "RIGHT")
-    put(people, "benign", "RIGHT", clock_position="7")
-    others = [put(people, "benign" if n % 2 else "malignant", f"NEW{n}") for n in range(8)]
-    made = freeze(people)
-    assert made.snapshot is not None
-    assert made.left_out == {"patient_is_locked": 9}
-    assert keys_in(made.snapshot) == of(*others)
-
-
-def test_a_patient_who_is_on_both_sides_by_a_correction_is_left_out_of_both(
-    state: Path, people: tuple[Actor, Actor]
-) -> None:
-    locked = some(people, benign=5, malignant=4)
-    kept = done(people, "locked", share="100")
-    learned = [put(people, "benign" if n % 2 else "malignant", f"NEW{n}") for n in range(9)]
-    done(people)
-    before = of(locked[0])
-    moved(people, locked[0], "NEW0")
-    made = freeze(people)
-    assert made.snapshot is not None
-    assert made.left_out == {"patient_is_locked": 8, "patient_on_both_sides": 1}
-    assert keys_in(made.snapshot) == of(*learned[1:])
-    again = freeze(people, "locked", share="100")
-    assert again.snapshot is not None
-    assert again.left_out == {"patient_is_in_training": 8, "patient_on_both_sides": 1}
-    assert keys_in(again.snapshot) == keys_in(kept) - before
 
 
 def small_of(candidate: TrainingCandidate) -> bytes:
