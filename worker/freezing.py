@@ -36,11 +36,11 @@ from cases.services.freeze_selection import (
     FreezeItem,
     FreezeSelection,
     freeze_select,
+    pictures_against,
 )
 from cases.services.freeze_work import (
     FreezeClaim,
     KeptPicture,
-    freeze_against,
     freeze_claim,
     freeze_heartbeat,
     freeze_picture,
@@ -202,7 +202,7 @@ class FreezeRunner:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(sorted(rows))
-        seen = freeze_against(selection)
+        seen = pictures_against(selection.against)
         request = {
             "name": claim.freeze.name,
             "both_classes": claim.freeze.role == SnapshotRole.LOCKED,

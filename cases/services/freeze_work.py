@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
 from cases import queue
@@ -34,10 +32,8 @@ from cases.services.freeze_selection import (
     FreezeItem,
     FreezeSelection,
     freeze_select,
-    pictures_against,
 )
-from cases.services.leases import job_fence_to_succeeded
-from cases.services.locked_sets import Pictures
+from cases.services.leases import job_fence_to_succeeded, lease_end
 from cases.services.locks import advisory_lock
 from cases.services.moves import jobs_move
 from cases.services.patient_keys import patient_key_id
@@ -76,10 +72,6 @@ class KeptPicture:
     sha256: str
 
 
-def _lease() -> Any:
-    return Now() + Value(timedelta(seconds=settings.BCWEB_LEASE_SECONDS))
-
-
 @transaction.atomic
 def freeze_claim(*, actor: Actor) -> FreezeClaim | None:
     """PENDING -> RUNNING for the freeze that waits longest; None where none does or one runs."""
@@ -102,7 +94,7 @@ def freeze_claim(*, actor: Actor) -> FreezeClaim | None:
         actor=actor,
         worker=actor.label[:120],
         attempt=F("attempt") + 1,
-        lease_expires_at=_lease(),
+        lease_expires_at=lease_end(),
         started_at=Coalesce(F("started_at"), Now()),
     )
     freeze = SnapshotFreeze.objects.select_related("job__site").get(pk=moved.pk)
@@ -113,7 +105,7 @@ def freeze_heartbeat(*, claim: FreezeClaim, done: int, of: int) -> bool:
     """Extend the lease and tell how many pictures are made; False where it is no longer held."""
     # RUNNING stays RUNNING: no move, so no event.
     held = Job.objects.filter(pk=claim.job_id, attempt=claim.attempt, state=JobState.RUNNING)
-    return bool(held.update(lease_expires_at=_lease(), progress={"done": done, "of": of}))
+    return bool(held.update(lease_expires_at=lease_end(), progress={"done": done, "of": of}))
 
 
 @transaction.atomic
@@ -147,12 +139,6 @@ def freeze_picture(*, item: FreezeItem) -> bytes:
         if image.case.patient.erased_at is not None:
             raise _changed() from None
         raise
-
-
-def freeze_against(selection: FreezeSelection) -> list[Pictures]:
-    """What stands in the snapshots that no picture may look like. Raises ``CannotFreezeError``:
-    what cannot be read cannot be compared."""
-    return pictures_against(selection.against)
 
 
 @transaction.atomic

@@ -43,6 +43,11 @@ class Claim:
     request_id: str
 
 
+def lease_end() -> Any:
+    """When a lease that is taken or extended now ends, by the database's clock."""
+    return Now() + Value(timedelta(seconds=settings.BCWEB_LEASE_SECONDS))
+
+
 def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
     """Take what is most due: up to ``limit`` readings of one model, or one replay.
 
@@ -101,7 +106,7 @@ def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = Non
         actor=actor,
         worker=actor.label[:120],
         attempt=F("attempt") + 1,
-        lease_expires_at=Now() + Value(timedelta(seconds=settings.BCWEB_LEASE_SECONDS)),
+        lease_expires_at=lease_end(),
         started_at=Coalesce(F("started_at"), Now()),
     )
     return _claims(moved, chosen)
@@ -150,7 +155,7 @@ def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
 def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
     """Extend the leases still held. Returns the ids still held: the rest was taken or cancelled."""
     held: set[UUID] = set()
-    lease = Now() + Value(timedelta(seconds=settings.BCWEB_LEASE_SECONDS))
+    lease = lease_end()
     for claim in claims:
         # RUNNING stays RUNNING: no move, so no event.
         if Job.objects.filter(

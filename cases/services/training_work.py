@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Value
+from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
 from cases import queue
@@ -23,7 +21,7 @@ from cases.models import Job, ModelVersion, TrainingEpoch, TrainingRun
 from cases.services.audit import audit_record
 from cases.services.gate_reports import gate_report_keep, gate_report_read
 from cases.services.learning import model_candidate_register
-from cases.services.leases import job_fail, job_fence_to_succeeded
+from cases.services.leases import job_fail, job_fence_to_succeeded, lease_end
 from cases.services.moves import jobs_move
 from cases.states import JobState
 from cases.vocabulary import JobKind
@@ -51,10 +49,6 @@ class TrainingNews:
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
-def _lease() -> Any:
-    return Now() + Value(timedelta(seconds=settings.BCWEB_LEASE_SECONDS))
-
-
 def training_claim(*, actor: Actor) -> TrainingClaim | None:
     """PENDING -> RUNNING for the run that waits longest on a line where none runs; else None."""
     running = Job.objects.filter(kind=JobKind.TRAINING, state=JobState.RUNNING)
@@ -78,7 +72,7 @@ def training_claim(*, actor: Actor) -> TrainingClaim | None:
                 actor=actor,
                 worker=actor.label[:120],
                 attempt=F("attempt") + 1,
-                lease_expires_at=_lease(),
+                lease_expires_at=lease_end(),
                 started_at=Coalesce(F("started_at"), Now()),
             )
     except IntegrityError:
@@ -91,7 +85,7 @@ def training_claim(*, actor: Actor) -> TrainingClaim | None:
 def training_heartbeat(*, claim: TrainingClaim, news: TrainingNews) -> bool:
     """Extend the lease and note the news. False, and nothing noted, where it is no longer held:
     cancelled, or another attempt has it."""
-    changes: dict[str, Any] = {"lease_expires_at": _lease()}
+    changes: dict[str, Any] = {"lease_expires_at": lease_end()}
     if news.progress is not None:
         changes["progress"] = news.progress
     # RUNNING stays RUNNING: no move, so no event.
