@@ -119,7 +119,7 @@ def _of_all(
 def _orphan(stored: Stored, looked: Looked) -> Iterator[StorageFault]:
     with transaction.atomic():
         if not advisory_lock(*bytes_lock(stored.name), wait=False):
-            # Whoever holds it is storing the object, and its row is to come, or is taking it away.
+            # Somebody stores it, or relies on it: the row is to come. Or it is being removed.
             looked.in_progress += 1
             return
         needed = references_to([stored.name]).get(stored.name)
