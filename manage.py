@@ -23,6 +23,11 @@ def main() -> int:
             f"The package {error.name} is not installed in {sys.executable}: run `make run` once, "
             "then use .venv/bin/python manage.py.",
         )
+    if sys.argv[1:2] == ["restore"]:
+        # Before any settings: those would make keys, perhaps in the very folder to restore into.
+        from bcweb.backup.restore import main as restore
+
+        return restore(sys.argv[2:])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcweb.settings")
     # Said by makemigrations --check and --dry-run, for which no server is started.
     warnings.filterwarnings("ignore", message="Got an error checking a consistent migration")

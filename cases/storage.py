@@ -7,16 +7,21 @@ another machine needs no shared folder, and a backup is one dump.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, cast
 
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.db import transaction
+from django.db.models import BigIntegerField, Count, Exists, F, Func, Max, OuterRef, Sum
 from django.utils.deconstruct import deconstructible
 
 from cases.models import Blob, BlobChunk
+from cases.services.locks import advisory_lock
 
 CHUNK_BYTES = 1024 * 1024
 # Larger objects spill to a temporary file when read.
@@ -28,9 +33,63 @@ def blob_name(sha256: str) -> str:
     return f"blobs/{sha256}"
 
 
-def uploads() -> Storage:
+@dataclass(frozen=True)
+class Stored:
+    """An object as the storage lists it."""
+
+    name: str
+    size: int
+    at: datetime
+
+
+class UploadStorage(ABC, Storage):
+    """Django's storage API and what the service asks beyond it. Names are those of `blob_name` and
+    the like: never made of a file's own name, and written once."""
+
+    # Where the bytes are, for people: "postgres", or a bucket.
+    place: str
+
+    @abstractmethod
+    def stored(self, *, after: str = "", limit: int = 500) -> list[Stored]:
+        """The next objects in the order of their names; an empty list at the end."""
+
+    @abstractmethod
+    def find(self, name: str) -> Stored | None:
+        """The object of this name."""
+
+    @abstractmethod
+    def half_written(self, names: Sequence[str]) -> dict[str, str]:
+        """Of the objects with these names those that are not whole, and what is wrong."""
+
+    @abstractmethod
+    def strays(self) -> Iterator[str]:
+        """Names of pieces that belong to no object."""
+
+    @abstractmethod
+    def present(self, names: Sequence[str]) -> set[str]:
+        """Which of these names are stored."""
+
+    @abstractmethod
+    def claim(self, name: str) -> bool:
+        """Whether the name is stored; if so it stays until the transaction ends."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove an object that no row needs, at once; the caller holds its `bytes_lock`."""
+
+
+def uploads() -> UploadStorage:
     """The configured storage of uploaded bytes."""
-    return storages["uploads"]
+    return cast(UploadStorage, storages["uploads"])
+
+
+def bytes_lock(name: str) -> tuple[str, str]:
+    """The parts of the advisory lock on the bytes of this name.
+
+    Deliveries and erasures take it by the SHA-256 of the bytes, for all names at once and sorted;
+    who stores one object, or removes one that nothing refers to, takes it by the name.
+    """
+    return ("bytes", name.removeprefix("blobs/"))
 
 
 def _pieces(content: IO[bytes]) -> Iterator[bytes]:
@@ -40,12 +99,14 @@ def _pieces(content: IO[bytes]) -> Iterator[bytes]:
 
 
 @deconstructible
-class PostgresStorage(Storage):
+class PostgresStorage(UploadStorage):
     """Names are primary keys; writing a name twice raises ``FileExistsError``.
 
     ``open`` raises ``FileNotFoundError`` for a name that is not there and ``OSError`` where
     chunks are missing.
     """
+
+    place = "postgres"
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         # Names are content hashes: another name for a taken one would break their meaning.
@@ -95,6 +156,9 @@ class PostgresStorage(Storage):
     def delete(self, name: str) -> None:
         Blob.objects.filter(pk=name).delete()
 
+    def remove(self, name: str) -> None:
+        self.delete(name)
+
     def exists(self, name: str) -> bool:
         return Blob.objects.filter(pk=name).exists()
 
@@ -104,14 +168,57 @@ class PostgresStorage(Storage):
             raise FileNotFoundError(name)
         return size
 
+    def stored(self, *, after: str = "", limit: int = 500) -> list[Stored]:
+        rows = Blob.objects.filter(name__gt=after).order_by("name")[:limit]
+        return [Stored(blob.name, blob.size, blob.created_at) for blob in rows]
+
+    def find(self, name: str) -> Stored | None:
+        blob = Blob.objects.filter(pk=name).first()
+        return Stored(blob.name, blob.size, blob.created_at) if blob else None
+
+    def half_written(self, names: Sequence[str]) -> dict[str, str]:
+        length = Func(
+            F("chunks__data"), function="octet_length", output_field=BigIntegerField(null=True)
+        )
+        counted = (
+            Blob.objects.filter(name__in=names)
+            .annotate(pieces=Count("chunks"), last=Max("chunks__index"), found=Sum(length))
+            .values_list("name", "size", "pieces", "last", "found")
+        )
+        faults = {}
+        for name, size, pieces, last, found in counted:
+            wanted = (size + CHUNK_BYTES - 1) // CHUNK_BYTES
+            if pieces != wanted or (last or 0) != max(wanted - 1, 0):
+                faults[name] = f"{pieces} chunks instead of {wanted}"
+            elif (found or 0) != size:
+                faults[name] = f"{found} bytes instead of {size}"
+        return faults
+
+    def strays(self) -> Iterator[str]:
+        # The foreign key forbids them; a restore or a repair by hand may have passed it over.
+        alone = BlobChunk.objects.filter(~Exists(Blob.objects.filter(pk=OuterRef("blob_id"))))
+        return alone.order_by().values_list("blob_id", flat=True).distinct().iterator()
+
+    def present(self, names: Sequence[str]) -> set[str]:
+        return set(Blob.objects.filter(name__in=names).values_list("name", flat=True))
+
+    def claim(self, name: str) -> bool:
+        if not self.exists(name):
+            # Of two writers the second waits at the primary key.
+            return False
+        advisory_lock(*bytes_lock(name), wait=True)
+        return self.exists(name)
+
 
 def store_once(name: str, content: File[Any]) -> None:
     """Store ``content`` under a name made from its hash, unless it is there already.
 
     Two writers of the same bytes at once both succeed: the second waits for the first to commit
     and finds the name taken. Writers of several names take them in sorted order (deadlocks).
+    What is there already is held until the transaction ends: nobody clears it away as an orphan
+    before the caller's row refers to it.
     """
-    if uploads().exists(name):
+    if uploads().claim(name):
         return
     with suppress(FileExistsError):
         uploads().save(name, content)

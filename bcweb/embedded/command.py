@@ -19,6 +19,7 @@ _WITHOUT_SERVICES = frozenset(
         "findstatic",
         "help",
         "makemessages",
+        "restore",
         "spectacular",
         "startapp",
         "startproject",

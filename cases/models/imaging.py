@@ -202,6 +202,7 @@ class Image(models.Model):
         ordering = ["created_at", "position", "id"]
         indexes = [
             models.Index(fields=["sha256"], name="image_sha256"),
+            models.Index(fields=["storage_name"], name="image_storage_name"),
             models.Index(fields=["case", "created_at", "position"], name="image_of_case"),
         ]
         constraints = [
@@ -223,3 +224,4 @@ class Frame(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "index"], name="frame_once")]
+        indexes = [models.Index(fields=["storage_name"], name="frame_storage_name")]

@@ -35,6 +35,8 @@ class TrainingSnapshot(models.Model):
     data_root = models.CharField(max_length=1000, blank=True)
     # The whole document, in storage: a worker elsewhere needs no shared folder for it.
     storage_name = models.CharField(max_length=128)
+    # Of that document's bytes: `verify_storage` compares it.
+    document_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
     # Of accepted images: for training, or locked to test with; "" for an imported folder.
     role = models.CharField(
         max_length=12,

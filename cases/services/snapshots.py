@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
@@ -70,6 +71,7 @@ def snapshot_register(
         skipped=len(document["skipped"]),
         data_root=data_root,
         storage_name=storage_name,
+        document_sha256=hashlib.sha256(content).hexdigest(),
         role=role,
         site_id=site_id,
         created_by=made_by or actor.label,
