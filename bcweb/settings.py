@@ -19,6 +19,7 @@ from marshmallow import validate
 
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
+from cases.outbound import networks_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environs.Env(eager=False)
@@ -92,6 +93,22 @@ BCWEB_WATCH_REFUSED_SHARE = env.float(
 BCWEB_WATCH_ABSTAINED_SHARE = env.float(
     "BCWEB_WATCH_ABSTAINED_SHARE", default=0.30, validate=validate.Range(0, 1)
 )
+# Webhooks: what the sealing key of their secrets is made of (SECRET_KEY where it is empty), which
+# addresses they may have, and how long a message is tried (docs/webhooks.md).
+BCWEB_WEBHOOK_KEY = env.str("BCWEB_WEBHOOK_KEY", default="")
+BCWEB_WEBHOOK_ALLOW = env.list("BCWEB_WEBHOOK_ALLOW", default=[])
+BCWEB_WEBHOOK_HTTP = env.bool("BCWEB_WEBHOOK_HTTP", default=False)
+BCWEB_WEBHOOK_PORTS = env.list("BCWEB_WEBHOOK_PORTS", subcast=int, default=[443, 8443])
+BCWEB_WEBHOOK_SECONDS = env.int("BCWEB_WEBHOOK_SECONDS", default=10, validate=validate.Range(1, 60))
+BCWEB_WEBHOOK_ATTEMPTS = env.int(
+    "BCWEB_WEBHOOK_ATTEMPTS", default=10, validate=validate.Range(1, 30)
+)
+BCWEB_WEBHOOK_OFF_HOURS = env.int(
+    "BCWEB_WEBHOOK_OFF_HOURS", default=72, validate=validate.Range(1, 8760)
+)
+BCWEB_WEBHOOK_KEEP_DAYS = env.int(
+    "BCWEB_WEBHOOK_KEEP_DAYS", default=30, validate=validate.Range(1, 3650)
+)
 # Who may read /metrics; without one there is no such page.
 BCWEB_METRICS_TOKEN = env.str(
     "BCWEB_METRICS_TOKEN", default="", validate=validate.Regexp(r"^([\x21-\x7e]{32,200})?\Z")
@@ -108,6 +125,7 @@ try:
     env.seal()
     _database = dj_database_url.parse(DATABASE_URL)
     urlsplit(REDIS_URL).port  # noqa: B018 - raises ValueError for a port that is no number
+    networks_of(BCWEB_WEBHOOK_ALLOW)
 except (environs.EnvError, dj_database_url.ParseError, ValueError) as error:
     raise ImproperlyConfigured(f"settings from the environment: {error}") from error
 if not _database["ENGINE"].endswith("postgresql"):
@@ -140,6 +158,8 @@ def _kept_secret(name: str, given: str, file: str) -> str:
 
 SECRET_KEY = _kept_secret("SECRET_KEY", SECRET_KEY, "secret_key")
 BCWEB_PATIENT_KEY = _kept_secret("BCWEB_PATIENT_KEY", BCWEB_PATIENT_KEY, "patient_key")
+if BCWEB_WEBHOOK_KEY and len(BCWEB_WEBHOOK_KEY) < 32:
+    raise ImproperlyConfigured("BCWEB_WEBHOOK_KEY: at least 32 characters")
 
 # --- Django ----------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -363,6 +383,17 @@ CELERY_BEAT_SCHEDULE = {
         "task": "worker.tasks.sweep",
         "schedule": float(BCWEB_SWEEP_SECONDS),
         "options": {"queue": "maintenance", "expire_seconds": 2 * BCWEB_SWEEP_SECONDS},
+    },
+    # What is due again, and what a lost ring was for.
+    "deliver-webhooks": {
+        "task": "worker.tasks.deliver_webhooks",
+        "schedule": float(BCWEB_SWEEP_SECONDS),
+        "options": {"queue": "webhooks", "expire_seconds": 2 * BCWEB_SWEEP_SECONDS},
+    },
+    "tidy-webhooks": {
+        "task": "worker.tasks.tidy_webhooks",
+        "schedule": 600.0,
+        "options": {"queue": "webhooks", "expire_seconds": 600},
     },
 }
 

@@ -34,6 +34,7 @@ QUEUE_OF_KIND: dict[JobKind, str] = {
     JobKind.SHADOW: "inference",
 }
 SWEEP_TASK = "worker.tasks.sweep"
+DELIVER_TASK = "worker.tasks.deliver_webhooks"
 
 # One ring wakes one worker, which then takes all that waits; more rings only wake more workers.
 MAX_RINGS = 8
@@ -64,3 +65,16 @@ def ring(*, kind: JobKind, job_ids: Sequence[UUID], priority: int = PriorityRank
             )
     except (OperationalError, RedisError, OSError) as error:
         log.warning("ring_failed", kind=kind.value, jobs=len(job_ids), error=type(error).__name__)
+
+
+def ring_deliverer_on_commit() -> None:
+    """Wake the deliverer of webhooks once the surrounding transaction has committed."""
+    transaction.on_commit(ring_deliverer)
+
+
+def ring_deliverer() -> None:
+    """One message: the deliverer takes all that is due. A dead broker is logged, not raised."""
+    try:
+        current_app.send_task(DELIVER_TASK, queue="webhooks", expires=RING_LIFE_S)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("ring_failed", kind="webhooks", error=type(error).__name__)

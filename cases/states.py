@@ -36,6 +36,15 @@ class CandidateState(StrEnum):
     LAPSED = "LAPSED"
 
 
+class DeliveryState(StrEnum):
+    """Of one message to one webhook."""
+
+    PENDING = "PENDING"
+    SENDING = "SENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
 S = TypeVar("S", bound=StrEnum)
 
 
@@ -124,4 +133,26 @@ CANDIDATE: Lifecycle[CandidateState] = Lifecycle(
         }
     ),
     active=frozenset({CandidateState.PENDING, CandidateState.ACCEPTED}),
+)
+
+DELIVERY: Lifecycle[DeliveryState] = Lifecycle(
+    name="delivery",
+    states=DeliveryState,
+    initial=frozenset({DeliveryState.PENDING}),
+    moves=frozenset(
+        {
+            (DeliveryState.PENDING, DeliveryState.SENDING),
+            # The lease ran out: the deliverer died, and nobody knows what the receiver got.
+            (DeliveryState.SENDING, DeliveryState.SENDING),
+            (DeliveryState.SENDING, DeliveryState.DELIVERED),
+            # Attempts are left.
+            (DeliveryState.SENDING, DeliveryState.PENDING),
+            (DeliveryState.SENDING, DeliveryState.FAILED),
+            # Sent once more, because a person or system asked for it.
+            (DeliveryState.DELIVERED, DeliveryState.PENDING),
+            (DeliveryState.FAILED, DeliveryState.PENDING),
+        }
+    ),
+    # Later messages about the same job wait for these.
+    active=frozenset({DeliveryState.PENDING, DeliveryState.SENDING}),
 )

@@ -256,6 +256,49 @@ def training_label(pathology: Pathology) -> Label | None:
     return _TRAINING_LABELS.get(pathology)
 
 
+class WebhookEvent(StrEnum):
+    """What a webhook can be told: moves of jobs, and a test."""
+
+    JOB_CREATED = "job.created"
+    JOB_STARTED = "job.started"
+    JOB_REQUEUED = "job.requeued"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELLED = "job.cancelled"
+    PING = "ping"
+
+
+# What a webhook subscribes to: every one gets the pings that are asked for.
+SUBSCRIBABLE = tuple(event for event in WebhookEvent if event is not WebhookEvent.PING)
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt to deliver a message to a webhook ended."""
+
+    DELIVERED = "delivered"
+    BAD_STATUS = "bad_status"
+    REDIRECTED = "redirected"
+    GONE = "gone"
+    TIMED_OUT = "timed_out"
+    NOT_RESOLVED = "not_resolved"
+    ADDRESS_REFUSED = "address_refused"
+    NOT_CONNECTED = "not_connected"
+    TLS_FAILED = "tls_failed"
+    BAD_ANSWER = "bad_answer"
+    # The deliverer ended in the middle: nobody knows what the receiver got.
+    INTERRUPTED = "interrupted"
+    # The key that the secret was sealed with is another one now.
+    SECRET_UNREADABLE = "secret_unreadable"
+
+
+class WebhookOff(StrEnum):
+    """Why a webhook is switched off."""
+
+    BY_HAND = "by_hand"
+    FAILING = "failing"
+    GONE = "gone"
+
+
 # Which quadrants a clock position can lie in. Seen from the front, the right breast's outer half
 # is on the viewer's left (7 to 11 o'clock), the left breast's on the viewer's right (1 to 5).
 _CLOCK_RIGHT: dict[int, frozenset[Quadrant]] = {

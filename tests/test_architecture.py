@@ -156,7 +156,7 @@ def test_every_published_task_is_registered() -> None:
     from cases import queue
 
     importlib.import_module("worker.tasks")
-    names = {*queue.TASK_OF_KIND.values(), queue.SWEEP_TASK}
+    names = {*queue.TASK_OF_KIND.values(), queue.SWEEP_TASK, queue.DELIVER_TASK}
     scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
     assert (names | scheduled) <= set(app.tasks)
 
@@ -174,6 +174,7 @@ def test_only_one_function_changes_the_state_of_a_job() -> None:
                     writing.append(f"{name_of(path)}.{node.name}")
     assert sorted(set(writing)) == [
         "cases.services.candidate_moves.candidate_move",
+        "cases.services.deliveries.delivery_move",
         "cases.services.model_moves.model_move",
         "cases.services.moves.jobs_move",
     ]

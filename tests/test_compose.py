@@ -25,8 +25,8 @@ SECRETS = (
     "APP_PASSWORD",
     "VALKEY_PASSWORD",
 )
-APPLICATION = {"setup", "web", "beat", "inference", "training"}
-LONG_RUNNING = {"postgres", "valkey", "web", "beat", "inference", "training"}
+APPLICATION = {"setup", "web", "beat", "inference", "training", "webhooks"}
+LONG_RUNNING = {"postgres", "valkey", "web", "beat", "inference", "training", "webhooks"}
 
 
 def load(name: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from worker.freezing import FreezeRunner
 from worker.pulse import Pulse
 from worker.runner import Runner
 from worker.training import TrainingRunner
+from worker.webhooks import Deliverer
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ def announce_worker(sender: Any, **_: Any) -> None:
     sender.timer.call_repeatedly(LOOK_S, _look)
     queues = set(sender.app.amqp.queues.consume_from)
     if "inference" not in queues:
-        _start_pulse("training", ready=True)
+        _start_pulse("webhooks" if "webhooks" in queues else "training", ready=True)
         return
     _start_pulse("inference", ready=False)
     ensure_ready()
@@ -114,6 +115,12 @@ def freeze() -> int:
     """Make the snapshots of accepted images that wait, in this worker."""
     name = f"training@{socket.gethostname()}:{os.getpid()}"
     return FreezeRunner(name=name, should_stop=stopping).drain()
+
+
+def deliver() -> int:
+    """Send what is due to webhooks, in this worker."""
+    name = f"webhooks@{socket.gethostname()}:{os.getpid()}"
+    return Deliverer(name=name, should_stop=stopping).drain()
 
 
 def ensure_ready() -> None:

@@ -8,6 +8,7 @@ import structlog
 from celery import shared_task
 
 from cases.access import Actor, ActorKind
+from cases.services.deliveries import deliveries_tidy
 from cases.services.leases import jobs_sweep
 from cases.services.schedules import training_schedule_fire
 from worker import process
@@ -53,3 +54,18 @@ def fire_training_schedule(schedule_id: str) -> None:
     )
     if firing is not None:
         log.info("schedule_fired", schedule_id=schedule_id, outcome=firing.outcome, why=firing.why)
+
+
+@shared_task(name="worker.tasks.deliver_webhooks")
+def deliver_webhooks() -> None:
+    """Send the messages to webhooks that are due."""
+    made = process.deliver()
+    log.debug("doorbell", attempts=made)
+
+
+@shared_task(name="worker.tasks.tidy_webhooks")
+def tidy_webhooks() -> None:
+    """Remove messages that were kept for their days."""
+    removed = deliveries_tidy()
+    if removed:
+        log.info("webhooks_tidied", deliveries=removed)

@@ -1,4 +1,4 @@
-"""Container health checks: `launch.py healthcheck web|beat|inference|training`.
+"""Container health checks: `launch.py healthcheck web|beat|inference|training|webhooks`.
 
 For the web server an answer of /healthz on this machine; for the others a fresh pulse of this host
 in the database. Light on purpose (it runs every half minute): no Django, no Celery.

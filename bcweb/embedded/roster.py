@@ -38,18 +38,19 @@ def plan(*, host: str, port: int) -> Plan:
         Service("web", "the web server", _gunicorn(python, host, port)),
         Service("beat", "the scheduler", (*celery, "beat", "--loglevel", "INFO")),
         _worker("training", "the training worker", celery),
+        _deliverer(celery),
     )
     manage = str(paths.BASE_DIR / "manage.py")
     return Plan(
         services=services,
         # Web first, so that no new work comes in.
-        stop_groups=(("web",), ("beat",), ("inference", "training")),
+        stop_groups=(("web",), ("beat",), ("inference", "training", "webhooks")),
         setup=Service("setup", "the set-up", (python, manage, "setup_service")),
         readiness=Readiness(
             host=host,
             port=port,
             host_header=accepted_host(os.environ),
-            wanted={"inference": 1, "training": 1, "beat": 1},
+            wanted={"inference": 1, "training": 1, "beat": 1, "webhooks": 1},
         ),
     )
 
@@ -116,6 +117,16 @@ def _worker(queue: str, title: str, celery: tuple[str, ...]) -> Service:
     threads = str(number("BCWEB_TRAINING_THREADS", max(1, (os.cpu_count() or 1) // 2)))
     names = ("BCWEB_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return Service(queue, title, command, dict.fromkeys(names, threads), nice=10)
+
+
+def _deliverer(celery: tuple[str, ...]) -> Service:
+    """A worker for webhooks alone: receivers that answer slowly hold up nobody else's work."""
+    command = (
+        *(*celery, "worker", "--pool", "solo", "--queues", "webhooks"),
+        *("--hostname", "webhooks@%h", "--loglevel", "INFO"),
+        *("--without-gossip", "--without-mingle"),
+    )
+    return Service("webhooks", "the deliverer of webhooks", command)
 
 
 def accepted_host(environ: Mapping[str, str]) -> str:

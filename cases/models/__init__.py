@@ -32,6 +32,7 @@ from cases.models.training import (
     TrainingSchedule,
     TrainingSnapshot,
 )
+from cases.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -81,4 +82,7 @@ __all__ = [
     "TrainingSnapshot",
     "User",
     "UserRole",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookDelivery",
 ]

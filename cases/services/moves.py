@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from cases.access import Actor
 from cases.models import Job, JobEvent
 from cases.services.audit import audit_record
+from cases.services.outbox import deliveries_make
 from cases.states import JOB, JobState
 from cases.vocabulary import JobKind
 
@@ -54,7 +55,8 @@ def jobs_move(
 def jobs_record(
     moved: Sequence[Job], before: dict[UUID, str], *, actor: Actor, reason: str
 ) -> None:
-    JobEvent.objects.bulk_create(
+    """Write an event for each moved job, and what webhooks are told of it."""
+    events = [
         JobEvent(
             job=job,
             from_state=before.get(job.pk, ""),
@@ -65,7 +67,9 @@ def jobs_record(
             request_id=actor.request_id or job.request_id,
         )
         for job in moved
-    )
+    ]
+    JobEvent.objects.bulk_create(events)
+    deliveries_make(events)
 
 
 def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:

@@ -1,0 +1,118 @@
+"""The deliverer of webhooks: claims what is due, sends several at once, notes how each went.
+
+Threads send, and know neither database nor Django; this one claims and notes. A thread that still
+sends when the process ends is left behind: its message goes out again when the lease ends.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
+
+from cases.access import Actor, ActorKind
+from cases.services.deliveries import Ending, Letter, deliveries_claim, delivery_finish
+from cases.services.webhook_fields import outbound_rules
+from cases.states import DeliveryState
+from worker.webhook_transport import post
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 8
+# How often it is looked whether the worker was told to end.
+LOOK_S = 0.5
+# The supervisor gives the workers 4 s.
+LAST_ANSWERS_S = 2.0
+
+Send = Callable[[Letter], Ending]
+
+
+def send_letter(letter: Letter) -> Ending:
+    """One attempt, by the settings."""
+    return post(
+        letter.url,
+        headers=letter.headers,
+        body=letter.body,
+        rules=outbound_rules(),
+        seconds=settings.BCWEB_WEBHOOK_SECONDS,
+    )
+
+
+@dataclass(frozen=True)
+class _Sent:
+    letter: Letter
+    ending: Ending | None
+
+
+class Deliverer:
+    """Sends until nothing is due. ``should_stop``: whether the process was told to end."""
+
+    def __init__(
+        self, *, name: str, should_stop: Callable[[], bool], send: Send = send_letter
+    ) -> None:
+        self._actor = Actor(kind=ActorKind.WORKER, label=name)
+        self._should_stop, self._send = should_stop, send
+        self._sent: queue.SimpleQueue[_Sent] = queue.SimpleQueue()
+        self._out = 0
+
+    def drain(self) -> int:
+        """Deliver whatever is due; returns how many attempts were made."""
+        made = 0
+        while not self._should_stop():
+            free = AT_ONCE - self._out
+            letters = deliveries_claim(actor=self._actor, limit=free) if free else []
+            for letter in letters:
+                self._start(letter)
+            made += len(letters)
+            if not self._out:
+                return made
+            self._note_one(LOOK_S)
+        end = time.monotonic() + LAST_ANSWERS_S
+        while self._out and time.monotonic() < end:
+            self._note_one(end - time.monotonic())
+        return made
+
+    def _start(self, letter: Letter) -> None:
+        self._out += 1
+        threading.Thread(target=self._run, args=(letter,), name="webhook-send", daemon=True).start()
+
+    def _run(self, letter: Letter) -> None:
+        ending: Ending | None = None
+        try:
+            ending = self._send(letter)
+        except Exception:
+            log.exception("webhook_send_failed", delivery_id=str(letter.delivery_id))
+        finally:
+            self._sent.put(_Sent(letter, ending))
+
+    def _note_one(self, seconds: float) -> None:
+        """Note the next answer that comes within ``seconds``."""
+        try:
+            sent = self._sent.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return
+        self._out -= 1
+        if sent.ending is None:
+            # Its lease ends, and it is sent again, in its bounded number of attempts.
+            return
+        state = delivery_finish(
+            actor=self._actor,
+            delivery_id=sent.letter.delivery_id,
+            attempt=sent.letter.attempt,
+            ending=sent.ending,
+        )
+        told = log.info if state == DeliveryState.DELIVERED else log.warning
+        told(
+            "webhook_sent",
+            delivery_id=str(sent.letter.delivery_id),
+            attempt=sent.letter.attempt,
+            outcome=sent.ending.outcome.value,
+            status_code=sent.ending.status_code,
+            duration_ms=sent.ending.duration_ms,
+            state=state.value if state else None,
+        )
