@@ -34,6 +34,17 @@ def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
     return pages.not_found(request, exception)
 
 
+def refused(request: HttpRequest, error: errors.UserFacingError) -> HttpResponse:
+    """An answer before any view: with ``Retry-After`` where the error tells when to come back."""
+    if _of_api(request):
+        return problem_response(request, error)
+    detail = f"{error.detail} Go back in your browser: what you typed is still there."
+    response = pages.error_page(request, status=error.status, title=error.title, detail=detail)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Called while the exception is handled; for the API a database that is away is 503."""
     exception = sys.exc_info()[1]

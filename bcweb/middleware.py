@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
+
+from bcweb.errors import refused
+from cases.errors import Overloaded
+from cases.services.room import room_require
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -33,6 +38,33 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
+
+
+class RoomMiddleware:
+    """Refuse an upload at the door where there is no room for it: before a byte of it is read.
+
+    Of views that say ``takes_uploads``. Anybody is refused, known or not: asking who it is costs
+    more than the answer tells.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        takes_uploads = getattr(getattr(view, "view_class", None), "takes_uploads", False)
+        if request.method != "POST" or not takes_uploads:
+            return None
+        length = request.META.get("CONTENT_LENGTH") or ""
+        try:
+            room_require(incoming=int(length) if length.isdecimal() else 0)
+        except Overloaded as error:
+            return refused(request, error)
+        return None
 
 
 class RequestLogMiddleware(RequestMiddleware):

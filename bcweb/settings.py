@@ -28,6 +28,8 @@ env = environs.Env(eager=False)
 STATE_DIR = paths.state_dir()
 DATABASE_URL = env.str("DATABASE_URL", default="") or paths.database_url(STATE_DIR)
 REDIS_URL = env.str("REDIS_URL", default="") or paths.redis_url(STATE_DIR)
+# Where Postgres keeps its data, where that is a disk of this machine that is ours to watch.
+POSTGRES_DATA = STATE_DIR / "postgres" if paths.database_url(STATE_DIR) == DATABASE_URL else None
 
 # --- Web -------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
@@ -58,6 +60,9 @@ BCWEB_DECODE_MEMORY_MB = env.int(
 BCWEB_BATCH = env.int("BCWEB_BATCH", default=8, validate=validate.Range(1, 256))
 BCWEB_LEASE_SECONDS = env.int("BCWEB_LEASE_SECONDS", default=20, validate=validate.Range(3, 3600))
 BCWEB_SWEEP_SECONDS = env.int("BCWEB_SWEEP_SECONDS", default=5, validate=validate.Range(1, 600))
+# With so many images waiting, or so little disk left to the database, nothing more is taken in.
+BCWEB_MAX_QUEUE = env.int("BCWEB_MAX_QUEUE", default=20_000, validate=validate.Range(min=0))
+BCWEB_RESERVE_MB = env.int("BCWEB_RESERVE_MB", default=512, validate=validate.Range(min=0))
 BCWEB_MAX_ATTEMPTS = env.int("BCWEB_MAX_ATTEMPTS", default=3, validate=validate.Range(1, 20))
 # Wall time an engine may take for a batch, and for its start, before it is killed.
 BCWEB_BATCH_SECONDS = env.int("BCWEB_BATCH_SECONDS", default=60, validate=validate.Range(1, 3600))
@@ -67,6 +72,8 @@ BCWEB_ENGINE_START_SECONDS = env.int(
 BCWEB_ENGINE_MEMORY_MB = env.int(
     "BCWEB_ENGINE_MEMORY_MB", default=4096, validate=validate.Range(min=0)
 )
+# Of a worker that was told to end: how long the batch it has may go on before it is given back.
+BCWEB_STOP_SECONDS = env.int("BCWEB_STOP_SECONDS", default=20, validate=validate.Range(0, 3600))
 BCWEB_DEVICE = env.str(
     "BCWEB_DEVICE", default="auto", validate=validate.Regexp(r"^(auto|cpu|cuda(:\d+)?)$")
 )
@@ -183,6 +190,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "bcweb.middleware.RequestIdMiddleware",
+    # Before the check for forged forms, which reads the whole body.
+    "bcweb.middleware.RoomMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -6,6 +6,7 @@ from cases.api.views.audit import AuditListApi
 from cases.api.views.cases import CaseDetailApi, CaseListApi
 from cases.api.views.comparison import ModelComparisonApi
 from cases.api.views.curation import CandidateListApi
+from cases.api.views.dead_letters import DeadLetterListApi, DeadLetterRetryApi
 from cases.api.views.gates import GatePlanDetailApi, GatePlanListApi
 from cases.api.views.images import ImageDetailApi, ImageFileApi, ImagePreviewApi
 from cases.api.views.jobs import (
@@ -51,6 +52,8 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/", JobDetailApi.as_view(), name="job-detail"),
     path("jobs/<uuid:job_id>/cancel/", JobCancelApi.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/rerun/", JobRerunApi.as_view(), name="job-rerun"),
+    path("dead-letters/", DeadLetterListApi.as_view(), name="dead-letter-list"),
+    path("dead-letters/retry/", DeadLetterRetryApi.as_view(), name="dead-letter-retry"),
     path("cases/", CaseListApi.as_view(), name="case-list"),
     path("cases/<uuid:case_id>/", CaseDetailApi.as_view(), name="case-detail"),
     path("images/<uuid:image_id>/", ImageDetailApi.as_view(), name="image-detail"),

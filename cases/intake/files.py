@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
+from uuid import uuid4
 
 from cases.errors import FileTooLarge, Overloaded
 from cases.intake.checked import MIB, Limits
@@ -84,7 +85,14 @@ class Spool:
         self.too_large = False
         self.disk_full = False
         self._hash = hashlib.sha256()
-        handle, path = tempfile.mkstemp(prefix=PREFIX, dir=directory)
+        try:
+            handle, path = tempfile.mkstemp(prefix=PREFIX, dir=directory)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # Not even a name fits: what comes is swallowed as after any full disk.
+            self.disk_full = True
+            handle, path = os.open(os.devnull, os.O_RDWR), f"{PREFIX}none-{uuid4()}"
         self.path = Path(path)
         # Unbuffered: what is dropped or cannot be written must not linger in a buffer.
         self.file = os.fdopen(handle, "w+b", buffering=0)
@@ -109,7 +117,7 @@ class Spool:
             while rest:
                 rest = rest[self.file.write(rest) :]
         except OSError as error:
-            if error.errno not in _FULL:
+            if not is_full(error):
                 raise
             self.disk_full = True
             self._drop()
@@ -128,6 +136,19 @@ class Spool:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk (or a quota) had no room left."""
+    return error.errno in _FULL
+
+
+def no_room() -> Overloaded:
+    """What a sender is told when there is no room for files."""
+    return Overloaded(
+        "There is no room to take in files at the moment. Nothing was taken in. Try again later.",
+        retry_after=60,
+    )
 
 
 def receive(
@@ -164,9 +185,7 @@ def refuse(spool: Spool, name: str) -> None:
     if spool.too_large:
         raise too_large(name, spool.max_bytes)
     if spool.disk_full:
-        raise Overloaded(
-            "There is no room to take in files at the moment. Try again later.", retry_after=60
-        )
+        raise no_room()
 
 
 def too_large(name: str, max_bytes: int) -> FileTooLarge:

@@ -159,6 +159,11 @@ class Job(models.Model):
                 name="job_leases",
             ),
             models.Index(fields=["image", "-created_at"], name="job_of_image"),
+            models.Index(
+                fields=["site", "-finished_at", "-id"],
+                condition=Q(kind=JobKind.INFERENCE.value, state=JobState.FAILED.value),
+                name="job_failed",
+            ),
         ]
 
 

@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
+from cases.access import Actor
 from cases.portal.places import places_for
 from cases.portal.session import actor_of
 from cases.reports.answers import RESEARCH_NOTE
+from cases.selectors.dead_letters import MAX_COUNT, dead_letter_count
 from cases.selectors.serving import Suspension, suspension_now
 
 
@@ -24,6 +26,8 @@ class NavItem:
     url: str
     icon: str
     current: bool
+    # How many things wait there; "" where none do.
+    count: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,13 @@ def frame_of(request: HttpRequest) -> Frame:
     match = request.resolver_match
     here = match.url_name if match else None
     nav = tuple(
-        NavItem(place.label, reverse(place.url_name), place.icon, here in place.pages)
+        NavItem(
+            place.label,
+            reverse(place.url_name),
+            place.icon,
+            here in place.pages,
+            _waiting(actor) if place.url_name == "dead-letter-list" else "",
+        )
         for place in places_for(actor)
     )
     site = getattr(request.user, "site", None)
@@ -56,6 +66,14 @@ def frame_of(request: HttpRequest) -> Frame:
         user_name=actor.label,
         suspension=suspension_now(),
     )
+
+
+def _waiting(actor: Actor) -> str:
+    """How many failed images wait for somebody; an account without a site has none."""
+    number = dead_letter_count(actor=actor) if actor.site_id is not None else 0
+    if number > MAX_COUNT:
+        return f"{MAX_COUNT}+"
+    return str(number) if number else ""
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:

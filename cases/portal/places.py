@@ -65,6 +65,13 @@ PLACES: tuple[Place, ...] = (
         frozenset({"case-submit", "submission-pending"}),
     ),
     Place(
+        "Failed",
+        "dead-letter-list",
+        "alert",
+        Capability.OPERATE,
+        frozenset({"dead-letter-list", "dead-letter-retry"}),
+    ),
+    Place(
         "Models",
         "model-list",
         "model",

@@ -15,6 +15,7 @@ from cases.portal.views.case import (
     ResultReplayView,
 )
 from cases.portal.views.corrections import PatientCorrectView, PatientEraseView
+from cases.portal.views.dead_letters import DeadLetterListView, DeadLetterRetryView
 from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
 from cases.portal.views.models import ModelDetailView, ModelListView
 from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
@@ -69,6 +70,8 @@ urlpatterns = [
     ),
     path("jobs/<uuid:job_id>/cancel/", JobCancelView.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/rerun/", JobRerunView.as_view(), name="job-rerun"),
+    path("failed/", DeadLetterListView.as_view(), name="dead-letter-list"),
+    path("failed/retry/", DeadLetterRetryView.as_view(), name="dead-letter-retry"),
     path("models/", ModelListView.as_view(), name="model-list"),
     path("models/<uuid:model_id>/", ModelDetailView.as_view(), name="model-detail"),
     *model_urlpatterns,

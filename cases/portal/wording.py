@@ -185,6 +185,7 @@ ACTIONS: dict[str, str] = {
     "job.cancelled": "cancelled the reading of {object}",
     "job.created": "asked for a reading of {object}",
     "job.failed": "could not read {object}",
+    "job.retried": "asked for {object} again after it failed",
     "model.active": "made a model live",
     "model.candidate": "added a model as a candidate",
     "model.gated": "kept what a model's gate said",

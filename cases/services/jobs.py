@@ -20,6 +20,7 @@ from cases.services.frames import frame_ensure
 from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move, jobs_record
 from cases.services.review import image_kept
+from cases.services.room import disk_full_is_overloaded, room_require
 from cases.states import JOB, JobState, ModelState
 from cases.vocabulary import JobKind, PriorityRank
 
@@ -137,6 +138,7 @@ def job_cancel(*, actor: Actor, job_id: UUID) -> Job:
     return job
 
 
+@disk_full_is_overloaded()
 @transaction.atomic
 def job_rerun(*, actor: Actor, job_id: UUID, frame: int | None = None) -> Job:
     """A new PENDING job for the same image on the live model; the old one stays.
@@ -144,13 +146,15 @@ def job_rerun(*, actor: Actor, job_id: UUID, frame: int | None = None) -> Job:
     ``frame``: another frame of a cine (its lossless picture is made now); None: the same one.
 
     ``StateConflict`` while the old one, or another for the same image, is waiting or running;
-    ``Erased`` where the patient's data was erased.
+    ``Erased`` where the patient's data was erased; ``Overloaded`` where there is no room for more
+    work: a rerun is new work like any other.
     """
     _require_any(actor, Capability.SUBMIT, Capability.OPERATE)
     old = _job_for(actor, job_id)
     if JobState(old.state) not in JOB.final or old.image is None:
         raise StateConflict("The job has not ended yet; wait for it or cancel it first.")
     image_kept(old.image.pk)
+    room_require()
     wanted = old.frame if frame is None else frame
     if frame is not None:
         frame_ensure(image=old.image, index=frame)

@@ -21,6 +21,7 @@ from cases.services.identity import Header, Identity, Told, identity_told
 from cases.services.jobs import inference_jobs_create, live_model
 from cases.services.locks import advisory_lock
 from cases.services.places import finding_for, side_of
+from cases.services.room import disk_full_is_overloaded, room_require
 from cases.services.uploads import Checked, SortedFiles, Upload, inspect_all, upload_of
 from cases.vocabulary import Laterality, PriorityRank
 
@@ -40,6 +41,7 @@ class _Delivery:
     override_reason: str
 
 
+@disk_full_is_overloaded()
 @transaction.atomic
 def submission_create(
     *,
@@ -54,8 +56,9 @@ def submission_create(
     One transaction: a refusal leaves no row, byte or job. With an ``idempotency_key`` that this
     token (or user) used within 24 h the earlier submission is returned, if fields and files are
     the same; else ``IdempotencyConflict``; ``StateConflict`` while the first is still in
-    progress. ``override_reason`` keeps what the form tells where a DICOM header disagrees (people
-    at the portal only). Raises the codes of the contract; a file's error names the file.
+    progress; ``Overloaded`` where there is no room for more work (`room_require`) or the disk fills
+    up meanwhile. ``override_reason`` keeps what the form tells where a DICOM header disagrees
+    (people at the portal only). Raises the codes of the contract; a file's error names the file.
 
     The transaction is open while files are decoded, so that the key stays taken; it has written
     nothing by then and holds no row.
@@ -72,6 +75,7 @@ def submission_create(
         earlier = submission_earlier(owner, idempotency_key, fingerprint)
         if earlier is not None:
             return earlier
+    room_require()
     live_model()
     site = Site.objects.get(pk=actor.own_site)
     delivery = _check(site, fields, inspect_all(uploads, fields.on_bad_file), reason)

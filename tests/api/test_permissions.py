@@ -45,6 +45,9 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/jobs/{job}/", CASES, 200),
     ("POST", "/jobs/{waiting}/cancel/", CASES, 200),
     ("POST", "/jobs/{job}/rerun/", CASES, 202),
+    ("GET", "/dead-letters/", {"admin"}, 200),
+    # Without a body: who may comes as far as being told what is missing.
+    ("POST", "/dead-letters/retry/", {"admin"}, 422),
     ("GET", "/cases/", CASES, 200),
     ("GET", "/cases/{case}/", CASES, 200),
     ("GET", "/images/{image}/", CASES, 200),

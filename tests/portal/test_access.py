@@ -24,6 +24,7 @@ PAGES: dict[str, set[str]] = {
     "case-submit": CARERS,
     "model-list": VIEWERS | {"approver"},
     "audit-list": {"admin", "auditor"},
+    "dead-letter-list": {"admin"},
     "watch": {"admin"},
     "watch-csv": {"admin"},
 }
@@ -169,7 +170,7 @@ def test_the_rail_shows_only_the_places_of_the_role(world: World, sign_in: SignI
         return page.one("nav", aria_label="Places").text.strip()
 
     assert rail("radiologist") == "Worklist Submit Models"
-    assert rail("admin") == "Worklist Models Audit"
+    assert rail("admin") == "Worklist Failed Models Audit"
     assert rail("auditor") == "Audit"
     assert rail("approver") == "Models"
 

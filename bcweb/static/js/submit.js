@@ -119,11 +119,19 @@
     }
   });
 
+  function whyNotSent(request) {
+    if (!request || request.status !== 503) return "The case could not be sent.";
+    const minutes = Math.ceil(Number(request.getResponseHeader("Retry-After") || 60) / 60);
+    const wait = minutes > 1 ? `${minutes} minutes` : "a minute";
+    return `The service is busy and takes nothing in just now. Wait ${wait}.`;
+  }
+
   function notSent(event) {
     if (!isOurForm(event)) return;
     progress(false, 0, "");
     // The hidden key makes a second press safe: what arrived the first time is not taken in twice.
-    trouble("The case could not be sent. Nothing you entered is lost; press Submit case again.");
+    const again = "Nothing you entered is lost; press Submit case again.";
+    trouble(`${whyNotSent(event.detail.xhr)} ${again}`);
   }
   document.addEventListener("htmx:sendError", notSent);
   document.addEventListener("htmx:timeout", notSent);

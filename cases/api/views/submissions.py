@@ -35,6 +35,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 
 class SubmissionListApi(ApiView):
+    takes_uploads = True
     required = {"POST": any_of(Capability.SUBMIT)}
     parser_classes = (MultiPartParser,)
 
@@ -43,7 +44,8 @@ class SubmissionListApi(ApiView):
         description=(
             "All files are taken in, or none (`on_bad_file=skip`: each bad file is skipped and "
             "reported). With an Idempotency-Key the same request again answers with the same "
-            "submission; another request under that key is refused."
+            "submission; another request under that key is refused. 503 before the upload is read "
+            "where there is no room for it: too many images wait, or the disk is full."
         ),
         request={"multipart/form-data": SubmissionFormSerializer},
         parameters=[

@@ -198,7 +198,7 @@ class _JobAction(PortalView):
             raise StateConflict()
         try:
             query = self.act(request, job, image)
-        except (StateConflict, FieldInvalid) as error:
+        except (StateConflict, FieldInvalid, Overloaded) as error:
             sentences = [s for lines in (error.errors or {}).values() for s in lines]
             messages.error(request, " ".join(sentences) or error.detail)
             query = ""

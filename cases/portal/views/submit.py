@@ -19,6 +19,7 @@ from cases.portal.forms import SubmissionForm, empty_form, refused_form
 from cases.portal.views.base import PortalView
 from cases.portal.wording import count_of
 from cases.selectors.portal import submission_of_key
+from cases.selectors.room import shortage_now
 from cases.services.fields import submission_fields_parse
 from cases.services.idempotency import submission_in_progress
 from cases.services.submission import submission_create, upload_of
@@ -29,11 +30,12 @@ MAX_LOOKS = 45
 
 
 class SubmitView(PortalView):
+    takes_uploads = True
     any_of = (Capability.SUBMIT,)
     http_method_names = ["get", "head", "post", "options"]
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.page(empty_form())
+        return self.page(empty_form(), no_room=shortage_now() is not None)
 
     def post(self, request: HttpRequest) -> HttpResponseBase:
         key = request.POST.get("idempotency_key", "")
@@ -69,10 +71,16 @@ class SubmitView(PortalView):
                 file.close()
 
     def page(
-        self, form: SubmissionForm, *, status: int = 200, retry_after: int | None = None
+        self,
+        form: SubmissionForm,
+        *,
+        status: int = 200,
+        retry_after: int | None = None,
+        no_room: bool = False,
     ) -> HttpResponse:
         context: dict[str, Any] = {
             "form": form,
+            "no_room": no_room,
             "max_files": settings.BCWEB_MAX_FILES,
             "max_megabytes": settings.BCWEB_MAX_UPLOAD_BYTES // 1024**2,
             "max_bytes": settings.BCWEB_MAX_UPLOAD_BYTES,
