@@ -364,6 +364,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": float(BCWEB_SWEEP_SECONDS),
         "options": {"queue": "maintenance", "expire_seconds": 2 * BCWEB_SWEEP_SECONDS},
     },
+    "seal-audit": {
+        "task": "worker.tasks.seal_audit",
+        "schedule": 60.0,
+        "options": {"queue": "maintenance", "expire_seconds": 60},
+    },
+    "tally-jobs": {
+        "task": "worker.tasks.tally_jobs",
+        "schedule": 30.0,
+        "options": {"queue": "maintenance", "expire_seconds": 30},
+    },
 }
 
 # --- Logs ------------------------------------------------------------------------------------
