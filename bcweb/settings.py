@@ -404,6 +404,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"queue": "webhooks", "expire_seconds": 600},
     },
+    "seal-audit": {
+        "task": "worker.tasks.seal_audit",
+        "schedule": 60.0,
+        "options": {"queue": "maintenance", "expire_seconds": 60},
+    },
+    "tally-jobs": {
+        "task": "worker.tasks.tally_jobs",
+        "schedule": 30.0,
+        "options": {"queue": "maintenance", "expire_seconds": 30},
+    },
 }
 
 # --- Logs ------------------------------------------------------------------------------------

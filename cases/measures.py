@@ -18,6 +18,9 @@ FEWEST_IMAGES = 50
 CALIBRATION_BINS = 15
 # Inputs are compared in the tenths of their reference.
 DRIFT_BINS = 10
+# Upper bounds of the buckets in which waiting and running times of jobs are counted. Stored counts
+# are by place: whoever changes these starts the counts anew.
+DURATION_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400)
 _Z = 1.959963984540054  # the 97.5th percentile of the normal distribution
 _CHI2_999_9 = 27.877164871256568  # the 99.9th percentile of chi-square with DRIFT_BINS - 1 degrees
 

@@ -23,6 +23,7 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
     """
     tables = (
         "cases_auditevent",
+        "cases_auditseal",
         "cases_jobevent",
         "cases_modelevent",
         "cases_gateverdict",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
@@ -17,3 +19,15 @@ def tamper(result: Result, **columns: Any) -> None:
         cursor.execute("ALTER TABLE cases_result DISABLE TRIGGER unchangeable")
         Result.objects.filter(pk=result.pk).update(**columns)
         cursor.execute("ALTER TABLE cases_result ENABLE ALWAYS TRIGGER unchangeable")
+
+
+@contextmanager
+def unguarded(*tables: str) -> Iterator[None]:
+    """Append-only tables with their triggers switched off."""
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        yield
+        for table in tables:
+            for trigger in ("append_only", "append_only_truncate"):
+                cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")

@@ -11,6 +11,8 @@ from cases.access import Actor, ActorKind
 from cases.services.deliveries import deliveries_tidy
 from cases.services.leases import jobs_sweep
 from cases.services.schedules import training_schedule_fire
+from cases.services.seals import audit_seal
+from cases.services.tallies import jobs_tally
 from worker import process
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,21 @@ def sweep() -> None:
     counts = jobs_sweep(actor=Actor(kind=ActorKind.WORKER, label="sweeper"))
     if any(counts.values()):
         log.info("swept", **counts)
+
+
+@shared_task(name="worker.tasks.seal_audit")
+def seal_audit() -> None:
+    """Seal what the audit trail has gained; a long backlog over several turns."""
+    sealed = audit_seal()
+    if sealed.seals:
+        log.info("audit_sealed", **vars(sealed))
+
+
+@shared_task(name="worker.tasks.tally_jobs")
+def tally_jobs() -> None:
+    """Add the latest moves of jobs to the counts that `/metrics` tells."""
+    moves = jobs_tally()
+    log.debug("jobs_tallied", moves=moves)
 
 
 @shared_task(name="worker.tasks.run_training")

@@ -23,8 +23,10 @@ from cases.models.review import (
     PatientErasure,
     ResultWithdrawal,
 )
+from cases.models.seals import AuditSeal
 from cases.models.separation import ScheduleEdit, SnapshotPatient, TrainingOrderer
 from cases.models.shadow import ShadowResult
+from cases.models.tallies import JobTally
 from cases.models.training import (
     ScheduleFiring,
     TrainingEpoch,
@@ -38,6 +40,7 @@ __all__ = [
     "IDEMPOTENCY_LIFE",
     "ApiToken",
     "AuditEvent",
+    "AuditSeal",
     "Blob",
     "BlobChunk",
     "CandidateEvent",
@@ -51,6 +54,7 @@ __all__ = [
     "Image",
     "Job",
     "JobEvent",
+    "JobTally",
     "LockedSetUse",
     "ModelEvent",
     "ModelFault",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
 
+from cases.models import AuditSeal
 from cases.portal.views import audit
+from cases.services.seals import audit_seal
 from tests.factories import make_site
 from tests.portal.conftest import SignIn, World
 from tests.portal.markup import Markup, read
@@ -74,3 +78,22 @@ def test_an_administrator_reaches_the_case_from_an_event_an_auditor_does_not(
     case = reverse("case-detail", args=[world.case.pk])
     assert case in sign_in(role="admin", site=world.site).get(URL).content.decode()
     assert case not in sign_in(role="auditor", site=world.site).get(URL).content.decode()
+
+
+def test_the_page_tells_when_the_trail_was_last_sealed(world: World, sign_in: SignIn) -> None:
+    client = sign_in(role="auditor", site=world.site)
+    assert "Nothing is sealed yet" in read(client.get(URL).content).text
+    audit_seal()
+    head = AuditSeal.objects.get()
+    page = read(client.get(URL).content)
+    assert f"up to event {head.last_id}: seal 1, {head.hash[:8]}." in page.text
+    assert page.one("span", title=head.hash)
+    assert "not sealed yet" not in page.text
+
+
+def test_the_page_warns_where_sealing_stands_still(
+    world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = sign_in(role="admin", site=world.site)
+    monkeypatch.setattr(audit, "SEAL_OVERDUE", timedelta(seconds=-60))
+    assert "are not sealed yet" in read(client.get(URL).content).text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 from cases.access import Capability
 from cases.portal.history import entries_of
@@ -13,8 +15,11 @@ from cases.portal.views.base import PortalView
 from cases.portal.views.case import given_number
 from cases.portal.wording import ACTIONS
 from cases.selectors.portal import audit_page
+from cases.selectors.seals import seal_state
 
 PAGE_SIZE = 50
+# Beat seals each minute; an event that has waited longer says that something stands still.
+SEAL_OVERDUE = timedelta(minutes=10)
 
 
 class AuditListView(PortalView):
@@ -34,8 +39,13 @@ class AuditListView(PortalView):
             **filters,
         )
         kept = urlencode({name: value for name, value in filters.items() if value})
+        seals = seal_state(actor=self.actor)
+        oldest = seals.oldest_unsealed_at
         context = {
             "page": page,
+            "head": seals.head,
+            "unsealed_since": oldest,
+            "seal_overdue": oldest is not None and oldest < timezone.now() - SEAL_OVERDUE,
             "entries": entries_of(page.rows),
             "actions": sorted(ACTIONS),
             "action": filters["action"],
