@@ -4,6 +4,7 @@
 # make train DATA=DIR [INIT=FILE] [OUT=DIR]     train a model (ARGS="…": more of ml.train's options)
 # make evaluate DATA=DIR                         measure the shipped model (ARGS="--model FILE …")
 # make crossval DATA=DIR [INIT=FILE] [OUT=DIR]   grouped five-fold, out of fold
+# make chaos  break the running service in every way and check that nothing was lost ([SEED=n] [JOBS=n])
 # make lock   pin the packages of pyproject.toml anew (UPGRADE=1: to their newest versions)
 #
 # Only relative paths, so that a checkout may have spaces in its path.
@@ -21,7 +22,7 @@ python := .venv/bin/python
 # A value as one word for the shell, whatever is in it.
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: help run test check train evaluate crossval lock install-run install-dev
+.PHONY: help run test check train evaluate crossval chaos lock install-run install-dev
 .NOTPARALLEL:
 
 help:
@@ -62,6 +63,11 @@ crossval: install-run
 
 evaluate: install-run
 	$(needs_data)@exec $(python) -m ml.evaluate --data $(call quote,$(DATA)) $(ARGS)
+
+# A service of its own in a temporary folder; STATE only gets chaos.json.
+chaos: install-dev
+	@exec $(python) -m bench.chaos --out $(call quote,$(STATE)/chaos.json) \
+		$(if $(SEED),--seed $(call quote,$(SEED))) $(if $(JOBS),--jobs $(call quote,$(JOBS))) $(ARGS)
 
 # One resolution (dev.txt) for everything; the others are parts of it.
 uv_compile = $(python) -m uv pip compile --quiet --universal --generate-hashes --no-header \

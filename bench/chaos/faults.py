@@ -1,0 +1,313 @@
+"""The faults: each strikes a running service and returns in a few words what it hit.
+
+`Missed` where there was nothing to strike in time, `Impossible` where this machine does not allow
+it. Both are told at the end; a kind that never struck makes the run fail, unless impossible.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from bcweb.embedded import linux
+from bench.chaos.client import Books
+from bench.chaos.pictures import picture
+from bench.chaos.queues import messages, rewrite
+from bench.chaos.rig import Rig, RigError, kill
+from bench.chaos.service import CLOCKS
+
+# How long a fault looks for something to strike.
+LOOK_S = 20.0
+
+
+class Missed(Exception):
+    """There was nothing to strike."""
+
+
+class Impossible(Exception):
+    """This machine does not allow it."""
+
+
+class Striker:
+    """Strikes one fault after the other. `books` gets the uploads it cuts off."""
+
+    def __init__(self, rig: Rig, books: Books) -> None:
+        self.rig = rig
+        self.books = books
+        # Patients of uploads that were cut off: nothing of them may be there.
+        self.cut_off: list[str] = []
+
+    def strike(self, kind: str, seed: int) -> str:
+        """Do it, with choices of its own from `seed`. Raises `Missed` or `Impossible`."""
+        try:
+            return FAULTS[kind](self, random.Random(seed))
+        except RigError as error:
+            raise Missed(str(error)) from error
+
+    # Workers and engines
+
+    def _busy(self) -> int:
+        return self.rig.wait(self.rig.busy_worker, seconds=LOOK_S, what="a worker with a batch")
+
+    def worker_killed(self, _: random.Random) -> str:
+        """kill -9 of an inference worker in the middle of a batch."""
+        worker = self._busy()
+        if not kill([worker]):
+            raise Missed("the worker was gone already")
+        return f"worker {worker}"
+
+    def engine_killed(self, _: random.Random) -> str:
+        """kill -9 of the model's process while its worker has a batch."""
+
+        def engines() -> list[int]:
+            worker = self.rig.busy_worker()
+            return self.rig.engines(worker) if worker else []
+
+        struck = kill(self.rig.wait(engines, seconds=LOOK_S, what="an engine at work"))
+        if not struck:
+            raise Missed("the engine was gone already")
+        return f"{struck} engine"
+
+    def worker_frozen(self, _: random.Random) -> str:
+        """SIGSTOP past the lease; woken when others have taken over."""
+
+        def frozen() -> int | None:
+            worker = self.rig.busy_worker()
+            if worker is None:
+                return None
+            os.kill(worker, signal.SIGSTOP)
+            if self.rig.held_by(worker):
+                return worker
+            # It had just finished.
+            os.kill(worker, signal.SIGCONT)
+            return None
+
+        with suppress(ProcessLookupError):
+            worker = self.rig.wait(frozen, seconds=LOOK_S, what="a worker with a batch")
+            held = self.rig.held_by(worker)
+            with self.rig.held_still([worker]):
+                self.rig.wait(
+                    lambda: not self.rig.held_by(worker), seconds=60, what="leases to be taken back"
+                )
+            return f"worker {worker}, {len(held)} jobs taken over"
+        raise Missed("the worker was gone already")
+
+    def worker_told_to_stop(self, _: random.Random) -> str:
+        """SIGTERM in the middle of a batch, as a rolling deploy does; it must end by itself."""
+        worker = self._busy()
+        began = time.monotonic()
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGTERM)
+        self.rig.wait(lambda: not linux.is_alive(worker), seconds=60, what="a worker to stop")
+        return f"worker {worker}, gone after {time.monotonic() - began:.1f} s"
+
+    # Web server, beat, supervisor
+
+    def web_killed_in_upload(self, rng: random.Random) -> str:
+        """kill -9 of the web server, or of the processes that answer, while an upload streams."""
+        patient = f"CUT-OFF-{rng.randrange(10**9)}"
+        with socket.create_connection(("127.0.0.1", self.rig.port), 5 * self.rig.pace) as upload:
+            before = set(self.rig.uploads.glob("bcweb-upload-*"))
+            upload.sendall(half_an_upload(patient, self.rig.token()))
+            self.cut_off.append(patient)
+            self.rig.wait(
+                lambda: set(self.rig.uploads.glob("bcweb-upload-*")) - before,
+                seconds=LOOK_S,
+                what="the upload to begin",
+            )
+            if rng.random() < 0.5:
+                victims, what = self.rig.web_workers(), "its workers"
+            else:
+                victims, what = [self.rig.web_master() or 0], "its first process"
+            if not kill([pid for pid in victims if pid]):
+                raise Missed("the web server was gone already")
+        return what
+
+    def beat_killed(self, _: random.Random) -> str:
+        """kill -9 of the scheduler."""
+        victims = self.rig.wait(
+            lambda: self.rig.processes("beat"), seconds=LOOK_S, what="the scheduler"
+        )
+        if not kill(victims):
+            raise Missed("it was gone already")
+        return f"scheduler {victims[0]}"
+
+    def supervisor_killed(self, _: random.Random) -> str:
+        """kill -9 of the supervisor; a service manager starts it again."""
+        code = self.rig.restart(signal.SIGKILL)
+        return f"exit code {code}, started again"
+
+    def deploy(self, _: random.Random) -> str:
+        """SIGTERM to everything in the middle of a batch, then a start anew."""
+        with suppress(RigError):
+            self._busy()
+        began = time.monotonic()
+        code = self.rig.end_supervisor(signal.SIGTERM)
+        took = time.monotonic() - began
+        self.rig.restarts += 1
+        self.rig.start()
+        return f"stopped in {took:.1f} s with exit code {code}"
+
+    # Valkey and Postgres
+
+    def valkey_flushed(self, _: random.Random) -> str:
+        """FLUSHALL: every message and every binding of a queue is gone."""
+        with self._broker() as broker:
+            keys = broker.dbsize()
+            broker.flushall()
+        return f"{keys} keys"
+
+    def valkey_stopped(self, rng: random.Random) -> str:
+        """Valkey is down for some seconds: killed whenever it comes up."""
+        until = time.monotonic() + rng.uniform(2, 4) * min(2.0, self.rig.pace)
+        killed = 0
+        while time.monotonic() < until:
+            killed += kill([pid for pid in [self.rig.valkey()] if pid])
+            time.sleep(0.05)
+        if not killed:
+            raise Missed("it did not run")
+        return f"killed {killed} times"
+
+    def valkey_hung(self, rng: random.Random) -> str:
+        """Valkey takes connections and does not answer."""
+        pid = self.rig.wait(self.rig.valkey, seconds=LOOK_S, what="Valkey")
+        seconds = rng.uniform(3, 6)
+        with self.rig.held_still([pid]):
+            time.sleep(seconds)
+        return f"{seconds:.1f} s"
+
+    def valkey_emptied(self, _: random.Random) -> str:
+        """Valkey ends and comes back without its data."""
+        pid = self.rig.wait(self.rig.valkey, seconds=LOOK_S, what="Valkey")
+        shutil.rmtree(self.rig.state / "valkey" / "appendonlydir", ignore_errors=True)
+        if not kill([pid]):
+            raise Missed("it was gone already")
+        return "restarted empty"
+
+    def postgres_restarted(self, _: random.Random) -> str:
+        """An immediate shutdown: every connection breaks, and the log is replayed."""
+        pid = self.rig.wait(self.rig.postgres, seconds=LOOK_S, what="Postgres")
+        os.kill(pid, signal.SIGQUIT)
+        self.rig.wait(lambda: not linux.is_alive(pid), seconds=60, what="Postgres to stop")
+        self.rig.sql("SELECT 1")
+        return f"server {pid}"
+
+    # Messages
+
+    def _broker(self) -> Any:
+        return self.rig.redis()
+
+    def _tamper(self, change: Callable[[list[bytes]], list[bytes]], least: int) -> str:
+        """Let messages pile up before still workers, and change them."""
+
+        def piled_up() -> bool:
+            with suppress(RedisError):
+                return sum(map(len, messages(self._broker()).values())) >= least
+            return False
+
+        with self.rig.held_still(self.rig.workers()):
+            self.rig.wait(piled_up, seconds=LOOK_S, what="messages")
+            before = after = 0
+            broker = self._broker()
+            for key, waiting in messages(broker).items():
+                changed = change(waiting)
+                rewrite(broker, key, changed)
+                before, after = before + len(waiting), after + len(changed)
+        return f"{before} messages, {after} afterwards"
+
+    def messages_repeated(self, rng: random.Random) -> str:
+        """Each message three times."""
+        return self._tamper(lambda waiting: [m for m in waiting for _ in range(3)], 1)
+
+    def messages_shuffled(self, rng: random.Random) -> str:
+        """In another order."""
+        return self._tamper(lambda waiting: rng.sample(waiting, len(waiting)), 2)
+
+    def messages_dropped(self, rng: random.Random) -> str:
+        """All gone."""
+        return self._tamper(lambda waiting: [], 1)
+
+    # Disks and clocks
+
+    def disk_full(self, _: random.Random) -> str:
+        """No room for uploads on their way in, until somebody ran into it."""
+        return self._full("spool-full")
+
+    def storage_full(self, _: random.Random) -> str:
+        """No room where uploaded bytes are kept."""
+        return self._full("store-full")
+
+    def _full(self, name: str) -> str:
+        flag, met = self.rig.flags / name, self.rig.flags / f"{name}.met"
+        met.unlink(missing_ok=True)
+        flag.touch()
+        try:
+            self.rig.wait(
+                lambda: met.exists() and met.stat().st_size >= 2, seconds=LOOK_S, what="an upload"
+            )
+        finally:
+            flag.unlink()
+        return f"{met.stat().st_size} writes refused"
+
+    def clock_stepped(self, rng: random.Random) -> str:
+        """A process' wall clock jumps by hours and comes back after some seconds."""
+        if self.rig.clocks_fault:
+            raise Impossible(self.rig.clocks_fault)
+        service = rng.choice(CLOCKS)
+        hours = rng.choice((-3, -1, 1, 3))
+        self.rig.step_clock(service, hours * 3600)
+        time.sleep(4 * min(2.0, self.rig.pace))
+        self.rig.step_clock(service, 0)
+        return f"{service} by {hours:+d} h"
+
+
+def half_an_upload(patient: str, token: str) -> bytes:
+    """A request that announces twice the bytes it holds: its second half never comes."""
+    boundary = "chaos"
+    data = picture(patient) * 60
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="patient_id"\r\n\r\n{patient}\r\n'
+        f"--{boundary}\r\nContent-Disposition: form-data; name=file; filename=a.jpg\r\n"
+        "Content-Type: image/jpeg\r\n\r\n"
+    ).encode()
+    lines = (
+        "POST /api/v1/submissions/ HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {token}",
+        f"Idempotency-Key: {patient}",
+        f"Content-Type: multipart/form-data; boundary={boundary}",
+        f"Content-Length: {2 * (len(head) + len(data))}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + head + data
+
+
+FAULTS: dict[str, Callable[[Striker, random.Random], str]] = {
+    "worker killed": Striker.worker_killed,
+    "engine killed": Striker.engine_killed,
+    "worker frozen past its lease": Striker.worker_frozen,
+    "worker told to stop": Striker.worker_told_to_stop,
+    "web killed in an upload": Striker.web_killed_in_upload,
+    "beat killed": Striker.beat_killed,
+    "supervisor killed": Striker.supervisor_killed,
+    "deploy": Striker.deploy,
+    "valkey flushed": Striker.valkey_flushed,
+    "valkey stopped": Striker.valkey_stopped,
+    "valkey hung": Striker.valkey_hung,
+    "valkey restarted empty": Striker.valkey_emptied,
+    "postgres restarted": Striker.postgres_restarted,
+    "messages repeated": Striker.messages_repeated,
+    "messages shuffled": Striker.messages_shuffled,
+    "messages dropped": Striker.messages_dropped,
+    "disk full": Striker.disk_full,
+    "storage full": Striker.storage_full,
+    "clock stepped": Striker.clock_stepped,
+}

@@ -1,0 +1,238 @@
+"""One run from start to end: clients send, faults strike, then all must come to rest by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bcweb.embedded import linux
+from bench.chaos.client import Books, Client
+from bench.chaos.faults import Impossible, Missed, Striker
+from bench.chaos.invariants import INVARIANTS, Check, Night
+from bench.chaos.plan import Fault, Plan, Sending
+from bench.chaos.rig import ROOT, Rig, RigError
+
+CLIENTS = 6
+# So many submissions may go ahead of a fault that is not over: it strikes a service at work.
+AHEAD = 12
+PATIENCE_S = 240.0
+SETTLE_S = 180.0
+# Commands that look for damage themselves, where the service has them.
+VERIFIERS = ("verify_audit", "verify_storage")
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What became of one planned fault. `outcome`: struck, missed or impossible."""
+
+    fault: Fault
+    outcome: str
+    told: str
+    seconds: float
+
+
+@dataclass
+class Story:
+    """All that a run has to tell."""
+
+    plan: Plan
+    books: Books
+    strikes: list[Strike] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    jobs: dict[str, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    fenced_out: int = 0
+    sending_s: float = 0.0
+    settling_s: float = 0.0
+
+    @property
+    def broken(self) -> list[str]:
+        return [f"{check.name}: {what}" for check in self.checks for what in check.broken]
+
+
+class Gate:
+    """Keeps submissions and faults in step: a fault waits for its submission to begin, and
+    submissions do not run away from a fault that is not over."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._changed = threading.Condition()
+        self._left = list(plan.sendings)
+        self._faults = list(plan.faults)
+        self._begun = 0
+        self._at_work = 0
+
+    def take(self) -> Sending | None:
+        """The next submission, once it may begin; None when all are taken."""
+        with self._changed:
+            self._changed.wait_for(self._may_go_on)
+            if not self._left:
+                return None
+            self._begun += 1
+            self._at_work += 1
+            self._changed.notify_all()
+            return self._left.pop(0)
+
+    def _may_go_on(self) -> bool:
+        if not self._left or not self._faults:
+            return True
+        return self._left[0].number < self._faults[0].at + AHEAD
+
+    def done(self) -> None:
+        """A submission has got its answer."""
+        with self._changed:
+            self._at_work -= 1
+            self._changed.notify_all()
+
+    def await_turn(self, fault: Fault) -> None:
+        """Return when the fault's submission has begun."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._begun > fault.at or not self._left)
+
+    def over(self, fault: Fault) -> None:
+        """The fault, the first of those left, has struck or missed."""
+        with self._changed:
+            self._faults.remove(fault)
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Nothing more is sent."""
+        with self._changed:
+            self._left.clear()
+            self._faults.clear()
+            self._changed.notify_all()
+
+
+def spend(rig: Rig, plan: Plan, say: Callable[[str], None]) -> Story:
+    """Run the plan on a started service and check what is left of it."""
+    books = Books()
+    story = Story(plan, books)
+    striker = Striker(rig, books)
+    gate = Gate(plan)
+    began = time.monotonic()
+    threads = _clients(rig, gate, books)
+    try:
+        for fault in plan.faults:
+            gate.await_turn(fault)
+            strike = _strike(striker, fault)
+            story.strikes.append(strike)
+            say(f"  {fault.kind:30} {strike.outcome:10} {strike.seconds:5.1f} s  {strike.told}")
+            gate.over(fault)
+    except BaseException:
+        gate.give_up()
+        raise
+    for thread in threads:
+        thread.join()
+    story.sending_s = time.monotonic() - began
+    say(f"sent {len(plan.sendings)} submissions in {story.sending_s:.0f} s; waiting for the rest")
+    _look_back(rig, story, striker)
+    return story
+
+
+def _clients(rig: Rig, gate: Gate, books: Books) -> list[threading.Thread]:
+    token = rig.token()
+
+    def work() -> None:
+        client = Client(rig.url, token, books, patience_s=PATIENCE_S * rig.pace)
+        while (sending := gate.take()) is not None:
+            try:
+                if sending.kind == "stolen" and sending.of is not None:
+                    books.await_end(sending.of)
+                client.send(sending)
+            finally:
+                books.end(sending)
+                gate.done()
+
+    threads = [threading.Thread(target=work, name=f"client-{k}") for k in range(CLIENTS)]
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    return threads
+
+
+def _strike(striker: Striker, fault: Fault) -> Strike:
+    began = time.monotonic()
+    try:
+        told, outcome = striker.strike(fault.kind, fault.seed), "struck"
+    except Missed as error:
+        told, outcome = str(error), "missed"
+    except Impossible as error:
+        told, outcome = str(error), "impossible"
+    return Strike(fault, outcome, told, time.monotonic() - began)
+
+
+def _look_back(rig: Rig, story: Story, striker: Striker) -> None:
+    """Wait until all is at rest, then check every invariant."""
+    began = time.monotonic()
+    rest = settle(rig)
+    story.settling_s = time.monotonic() - began
+    night = Night(rig.sql, story.books, tuple(striker.cut_off))
+    story.checks = [rest, *(invariant(night) for invariant in INVARIANTS)]
+    story.checks += [files_are_gone(rig), *verified(rig), faults_struck(story.strikes)]
+    story.jobs = dict(rig.sql("SELECT state, count(*) FROM cases_job GROUP BY state"))
+    story.attempts = dict(
+        rig.sql("SELECT attempt, count(*) FROM cases_job GROUP BY attempt ORDER BY attempt")
+    )
+    story.fenced_out = rig.logged("job_fenced_out")
+
+
+def settle(rig: Rig) -> Check:
+    """Everything becomes final and well again, with nobody's help, within the bound."""
+    check = Check("no human was needed: all came to rest by itself", checked=1)
+    active = "SELECT id FROM cases_job WHERE finished_at IS NULL"
+    try:
+        rig.wait(lambda: not rig.sql(active), seconds=SETTLE_S, what="every job to end")
+        rig.wait(rig.is_ready, seconds=60, what="/readyz")
+    except RigError as error:
+        check.broken.append(str(error))
+    return check
+
+
+def files_are_gone(rig: Rig) -> Check:
+    """Uploads that killed web servers left in the temporary folder go at a later start, an hour
+    on: here their time is set back."""
+    left = list(rig.uploads.iterdir())
+    check = Check("temporary files of killed servers are cleared away", checked=len(left))
+    if not left:
+        return check
+    for path in left:
+        os.utime(path, (time.time() - 7200,) * 2)
+    old = rig.web_master()
+    if old:
+        os.kill(old, signal.SIGTERM)
+        rig.wait(lambda: not linux.is_alive(old), seconds=60, what="the web server to stop")
+    try:
+        rig.wait(rig.is_ready, seconds=60, what="/readyz")
+    except RigError as error:
+        check.broken.append(str(error))
+    check.broken += [path.name for path in left if path.exists()]
+    return check
+
+
+def verified(rig: Rig) -> list[Check]:
+    """The service's own verifying commands, where it has them."""
+    checks = []
+    for name in VERIFIERS:
+        if not any(ROOT.glob(f"*/management/commands/{name}.py")):
+            continue
+        done = rig.manage(name)
+        check = Check(f"manage.py {name} finds all whole", checked=1)
+        if done.returncode:
+            words = (done.stdout + done.stderr).strip().splitlines()
+            check.broken += words or [f"exit code {done.returncode}"]
+        checks.append(check)
+    return checks
+
+
+def faults_struck(strikes: Sequence[Strike]) -> Check:
+    """Every kind of fault that was wanted did strike, where this machine allows it."""
+    kinds = {strike.fault.kind for strike in strikes}
+    check = Check("every wanted kind of fault struck", checked=len(kinds))
+    for kind in sorted(kinds):
+        mine = [strike for strike in strikes if strike.fault.kind == kind]
+        if all(strike.outcome == "missed" for strike in mine):
+            check.broken.append(f"{kind} never struck: {mine[-1].told}")
+    return check

@@ -1,0 +1,81 @@
+"""The same seed is the same night; every kind of fault and of trouble is in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.chaos.client import content, refusals
+from bench.chaos.faults import FAULTS
+from bench.chaos.night import AHEAD, Gate
+from bench.chaos.plan import REFUSED, make_plan
+from bench.chaos.poison import ENGINE_POISON, poison_of
+
+SEEDS = range(12)
+
+
+def test_the_same_seed_gives_the_same_schedule_and_the_same_bytes() -> None:
+    first, second = (make_plan(11, 80, list(FAULTS)) for _ in range(2))
+    assert first == second
+    files = [file for sending in first.sendings for file in sending.files]
+    assert [content(file) for file in files[:20]] == [content(file) for file in files[:20]]
+    assert make_plan(12, 80, list(FAULTS)) != first
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_kind_of_fault_poison_and_refusal_is_in_a_night(seed: int) -> None:
+    plan = make_plan(seed, 80, list(FAULTS))
+    assert {fault.kind for fault in plan.faults} == set(FAULTS)
+    wrongs = {file.wrong for sending in plan.sendings for file in sending.files}
+    assert wrongs >= {*ENGINE_POISON, *REFUSED}
+    assert 80 <= plan.jobs < 90
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_longer_night_has_more_of_each(seed: int) -> None:
+    plan = make_plan(seed, 600, list(FAULTS))
+    kinds = [fault.kind for fault in plan.faults]
+    assert all(kinds.count(kind) == 4 for kind in FAULTS)
+    assert [fault.at for fault in plan.faults] == sorted(fault.at for fault in plan.faults)
+    assert plan.faults[-1].at < 0.9 * len(plan.sendings)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_pictures_are_different_but_for_those_that_are_stolen(seed: int) -> None:
+    plan = make_plan(seed, 80, list(FAULTS))
+    own = [f.name for s in plan.sendings if s.kind != "stolen" for f in s.files]
+    assert len(own) == len(set(own))
+    for sending in plan.sendings:
+        if sending.kind == "stolen":
+            assert sending.of is not None
+            other = plan.sendings[sending.of]
+            assert set(sending.files) <= set(other.files)
+            assert other.patient != sending.patient
+        if sending.kind == "join":
+            assert sending.of is not None
+            assert plan.sendings[sending.of].patient == sending.patient
+        assert bool(refusals(sending)) == (sending.kind in ("refused", "stolen"))
+
+
+def test_a_poison_has_batch_mates_and_its_mark() -> None:
+    plan = make_plan(3, 200, [])
+    poisoned = [sending for sending in plan.sendings if sending.kind == "poison"]
+    for sending in poisoned:
+        marks = [poison_of(content(file)) for file in sending.files]
+        assert len([mark for mark in marks if mark]) == 1
+        assert len(marks) > 1
+
+
+def test_submissions_do_not_run_away_from_a_fault_that_is_not_over() -> None:
+    plan = make_plan(5, 200, ["worker killed"])
+    fault = plan.faults[0]
+    gate = Gate(plan)
+    for number in range(fault.at + AHEAD):
+        sending = gate.take()
+        assert sending is not None and sending.number == number
+    # Its time has come, and nobody may go on before it is over.
+    gate.await_turn(fault)
+    assert not gate._may_go_on()
+    gate.over(fault)
+    assert gate._may_go_on()
+    gate.give_up()
+    assert gate.take() is None
