@@ -11,7 +11,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     BCWEB_DEMO=0
 RUN groupadd --system --gid 10001 bcweb \
     && useradd --system --uid 10001 --gid bcweb --home-dir /state --no-create-home bcweb \
-    && install --directory --owner=bcweb --group=bcweb --mode=0700 /state
+    && install --directory --owner=bcweb --group=bcweb --mode=0700 /state \
+    && install --directory --owner=bcweb --group=bcweb --mode=0700 /state/frozen
 WORKDIR /app
 
 FROM base AS web-packages

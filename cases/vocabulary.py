@@ -162,6 +162,19 @@ class FiringOutcome(StrEnum):
 # There is one line of models here; runs of one line come one after the other.
 MODEL_LINE = "main"
 
+# Why a training that waited was called off, or one that ran was ended, by the service itself.
+PICTURES_TAKEN_BACK = "pictures_taken_back"
+
+
+class SnapshotLineage(StrEnum):
+    """Of which snapshots a schedule takes the newest."""
+
+    ANY = "any"
+    # Of the site's accepted images, made to train from.
+    FROZEN = "frozen"
+    # Of the imported folder of one name.
+    IMPORTED = "imported"
+
 
 class SnapshotRole(StrEnum):
     """What a snapshot of accepted images is for. A patient is in one of the two, for ever."""

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from bcweb.embedded import ephemeral, healthcheck, paths
+from worker.freezing import frozen_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = (
@@ -182,13 +183,30 @@ def test_gpu_override_names_existing_services(services: dict[str, Any]) -> None:
 
 
 def test_checkpoints_of_trainings_outlive_their_container(services: dict[str, Any]) -> None:
-    (volume,) = services["training"]["volumes"]
-    name, place = volume.split(":")
+    state, _ = services["training"]["volumes"]
+    name, place = state.split(":")
+    assert f"BCWEB_STATE={place}" in (ROOT / "Dockerfile").read_text()
+    assert_new_volume_is_the_ordinary_users(name, place)
+
+
+def test_the_web_server_reads_frozen_pictures_where_the_training_worker_lays_them(
+    services: dict[str, Any], settings: Any
+) -> None:
+    _, frozen = services["training"]["volumes"]
+    (read,) = services["web"]["volumes"]
+    # There by the same path, and nothing that is exposed can change them.
+    assert read == f"{frozen}:ro"
+    name, place = frozen.split(":")
+    settings.STATE_DIR = Path("/state")
+    assert place == str(frozen_folder())
+    assert_new_volume_is_the_ordinary_users(name, place)
+
+
+def assert_new_volume_is_the_ordinary_users(name: str, place: str) -> None:
+    """The image makes the folder for the ordinary user, and a new volume takes that over."""
     assert name in load("docker-compose.yml")["volumes"]
-    # The image makes the folder for the ordinary user, and a new volume takes that over.
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    assert f"BCWEB_STATE={place}" in dockerfile
-    assert re.search(rf"install --directory --owner=bcweb .* {place}$", dockerfile, re.MULTILINE)
+    made = rf"install --directory --owner=bcweb .* {place}( \\)?$"
+    assert re.search(made, (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
 def test_compose_client_accepts_the_files() -> None:

@@ -68,6 +68,11 @@ def make_snapshot(
 WORKER = Actor(kind=ActorKind.WORKER, label="training@test")
 
 
+def card_of(weights: bytes, version: str = "resnet50-new") -> dict[str, Any]:
+    """The least that a trained model's card says."""
+    return {"version": version, "weights": {"sha256": hashlib.sha256(weights).hexdigest()}}
+
+
 def trained(run: TrainingRun) -> ModelVersion:
     """The CANDIDATE that ``run``, the next in the line, makes; it has no verdict."""
     claim = training_claim(actor=WORKER)

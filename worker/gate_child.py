@@ -29,6 +29,10 @@ class LockedSetChangedError(DatasetError):
     """A picture of the locked set has vanished or differs."""
 
 
+class LockedSetTakenBackError(DatasetError):
+    """Without the pictures that were taken back too little of the locked set is left."""
+
+
 class LockedPictureSeenError(MlError):
     """The candidate, or the model it started from, was trained on a locked picture."""
 
@@ -66,7 +70,8 @@ def _run(options: dict[str, Any]) -> int:
 
 
 def _locked(options: dict[str, Any]) -> Document:
-    """The locked set's document, its pictures checked and laid out."""
+    """The locked set's document without the pictures that were taken back; the others checked and
+    laid out."""
     from worker.training_data import check_files, lay_out, read_document
 
     root = Path(options["root"])
@@ -76,12 +81,29 @@ def _locked(options: dict[str, Any]) -> Document:
         raise LockedSetUnreadableError(
             f"the document of the locked set cannot be used: {error}"
         ) from None
+    document = _without(document, frozenset(options["left_out"]))
     try:
         check_files(document, root)
     except DatasetError as error:
         raise LockedSetChangedError(str(error)) from None
     lay_out(document, root, Path(options["data"]))
     return document
+
+
+def _without(document: Document, left_out: frozenset[str]) -> Document:
+    """``document`` without pictures that nobody may look at any more.
+
+    Raises ``LockedSetTakenBackError`` where no malignant picture is left, or no other.
+    """
+    files = [entry for entry in document["files"] if entry["sha256"] not in left_out]
+    malignant = sum(entry["class"] == "malignant" for entry in files)
+    if left_out and not 0 < malignant < len(files):
+        raise LockedSetTakenBackError(
+            f"{len(document['files']) - len(files)} pictures of the locked set were taken back, "
+            "and what is left has no malignant picture, or no other: freeze a new locked set and "
+            "declare a plan with it"
+        )
+    return {**document, "files": files}
 
 
 def _check_models(options: dict[str, Any], document: Document) -> None:
@@ -138,6 +160,7 @@ def _judge(options: dict[str, Any]) -> None:
         None if options["active"] is None else Path(options["active"]),
         draw=True,
     )
+    report["left_out"] = len(options["left_out"])
     text = json.dumps(report, ensure_ascii=False, allow_nan=False)
     registry.write_atomic(Path(options["report"]), text.encode())
 

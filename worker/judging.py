@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases.selectors.learning import model_active
+from cases.selectors.snapshots import snapshot_void_hashes
 from cases.services.gate_fields import plan_sha256
 from cases.storage import read_bytes
 from worker import training_faults as faults
@@ -55,6 +56,8 @@ def judge_command(run: TrainingRun, folder: Path, *, nice: int, judges: bool) ->
         "active": _local(model_active(), faults.ACTIVE_UNUSABLE),
         "start": _local(run.init_model, faults.START_UNUSABLE),
         "report": str(folder / REPORT),
+        # Taken back since the set was frozen: the figures are of the others.
+        "left_out": snapshot_void_hashes(locked),
     }
     return [sys.executable, "-m", JUDGE_MODULE, json.dumps(options)]
 

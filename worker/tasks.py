@@ -13,6 +13,7 @@ from cases.services.leases import jobs_sweep
 from cases.services.schedules import training_schedule_fire
 from cases.services.seals import audit_seal
 from cases.services.tallies import jobs_tally
+from cases.services.taken_back import trainings_call_off
 from worker import process
 
 log = structlog.get_logger(__name__)
@@ -27,9 +28,13 @@ def run_inference(job_id: str) -> None:
 
 @shared_task(name="worker.tasks.sweep")
 def sweep() -> None:
-    """Take back what dead workers held and ring for what nobody holds."""
+    """Call off trainings that may not begin any more, take back what dead workers held, and ring
+    for what nobody holds."""
     process.ensure_ready()
-    counts = jobs_sweep(actor=Actor(kind=ActorKind.WORKER, label="sweeper"))
+    sweeper = Actor(kind=ActorKind.WORKER, label="sweeper")
+    # Before it rings for them.
+    called_off = trainings_call_off(actor=sweeper)
+    counts = {**jobs_sweep(actor=sweeper), "called_off": called_off}
     if any(counts.values()):
         log.info("swept", **counts)
 

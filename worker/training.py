@@ -30,6 +30,7 @@ from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
 from cases.selectors.training import training_run_work, training_runs_ended
+from cases.services.taken_back import PicturesTakenBackError
 from cases.services.training_work import (
     TrainingClaim,
     training_claim,
@@ -145,6 +146,8 @@ class TrainingRunner:
             tidy()
             claim = training_claim(actor=self.actor)
             if claim is None:
+                # Claiming may have called off one that left a checkpoint.
+                tidy()
                 break
             taken += 1
             with bound_contextvars(request_id=claim.request_id, job_id=str(claim.job_id)):
@@ -158,17 +161,14 @@ class TrainingRunner:
         story = Story(Timer(_sides(run)))
         log.info("training_attempt_started", attempt=claim.attempt)
         try:
-            ended = self._train(claim, run, folder, story)
+            if self._train(claim, run, folder, story):
+                self._succeed(claim, run, folder, story)
         except CannotGoOnError as error:
             self._fail(claim, error.fault, story, folder)
-            return
         except OSError as error:
             if not faults.no_space(str(error)):
                 raise
             self._fail(claim, faults.DISK_FULL, story, folder)
-            return
-        if ended:
-            self._succeed(claim, run, folder, story)
 
     def _train(self, claim: TrainingClaim, run: TrainingRun, folder: Path, story: Story) -> bool:
         """Train, and judge what came of it where the run has a plan; False where there is no more
@@ -238,9 +238,14 @@ class TrainingRunner:
         return True
 
     def _beat(self, claim: TrainingClaim, story: Story) -> bool:
-        """Extend the lease and store the news; they wait while the database restarts."""
+        """Extend the lease and store the news; they wait while the database restarts.
+
+        Raises ``CannotGoOnError`` where a picture was taken back.
+        """
         try:
             held = training_heartbeat(claim=claim, news=story.take())
+        except PicturesTakenBackError as error:
+            raise CannotGoOnError(Fault(error.code, error.detail)) from error
         except (OperationalError, InterfaceError) as error:
             # If the lease runs out meanwhile, the next beat finds that the run is not held.
             log.warning("training_heartbeat_failed", error=type(error).__name__)
@@ -268,9 +273,12 @@ class TrainingRunner:
         news = story.take()
         news.epochs = history_rows(folder / "out" / "history.csv")
         news.log_tail = story.log_tail
-        model = training_succeed(
-            actor=self.actor, claim=claim, weights=weights, card=card, news=news, report=report
-        )
+        try:
+            model = training_succeed(
+                actor=self.actor, claim=claim, weights=weights, card=card, news=news, report=report
+            )
+        except PicturesTakenBackError as error:
+            raise CannotGoOnError(Fault(error.code, error.detail)) from error
         log.info(
             "training_succeeded" if model else "training_fenced_out",
             attempt=claim.attempt,

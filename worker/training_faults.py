@@ -58,6 +58,12 @@ _SAID = {
     "non_finite_loss": "non_finite_loss",
     "out_of_memory": "out_of_memory",
 }
+_GATE_SAID = (
+    "locked_picture_seen",
+    "locked_set_unreadable",
+    "locked_set_taken_back",
+    "active_model_unusable",
+)
 OTHER_PICTURES = "other pictures were read than those that were checked"
 
 
@@ -107,7 +113,7 @@ def gate_fault_of(error: Mapping[str, Any] | None, exit_code: int, log_tail: str
         return DISK_FULL
     if code == "locked_set_changed":
         return Fault(code, f"The locked set is not what was declared: {message[:400]}.")
-    if code in ("locked_picture_seen", "locked_set_unreadable", "active_model_unusable"):
+    if code in _GATE_SAID:
         return Fault(code, _sentence(message))
     if code == "candidate_unusable":
         return OUTPUT_INVALID

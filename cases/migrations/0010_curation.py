@@ -45,7 +45,21 @@ ALTER TABLE cases_patientpartition DROP CONSTRAINT partition_key_and_role;
 """ + "".join(
     f"DROP TRIGGER append_only_truncate ON {table}; DROP TRIGGER append_only ON {table};"
     for table in GUARDED
-)
+) + """
+-- The earlier version knows no freezes: their jobs go with their trail; the audit keeps that they
+-- were. To it a snapshot of patients' images would be a folder that is everybody's: nobody trains
+-- from one whose pictures are nowhere.
+UPDATE cases_trainingsnapshot SET data_root = '' WHERE role <> '';
+DELETE FROM cases_frozenpicture;
+DELETE FROM cases_patientpartition;
+DELETE FROM cases_snapshotfreeze;
+SET CONSTRAINTS ALL IMMEDIATE;
+ALTER TABLE cases_jobevent DISABLE TRIGGER append_only;
+DELETE FROM cases_jobevent WHERE job_id IN (SELECT id FROM cases_job WHERE kind = 'freeze');
+ALTER TABLE cases_jobevent ENABLE ALWAYS TRIGGER append_only;
+DELETE FROM cases_job WHERE kind = 'freeze';
+SET CONSTRAINTS ALL DEFERRED;
+"""
 
 
 class Migration(migrations.Migration):

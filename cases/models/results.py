@@ -93,6 +93,12 @@ class Result(models.Model):
             models.Index(fields=["image", "-created_at"], name="result_of_image"),
             # Whom to recall: everything a version answered in a period.
             models.Index(fields=["model_version", "created_at", "id"], name="result_of_model"),
+            # The first images of a version that drift is held against: none for many versions.
+            models.Index(
+                fields=["model_version", "created_at", "id"],
+                condition=~Q(outcome=Outcome.REFUSED.value) & Q(feature_distance__isnull=False),
+                name="result_with_distance",
+            ),
         ]
 
     @property

@@ -13,7 +13,7 @@ from cases.models.checks import choice_check
 from cases.models.jobs import Job
 from cases.models.learning import ModelVersion
 from cases.models.people import Site, User
-from cases.vocabulary import FiringOutcome, SnapshotRole, TrainingRecipe
+from cases.vocabulary import FiringOutcome, SnapshotLineage, SnapshotRole, TrainingRecipe
 
 
 class TrainingSnapshot(models.Model):
@@ -78,6 +78,14 @@ class TrainingSchedule(models.Model):
     plan = models.ForeignKey(
         "cases.GatePlan", on_delete=models.PROTECT, related_name="+", null=True
     )
+    # Of which snapshots the newest is taken, and of an imported folder its name.
+    lineage = models.CharField(
+        max_length=12,
+        choices=[(x.value, x.value) for x in SnapshotLineage],
+        default=SnapshotLineage.ANY.value,
+        db_default=SnapshotLineage.ANY.value,
+    )
+    lineage_name = models.CharField(max_length=200, blank=True, default="", db_default="")
     # Conditions: pictures in the newest snapshot that the last finished run had not; hours.
     min_new_images = models.PositiveIntegerField(default=0)
     window_start = models.TimeField(null=True)
@@ -90,6 +98,12 @@ class TrainingSchedule(models.Model):
         ordering = ["name", "id"]
         constraints = [
             choice_check("recipe", TrainingRecipe, name="trainingschedule_recipe_known"),
+            choice_check("lineage", SnapshotLineage, name="trainingschedule_lineage_known"),
+            models.CheckConstraint(
+                condition=Q(lineage=SnapshotLineage.IMPORTED.value) & ~Q(lineage_name="")
+                | ~Q(lineage=SnapshotLineage.IMPORTED.value) & Q(lineage_name=""),
+                name="trainingschedule_folder_named",
+            ),
             models.UniqueConstraint(fields=["site", "name"], name="trainingschedule_name_once"),
             models.CheckConstraint(
                 condition=Q(window_start__isnull=True, window_end__isnull=True)

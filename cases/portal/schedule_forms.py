@@ -10,6 +10,9 @@ from cases.portal.forms import FieldSpec
 from cases.portal.gate_forms import plan_field
 from cases.portal.training_forms import EPOCHS, INIT, LIMIT, RECIPE, SEED, SIZE
 from cases.portal.wording import StateWords
+from cases.services.schedule_fields import Lineage
+from cases.services.schedules import lineage_of
+from cases.vocabulary import SnapshotLineage
 
 NAME = FieldSpec("name", "Name", max_length=80, hint="For example: nightly, or after each import.")
 TIMING = FieldSpec(
@@ -44,7 +47,8 @@ MIN_NEW = FieldSpec(
     minimum="0",
     step="1",
     default="0",
-    hint="In the newest snapshot, by content, against that of the last finished training. "
+    hint="In the snapshot it would train from, by content, against that of the last finished "
+    "training from such a snapshot. "
     "0: without this condition.",
 )
 WINDOW_START = FieldSpec("window_start", "Only from", kind="time", width="third")
@@ -58,6 +62,17 @@ ENABLED = FieldSpec(
     choices=(("on", "On"), ("off", "Off")),
     default="on",
 )
+LINEAGE = FieldSpec(
+    "lineage",
+    "Train from the newest snapshot",
+    kind="select",
+    choices=(
+        (SnapshotLineage.ANY.value, "of whatever kind"),
+        (SnapshotLineage.FROZEN.value, "of this site's accepted images"),
+    ),
+    default=SnapshotLineage.ANY.value,
+    hint="One that is locked, or of which pictures were taken back, is passed over.",
+)
 SPECS = [
     NAME, TIMING, CRON, EVERY, PERIOD, MIN_NEW, WINDOW_START, WINDOW_END, RECIPE, INIT, SEED,
     EPOCHS, SIZE, LIMIT, ENABLED,
@@ -66,9 +81,15 @@ SPECS = [
 PLAN_HINT = "What the models of its runs are judged by. Each run freezes it when it starts."
 
 
-def schedule_specs(plans: Sequence[GatePlan]) -> list[FieldSpec]:
-    """The fields of a schedule, with the plans its runs can be judged by."""
-    return [*SPECS, replace(plan_field(plans), hint=PLAN_HINT)]
+def schedule_specs(plans: Sequence[GatePlan], folders: Sequence[str] = ()) -> list[FieldSpec]:
+    """The fields of a schedule, with the plans its runs can be judged by and the imported folders
+    it can be bound to."""
+    of_folders = [
+        (Lineage(SnapshotLineage.IMPORTED, name).text, f"of the imported folder {name}")
+        for name in folders
+    ]
+    lineage = replace(LINEAGE, choices=(*LINEAGE.choices, *of_folders))
+    return [*SPECS, lineage, replace(plan_field(plans), hint=PLAN_HINT)]
 
 
 FIRINGS = {
@@ -101,6 +122,11 @@ def timing_words(schedule: TrainingSchedule) -> str:
     return f"{words.removesuffix(zone).strip()} ({zone})"
 
 
+def lineage_words(schedule: TrainingSchedule) -> str:
+    """ "the newest snapshot of accepted images"."""
+    return f"the newest snapshot{lineage_of(schedule).words or ' of whatever kind'}"
+
+
 def typed_of(schedule: TrainingSchedule) -> dict[str, str]:
     """A stored schedule as its form's strings."""
     task = schedule.task
@@ -112,6 +138,7 @@ def typed_of(schedule: TrainingSchedule) -> dict[str, str]:
         "init": schedule.init,
         "seed": str(schedule.seed),
         "plan": str(schedule.plan_id or ""),
+        "lineage": lineage_of(schedule).text,
     }
     for name in ("epochs", "size", "limit_images"):
         value = getattr(schedule, name)

@@ -12,6 +12,7 @@ from cases.models import TrainingEpoch, TrainingRun
 from cases.portal.wording import StateWords
 from cases.reports.curves import CurvePoint, curve_title, loss_curve_svg
 from cases.states import JOB, JobState
+from cases.vocabulary import PICTURES_TAKEN_BACK
 
 RUN_STATES: dict[str, StateWords] = {
     "PENDING": StateWords("clock", "neutral", "The training waits for its turn.", ""),
@@ -50,6 +51,8 @@ NEXT_STEPS = {
     "plan_changed": "Ask for the training again, with the plan as it is now.",
     "locked_set_changed": "Put the picture back, then start the training again.",
     "locked_set_unreadable": "Import the locked set's folder again; tell whoever runs the service.",
+    "locked_set_taken_back": "Freeze a new locked set, and declare a plan with it.",
+    "pictures_taken_back": "Make a new snapshot of accepted images, and train from that.",
     "locked_picture_seen": "Start from other weights, or declare a plan with another locked set.",
     "active_model_unusable": "Roll back to a model whose file is whole, then start it again.",
     "gate_refused": "Declare another plan, then start the training again.",
@@ -115,6 +118,13 @@ class RunView:
     @property
     def next_step(self) -> str:
         return NEXT_STEPS.get(self.run.job.error_code, OTHER_STEP)
+
+    @property
+    def called_off(self) -> str:
+        """Why the service itself called off a run that waited; "" for every other end."""
+        job = self.run.job
+        is_ours = job.state == JobState.CANCELLED and job.error_code == PICTURES_TAKEN_BACK
+        return job.error_detail if is_ours else ""
 
     @property
     def started_from(self) -> str:

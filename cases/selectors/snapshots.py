@@ -13,7 +13,7 @@ from cases.errors import NotFound
 from cases.models import FrozenPicture, GatePlan, TrainingSnapshot
 from cases.states import CandidateState
 from cases.storage import read_bytes
-from cases.vocabulary import SnapshotRole
+from cases.vocabulary import SnapshotLineage, SnapshotRole
 
 
 def at_site(site_id: UUID) -> Q:
@@ -51,6 +51,23 @@ def free(snapshots: QuerySet[TrainingSnapshot], *, site_id: UUID) -> QuerySet[Tr
     return unlocked.filter(at_site(site_id))
 
 
+def of_lineage(
+    snapshots: QuerySet[TrainingSnapshot], *, kind: SnapshotLineage, name: str, site_id: UUID
+) -> QuerySet[TrainingSnapshot]:
+    """Those of them that a schedule of the site takes the newest of."""
+    if kind is SnapshotLineage.FROZEN:
+        return snapshots.filter(role=SnapshotRole.TRAINING, site_id=site_id)
+    if kind is SnapshotLineage.IMPORTED:
+        return snapshots.filter(role="", name=name)
+    return snapshots
+
+
+def imported_names(*, actor: Actor) -> list[str]:
+    """The names of imported folders, as `snapshot_list`, for the form of a schedule."""
+    imported = snapshot_list(actor=actor).filter(role="").exclude(data_root="")
+    return list(imported.order_by("name").values_list("name", flat=True).distinct())
+
+
 def snapshot_get(*, actor: Actor, snapshot_id: str) -> TrainingSnapshot:
     """One snapshot. ``NotFound`` where there is none of that id, or it is another site's."""
     snapshot = snapshot_list(actor=actor).filter(pk=snapshot_id).first()
@@ -85,6 +102,18 @@ def frozen_void() -> QuerySet[FrozenPicture]:
         | Q(**{f"{patient}research_opt_out": True})
         | ~Q(candidate__state=CandidateState.ACCEPTED)
     )
+
+
+def snapshot_void_count(snapshot: TrainingSnapshot) -> int:
+    """How many of a snapshot's pictures are such."""
+    void = frozen_void().filter(freeze__snapshot=snapshot)
+    return void.values("sha256").distinct().count()
+
+
+def snapshot_void_hashes(snapshot: TrainingSnapshot) -> list[str]:
+    """Which they are, by the SHA-256 of their files."""
+    void = frozen_void().filter(freeze__snapshot=snapshot)
+    return sorted(set(void.values_list("sha256", flat=True)))
 
 
 def without_void(snapshots: QuerySet[TrainingSnapshot]) -> QuerySet[TrainingSnapshot]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -13,6 +14,8 @@ from cases.measures import DRIFT_BINS, Drift, Reference, reference_of_card
 from cases.selectors import watch_sql
 from cases.watching import WatchFilter
 
+# The first images never change once there are enough: by version, site and how many are asked for.
+_FILLED: dict[tuple[UUID, UUID, int], tuple[Reference, datetime]] = {}
 _POINTS = [tenth / DRIFT_BINS for tenth in range(1, DRIFT_BINS)] + [0.95]
 
 
@@ -53,9 +56,14 @@ def drifts(
 def _of_first_images(wanted: WatchFilter) -> tuple[Reference | None, datetime | None]:
     assert wanted.version is not None and wanted.site is not None
     size = settings.BCWEB_WATCH_REFERENCE
+    known = _FILLED.get((wanted.version, wanted.site, size))
+    if known is not None:
+        return known
     n, filled, points = watch_sql.first_distances(
         version=wanted.version, site=wanted.site, size=size, points=_POINTS
     )
-    if n < size or points is None:
+    if n < size or points is None or filled is None:
         return None, None
-    return Reference(tuple(points[:-1]), points[-1], n, "first_images"), filled
+    reference = Reference(tuple(points[:-1]), points[-1], n, "first_images")
+    _FILLED[wanted.version, wanted.site, size] = (reference, filled)
+    return reference, filled

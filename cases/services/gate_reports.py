@@ -19,6 +19,8 @@ _FACTS = (
     "patients",
     "malignant_patients",
     "minimum_malignant_patients",
+    # Pictures of the set that were taken back: the figures are without them.
+    "left_out",
     "models",
     "data",
     "grouping_rule",

@@ -18,7 +18,7 @@ from cases.models import (
     TrainingSnapshot,
     User,
 )
-from cases.selectors.snapshots import at_site
+from cases.selectors.snapshots import at_site, snapshot_void_count
 from cases.services.audit import audit_record
 from cases.services.clock import clock_now
 from cases.services.gate_fields import GatePlanFields, plan_sha256
@@ -59,7 +59,7 @@ def gate_plan_create(*, actor: Actor, fields: GatePlanFields) -> GatePlan:
     if hindrance or snapshot is None:
         errors["locked_set"] = [hindrance]
     else:
-        malignant = _document_check(snapshot, fields, errors)
+        malignant = _document_check(snapshot, fields, errors, site_id=site_id)
     if errors or snapshot is None:
         raise FieldInvalid(errors=errors)
     document = fields.document()
@@ -119,6 +119,12 @@ def _hindrance(snapshot: TrainingSnapshot | None) -> str:
             "Nobody has told where the pictures of this snapshot lie. Import their folder again "
             "(manage.py import_dataset)."
         )
+    taken_back = snapshot_void_count(snapshot)
+    if taken_back:
+        return (
+            f"{taken_back} of its pictures may not be used any more: their patient opted out or "
+            "was erased, or they are not accepted any more. Freeze a new locked set."
+        )
     if snapshot.role == SnapshotRole.TRAINING:
         return "It was made of accepted images to train from; its patients stay on that side."
     malignant = snapshot.classes.get(Label.MALIGNANT.value, 0)
@@ -135,7 +141,11 @@ def _hindrance(snapshot: TrainingSnapshot | None) -> str:
 
 
 def _document_check(
-    snapshot: TrainingSnapshot, fields: GatePlanFields, errors: dict[str, list[str]]
+    snapshot: TrainingSnapshot,
+    fields: GatePlanFields,
+    errors: dict[str, list[str]],
+    *,
+    site_id: UUID,
 ) -> int:
     """Number of malignant patients of the locked set; adds to ``errors`` what is wrong."""
     try:
@@ -152,22 +162,30 @@ def _document_check(
     ]
     if told:
         errors["limits"] = told
-    common = _trained_in_common(snapshot)
+    common = _trained_in_common(snapshot, site_id)
     if common:
         errors["locked_set"] = [common]
     return malignant_patients(document)
 
 
-def _trained_in_common(locked: TrainingSnapshot) -> str:
+def _named(snapshot: TrainingSnapshot, site_id: UUID) -> str:
+    """A snapshot for a reader of the site; "" for another site's, which they may not know of."""
+    if not TrainingSnapshot.objects.filter(at_site(site_id), pk=snapshot.pk).exists():
+        return ""
+    return f"{snapshot.name} ({snapshot.pk[:8]})"
+
+
+def _trained_in_common(locked: TrainingSnapshot, site_id: UUID) -> str:
     """What it shares with what was, is being or is meant to be trained from, in words."""
     trained = TrainingSnapshot.objects.filter(trained_on()).distinct()
     told = _in_common(locked, trained)
     if told:
         other, words = told
+        name = _named(other, site_id)
+        whose = f"snapshot {name}" if name else "a snapshot of another site"
         return (
-            f"It shares {words} with snapshot {other.name} ({other.pk[:8]}), from which a model "
-            "was, is being or is meant to be trained. A locked set holds pictures that nobody "
-            "trains on."
+            f"It shares {words} with {whose}, from which a model was, is being or is meant to be "
+            "trained. A locked set holds pictures that nobody trains on."
         )
     return _on_the_training_side(locked)
 
@@ -220,22 +238,25 @@ def locked_pictures_refuse(snapshot: TrainingSnapshot, *, site_id: UUID) -> None
     if found is None:
         return
     other, words = found
-    plan = other.gate_plans.filter(site_id=site_id).order_by("created_at").first()
-    whose = (
-        f"the locked set of plan {plan.name}"
-        if plan
-        else "the locked set of a plan of another site"
-    )
-    if plan is None and not other.gate_plans.exists():
-        whose = f"the locked set {other.name} ({other.pk[:8]})"
     raise FieldInvalid(
         errors={
             "snapshot": [
-                f"It shares {words} with {whose}, on which models are judged. "
-                "Nobody trains on those. Choose another snapshot."
+                f"It shares {words} with {_locked_words(other, site_id)}, on which models are "
+                "judged. Nobody trains on those. Choose another snapshot."
             ]
         }
     )
+
+
+def _locked_words(locked: TrainingSnapshot, site_id: UUID) -> str:
+    """Which locked set it is, for a reader of the site."""
+    plan = locked.gate_plans.filter(site_id=site_id).order_by("created_at").first()
+    if plan is not None:
+        return f"the locked set of plan {plan.name}"
+    if locked.gate_plans.exists():
+        return "the locked set of a plan of another site"
+    name = _named(locked, site_id)
+    return f"the locked set {name}" if name else "a locked set of another site"
 
 
 def gate_plan_for_run(*, actor: Actor, plan_id: UUID, site_id: UUID) -> GatePlan:

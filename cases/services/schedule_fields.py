@@ -14,9 +14,11 @@ from celery.schedules import ParseException, crontab
 from cases.errors import FieldInvalid
 from cases.services.gate_fields import plan_id_parse
 from cases.services.training_fields import TrainingPlan, training_plan_parse
+from cases.vocabulary import SnapshotLineage
 
 PERIODS = ("minutes", "hours", "days")
 MAX_EVERY = 10_000
+MAX_FOLDER = 200
 MAX_NEW_IMAGES = 10_000_000
 _CRON_PART = re.compile(r"[0-9A-Za-z*/,-]{1,60}")
 
@@ -31,6 +33,26 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Lineage:
+    """Of which snapshots the newest is taken; ``name``: of the imported folder."""
+
+    kind: SnapshotLineage = SnapshotLineage.ANY
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """As a form has it: "any", "frozen" or "imported:NAME"."""
+        return f"{self.kind}:{self.name}" if self.name else self.kind.value
+
+    @property
+    def words(self) -> str:
+        """After "the newest snapshot"; "" for any."""
+        if self.kind is SnapshotLineage.FROZEN:
+            return " of accepted images"
+        return f" of the imported folder {self.name}" if self.name else ""
+
+
+@dataclass(frozen=True)
 class ScheduleFields:
     name: str
     timing: Timing
@@ -41,6 +63,7 @@ class ScheduleFields:
     plan: TrainingPlan = field(default_factory=TrainingPlan)
     # What the models of its runs are judged by; None: they come without a verdict.
     gate_plan_id: UUID | None = None
+    lineage: Lineage = Lineage()
 
 
 def in_window(now: time, start: time, end: time) -> bool:
@@ -69,10 +92,21 @@ def schedule_fields_parse(raw: Mapping[str, Any]) -> ScheduleFields:
         gate_plan_id = plan_id_parse(raw.get("plan"))
     except FieldInvalid as error:
         errors.update(error.errors or {})
+    lineage = _lineage(raw.get("lineage"), errors)
     if errors:
         raise FieldInvalid(errors=errors)
     enabled = str(raw.get("enabled", "on")) == "on"
-    return ScheduleFields(name, timing, enabled, least, window, plan, gate_plan_id)
+    return ScheduleFields(name, timing, enabled, least, window, plan, gate_plan_id, lineage)
+
+
+def _lineage(value: Any, errors: dict[str, list[str]]) -> Lineage:
+    text = str(value or SnapshotLineage.ANY).replace("\x00", "").strip()
+    kind, _, name = text.partition(":")
+    imported = kind == SnapshotLineage.IMPORTED
+    if kind not in list(SnapshotLineage) or imported != bool(name) or len(name) > MAX_FOLDER:
+        errors["lineage"] = ["Choose any, frozen, or imported: and the name of a folder."]
+        return Lineage()
+    return Lineage(SnapshotLineage(kind), name)
 
 
 def _timing(raw: Mapping[str, Any], errors: dict[str, list[str]]) -> Timing:

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
@@ -18,21 +19,23 @@ from cases.models import (
     TrainingSchedule,
     TrainingSnapshot,
 )
-from cases.selectors.snapshots import free, without_void
+from cases.selectors.snapshots import free, of_lineage, without_void
 from cases.services.audit import audit_record
 from cases.services.gates import gate_plan_for_run
-from cases.services.schedule_fields import ScheduleFields, Timing, in_window
+from cases.services.schedule_fields import Lineage, ScheduleFields, Timing, in_window
 from cases.services.schedule_people import schedule_edit_note
 from cases.services.training import TrainingRunOn, training_run_request
-from cases.services.training_fields import TrainingPlan
+from cases.services.training_fields import MAX_REASON, TrainingPlan
 from cases.states import JobState
 from cases.storage import read_bytes
-from cases.vocabulary import FiringOutcome, IfRunning, TrainingRecipe
+from cases.vocabulary import FiringOutcome, IfRunning, SnapshotLineage, TrainingRecipe
 
 TASK = "worker.tasks.fire_training_schedule"
 QUEUE = "maintenance"
 # A firing that no worker took for so long says nothing any more.
 FIRING_LIFE_S = 3600
+# Snapshots that a firing asks to train from, the newest first, while they are refused.
+MAX_TRIED = 10
 
 
 class SnapshotDamaged(StateConflict):
@@ -141,6 +144,8 @@ def _fill(actor: Actor, schedule: TrainingSchedule, fields: ScheduleFields) -> N
         if fields.gate_plan_id
         else None
     )
+    _lineage_check(fields.lineage)
+    schedule.lineage, schedule.lineage_name = fields.lineage.kind.value, fields.lineage.name
     schedule.min_new_images = fields.min_new_images
     schedule.window_start, schedule.window_end = fields.window or (None, None)
     try:
@@ -148,6 +153,12 @@ def _fill(actor: Actor, schedule: TrainingSchedule, fields: ScheduleFields) -> N
             schedule.save()
     except IntegrityError as error:
         raise FieldInvalid(errors={"name": ["There is a schedule of this name."]}) from error
+
+
+def _lineage_check(lineage: Lineage) -> None:
+    folders = TrainingSnapshot.objects.filter(role="", name=lineage.name)
+    if lineage.kind is SnapshotLineage.IMPORTED and not folders.exists():
+        raise FieldInvalid(errors={"lineage": ["No folder of this name was imported."]})
 
 
 def _audit(actor: Actor, schedule: TrainingSchedule, verb: str, detail: dict[str, bool]) -> None:
@@ -166,7 +177,9 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     """Look at the conditions of a schedule that fired, and ask for a training where they are met.
 
     What came of it, and why, is kept either way. None where the schedule was switched off since,
-    or is gone. Another run that is on is not queued behind: the schedule fires again.
+    or is gone. Another run that is on is not queued behind: the schedule fires again. Of the
+    snapshots of the schedule's lineage the newest is taken that nothing speaks against: one whose
+    pictures were taken back, or that shares some with a locked set, is passed over.
     """
     if actor.kind not in (ActorKind.WORKER, ActorKind.SYSTEM):
         actor.require(Capability.TRAIN)
@@ -178,33 +191,73 @@ def training_schedule_fire(*, actor: Actor, schedule_id: UUID) -> ScheduleFiring
     )
     if schedule is None:
         return None
-    # Nobody trains on what is locked, another site's or taken back, however new it is.
-    usable = free(TrainingSnapshot.objects.exclude(data_root=""), site_id=schedule.site_id)
-    snapshot = without_void(usable).order_by("-created_at").first()
     try:
-        why_not, met = _conditions(schedule, snapshot)
-    except SnapshotDamaged as error:
-        return _firing(schedule, FiringOutcome.REFUSED, error.detail)
-    if why_not or snapshot is None:
-        return _firing(schedule, FiringOutcome.NOT_MET, why_not)
-    try:
-        with transaction.atomic():
-            run = training_run_request(
-                actor=Actor(kind=ActorKind.SYSTEM, label=f"schedule {schedule.name}"),
-                snapshot_id=snapshot.pk,
-                plan=_plan(schedule),
-                reason=f"schedule {schedule.name}: {met}",
-                if_running=IfRunning.REFUSE,
-                gate_plan_id=schedule.plan_id,
-                site_id=schedule.site_id,
-                schedule=schedule,
-            )
+        return _fire(schedule)
     except TrainingRunOn as error:
         return _firing(schedule, FiringOutcome.REFUSED, f"{error.case} The schedule fires again.")
     except UserFacingError as error:
-        sentences = [text for texts in (error.errors or {}).values() for text in texts]
-        return _firing(schedule, FiringOutcome.REFUSED, " ".join(sentences) or error.detail)
-    return _firing(schedule, FiringOutcome.STARTED, met, run)
+        return _firing(schedule, FiringOutcome.REFUSED, _sentences(error))
+
+
+def _fire(schedule: TrainingSchedule) -> ScheduleFiring:
+    """Raises ``UserFacingError`` where no snapshot can be trained from, or no run be asked for."""
+    # Nobody trains on what is locked, another site's or taken back, however new it is.
+    usable = free(TrainingSnapshot.objects.exclude(data_root=""), site_id=schedule.site_id)
+    own = _of_lineage(schedule, without_void(usable)).order_by("-created_at", "-id")
+    refused: FieldInvalid | None = None
+    for snapshot in own[:MAX_TRIED] or [None]:
+        why_not, met = _conditions(schedule, snapshot)
+        if snapshot is None or (why_not and refused is None):
+            return _firing(schedule, FiringOutcome.NOT_MET, why_not)
+        if why_not:
+            # What the conditions ask for is only in what is refused.
+            break
+        if refused is not None:
+            met = f"{met}; a newer one was passed over: {_sentences(refused)}"
+        try:
+            with transaction.atomic():
+                run = _request(schedule, snapshot, met)
+        except FieldInvalid as error:
+            if "snapshot" not in (error.errors or {}):
+                raise
+            refused = refused or error
+            continue
+        return _firing(schedule, FiringOutcome.STARTED, met, run)
+    assert refused is not None
+    raise refused
+
+
+def _request(schedule: TrainingSchedule, snapshot: TrainingSnapshot, met: str) -> TrainingRun:
+    return training_run_request(
+        actor=Actor(kind=ActorKind.SYSTEM, label=f"schedule {schedule.name}"),
+        snapshot_id=snapshot.pk,
+        plan=_plan(schedule),
+        reason=f"schedule {schedule.name}: {met}"[:MAX_REASON],
+        if_running=IfRunning.REFUSE,
+        gate_plan_id=schedule.plan_id,
+        site_id=schedule.site_id,
+        schedule=schedule,
+    )
+
+
+def _sentences(error: UserFacingError) -> str:
+    told = [text for texts in (error.errors or {}).values() for text in texts]
+    return " ".join(told) or error.detail
+
+
+def lineage_of(schedule: TrainingSchedule) -> Lineage:
+    return Lineage(SnapshotLineage(schedule.lineage), schedule.lineage_name)
+
+
+def _of_lineage(
+    schedule: TrainingSchedule, snapshots: QuerySet[TrainingSnapshot]
+) -> QuerySet[TrainingSnapshot]:
+    return of_lineage(
+        snapshots,
+        kind=SnapshotLineage(schedule.lineage),
+        name=schedule.lineage_name,
+        site_id=schedule.site_id,
+    )
 
 
 def _firing(
@@ -238,19 +291,25 @@ def _conditions(schedule: TrainingSchedule, snapshot: TrainingSnapshot | None) -
             f"It was {now:%H:%M}; this schedule trains from {start:%H:%M} to {end:%H:%M} "
             f"({now:%Z})."
         ), ""
+    which = lineage_of(schedule).words
     if snapshot is None:
-        return "There is no snapshot to train from: nobody has imported any pictures.", ""
+        if not which:
+            return "There is no snapshot to train from: nobody has imported any pictures.", ""
+        return (
+            f"There is no snapshot{which} to train from: none was made yet, or each is locked or "
+            "holds pictures that were taken back."
+        ), ""
     if not schedule.min_new_images:
         return "", "no number of new images is asked for"
-    last = (
-        TrainingRun.objects.filter(job__state=JobState.SUCCEEDED)
-        .select_related("snapshot")
-        .order_by("-job__finished_at")
-        .first()
+    # A training of another lineage has seen other pictures: beside it all of these would be new.
+    finished = TrainingRun.objects.filter(
+        job__state=JobState.SUCCEEDED,
+        snapshot__in=_of_lineage(schedule, TrainingSnapshot.objects.all()),
     )
+    last = finished.select_related("snapshot").order_by("-job__finished_at").first()
     new = images_new_in(snapshot, before=last.snapshot if last else None)
     since = "since the last finished training" if last else "and no training has finished yet"
-    told = f"{new} new labelled images in the newest snapshot {since}"
+    told = f"{new} new labelled images in the newest snapshot{which} {since}"
     if new < schedule.min_new_images:
         return f"{told[0].upper()}{told[1:]}; {schedule.min_new_images} are needed.", ""
     return "", told

@@ -23,13 +23,14 @@ from cases.models import (
     TrainingSchedule,
     TrainingSnapshot,
 )
-from cases.selectors.snapshots import at_site, frozen_void
+from cases.selectors.snapshots import at_site
 from cases.services.clock import clock_now
 from cases.services.gates import gate_plan_for_run, locked_pictures_refuse
 from cases.services.jobs import live_model
 from cases.services.locks import advisory_lock
 from cases.services.moves import job_audit, jobs_move, jobs_record
 from cases.services.schedule_people import orderers_freeze
+from cases.services.taken_back import PicturesTakenBackError, taken_back_refuse
 from cases.services.training_fields import TrainingPlan, reason_parse
 from cases.states import JOB, JobState
 from cases.vocabulary import MODEL_LINE, IfRunning, JobKind, PriorityRank
@@ -171,17 +172,10 @@ def _snapshot(snapshot_id: str, site_id: UUID) -> TrainingSnapshot:
 
 
 def _void_refuse(snapshot: TrainingSnapshot) -> None:
-    void = frozen_void().filter(freeze__snapshot=snapshot).values("candidate").distinct().count()
-    if void:
-        raise FieldInvalid(
-            errors={
-                "snapshot": [
-                    f"{void} of its pictures may not be trained on any more: their patient opted "
-                    "out or was erased, or they are not accepted any more. Make a new snapshot of "
-                    "accepted images."
-                ]
-            }
-        )
+    try:
+        taken_back_refuse(snapshot)
+    except PicturesTakenBackError as error:
+        raise FieldInvalid(errors={"snapshot": [error.detail]}) from error
 
 
 def _heed_others(if_running: IfRunning, site_id: UUID) -> None:

@@ -17,12 +17,13 @@ from django.db.models.functions import Coalesce, Now
 
 from cases import queue
 from cases.access import Actor
-from cases.models import Job, ModelVersion, TrainingEpoch, TrainingRun
+from cases.models import Job, ModelVersion, TrainingEpoch, TrainingRun, TrainingSnapshot
 from cases.services.audit import audit_record
 from cases.services.gate_reports import gate_report_keep, gate_report_read
 from cases.services.learning import model_candidate_register
 from cases.services.leases import job_fail, job_fence_to_succeeded, lease_end
 from cases.services.moves import jobs_move
+from cases.services.taken_back import taken_back_refuse, trainings_call_off
 from cases.states import JobState
 from cases.vocabulary import JobKind
 
@@ -50,7 +51,11 @@ class TrainingNews:
 
 
 def training_claim(*, actor: Actor) -> TrainingClaim | None:
-    """PENDING -> RUNNING for the run that waits longest on a line where none runs; else None."""
+    """PENDING -> RUNNING for the run that waits longest on a line where none runs; else None.
+
+    Those whose pictures were taken back are called off before.
+    """
+    trainings_call_off(actor=actor)
     running = Job.objects.filter(kind=JobKind.TRAINING, state=JobState.RUNNING)
     try:
         with transaction.atomic():
@@ -84,7 +89,12 @@ def training_claim(*, actor: Actor) -> TrainingClaim | None:
 @transaction.atomic
 def training_heartbeat(*, claim: TrainingClaim, news: TrainingNews) -> bool:
     """Extend the lease and note the news. False, and nothing noted, where it is no longer held:
-    cancelled, or another attempt has it."""
+    cancelled, or another attempt has it.
+
+    Raises ``PicturesTakenBackError``, and nothing is noted, where a picture of its snapshot was
+    taken back.
+    """
+    taken_back_refuse(TrainingSnapshot.objects.get(runs=claim.job_id))
     changes: dict[str, Any] = {"lease_expires_at": lease_end()}
     if news.progress is not None:
         changes["progress"] = news.progress
@@ -140,8 +150,10 @@ def training_succeed(
     ``report``: what the gate wrote, for a run with a plan; its verdict is the model's, and the use
     of the locked set is noted. None, and nothing stored, where the run was cancelled or another
     attempt holds it. Raises ``ValueError`` where the bytes are not those of the card, or the
-    report is missing, without a plan, or of another plan or model.
+    report is missing, without a plan, or of another plan or model, and ``PicturesTakenBackError``
+    where a picture of its snapshot was taken back.
     """
+    taken_back_refuse(TrainingSnapshot.objects.get(runs=claim.job_id))
     # First the fence: its row lock keeps the sweeper away while the bytes are stored.
     job = job_fence_to_succeeded(actor=actor, job_id=claim.job_id, attempt=claim.attempt)
     if job is None:

@@ -8,9 +8,9 @@ import pytest
 
 from cases.models import Site
 from tests.api.contract import Api, problem
+from tests.compared import compared, hashes, locked_set
 from tests.factories import live_model, make_site, make_token
 from tests.gates import make_plan
-from tests.portal.test_comparison import hashes, judged, locked_set
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def site(db: None) -> Site:
 def test_the_comparison_is_told_without_names_of_files(
     whole: bool, site: Site, tmp_path: Path
 ) -> None:
-    run = judged(make_plan(locked_set(tmp_path), site=site), hashes(tmp_path), whole=whole)
+    run = compared(make_plan(locked_set(tmp_path), site=site), hashes(tmp_path), whole=whole)
     admin = Api(make_token(site=site, roles=["admin"], scopes=["read", "admin"])[1])
     url = f"/models/{run.model_version_id}/comparison/"
     response = admin.get(url)

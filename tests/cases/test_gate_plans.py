@@ -237,6 +237,17 @@ def test_nor_on_one_that_looks_the_same_or_on_a_patient_of_it() -> None:
     make_run(snapshot=numbered)
 
 
+def test_a_locked_set_of_another_site_is_told_without_its_name() -> None:
+    site = make_site()
+    registered(document_of(6, first=3), role="locked", site_id=site.pk)
+    for asker, whose in ((site, "the locked set made ("), (None, "a locked set of another site,")):
+        with pytest.raises(FieldInvalid) as error:
+            make_run(site=asker, snapshot=make_snapshot(6))
+        told = (error.value.errors or {})["snapshot"][0]
+        assert f"It shares 3 pictures with {whose}" in told
+        assert ("made" in told) == (asker is site)
+
+
 def test_equal_files_count_once() -> None:
     one = Pictures(frozenset({"a", "b"}), frozenset(), frozenset({1, 2}))
     assert shared(one, one).words == "2 pictures"
@@ -258,14 +269,17 @@ def test_what_was_trained_on_cannot_be_locked_any_more() -> None:
 def test_what_a_freeze_made_to_train_from_cannot_be_locked_before_anybody_trains() -> None:
     frozen = document_of(6)
     frozen["files"][0]["patient"] = "hmac-sha256:" + "a" * 64
-    registered(frozen, role="training")
+    site = make_site()
+    registered(frozen, role="training", site_id=site.pk)
     for document, words in (
-        (document_of(6, first=5), "1 picture with snapshot made"),
-        (with_files(100, patient=["hmac-sha256:" + "a" * 64]), "1 patient with snapshot made"),
+        (document_of(6, first=5), "1 picture with"),
+        (with_files(100, patient=["hmac-sha256:" + "a" * 64]), "1 patient with"),
     ):
-        with pytest.raises(FieldInvalid) as error:
-            make_plan(registered(document))
-        assert words in (error.value.errors or {})["locked_set"][0]
+        # At another site it is told no name.
+        for asker, whose in ((site, "snapshot made ("), (None, "a snapshot of another site,")):
+            with pytest.raises(FieldInvalid) as error:
+                make_plan(registered(document), site=asker)
+            assert f"{words} {whose}" in (error.value.errors or {})["locked_set"][0]
     make_plan(registered(with_files(200, patient=["hmac-sha256:" + "b" * 64])))
 
 
@@ -292,7 +306,8 @@ def test_the_newest_snapshot_to_train_from_is_never_a_locked_one() -> None:
     make_snapshot(first=105)
     firing = training_schedule_fire(actor=SYSTEM, schedule_id=schedule.pk)
     assert firing is not None
-    assert (firing.outcome, firing.run) == ("refused", None)
+    assert firing.run is not None
+    assert firing.run.snapshot == free
     assert f"with the locked set of plan {plan.name}" in firing.why
 
 

@@ -35,10 +35,9 @@ from cases.services.schedules import (
 from cases.services.training_work import TrainingNews, training_claim, training_succeed
 from cases.states import ModelState
 from tests.cases.governing import approved, approver, asked
-from tests.cases.test_training import card_of
 from tests.factories import WORKER, live_model, make_actor, make_site
 from tests.gates import make_locked_set, make_plan
-from tests.training import make_run, make_snapshot, trained
+from tests.training import card_of, make_run, make_snapshot, trained
 
 pytestmark = pytest.mark.django_db
 

@@ -35,9 +35,8 @@ from cases.services.schedules import (
 from cases.services.training_work import TrainingNews, training_claim, training_succeed
 from cases.states import JobState
 from cases.storage import uploads
-from tests.cases.test_training import card_of
 from tests.factories import live_model, make_actor, make_site
-from tests.training import make_run, make_snapshot
+from tests.training import card_of, make_run, make_snapshot
 from worker.tasks import fire_training_schedule
 
 pytestmark = pytest.mark.django_db

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +40,7 @@ from cases.services.training_work import (
 from cases.states import JobState, ModelState
 from cases.vocabulary import IfRunning
 from tests.factories import at_once, live_model, make_actor, make_site, newer_model
-from tests.training import make_run, make_snapshot
+from tests.training import card_of, make_run, make_snapshot
 
 WORKER = Actor(kind=ActorKind.WORKER, label="training@test")
 NO_NEWS = TrainingNews()
@@ -51,10 +50,6 @@ def claim() -> TrainingClaim:
     taken = training_claim(actor=WORKER)
     assert taken is not None
     return taken
-
-
-def card_of(weights: bytes, version: str = "resnet50-new") -> dict[str, Any]:
-    return {"version": version, "weights": {"sha256": hashlib.sha256(weights).hexdigest()}}
 
 
 def succeed(taken: TrainingClaim, weights: bytes = b"trained", **more: Any) -> ModelVersion | None:

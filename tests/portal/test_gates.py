@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
@@ -11,14 +10,10 @@ from django.test import Client
 from django.urls import reverse
 
 from cases.models import GatePlan, Site, TrainingRun
-from cases.services.training import training_run_request
-from cases.services.training_fields import TrainingPlan
-from cases.services.training_work import TrainingNews, training_claim, training_succeed
-from cases.vocabulary import IfRunning
 from tests.cases.governing import asked
-from tests.cases.test_training import card_of
-from tests.factories import WORKER, live_model, make_actor, make_site, make_user
-from tests.gates import make_locked_set, make_plan
+from tests.compared import said
+from tests.factories import live_model, make_actor, make_site, make_user
+from tests.gates import judged, make_locked_set, make_plan
 from tests.portal.conftest import ROLES, SignIn
 from tests.portal.markup import csp_faults, read, structure_faults
 from tests.training import make_snapshot
@@ -44,51 +39,23 @@ def admin(site: Site, sign_in: SignIn) -> Client:
     return sign_in(role="admin", site=site)
 
 
-def judged(plan: GatePlan, *, passed: bool = False) -> TrainingRun:
+def judged_by(plan: GatePlan, *, passed: bool = False, **told: Any) -> TrainingRun:
     """A run that has ended with a model; not ``passed``: it missed the plan's first limit only."""
-    run = training_run_request(
-        actor=make_actor(roles=["admin"], site=plan.site),
-        snapshot_id=make_snapshot().pk,
-        plan=TrainingPlan(),
-        reason="because",
-        if_running=IfRunning.QUEUE,
-        gate_plan_id=plan.pk,
-    )
-    claim = training_claim(actor=WORKER)
-    assert claim is not None
-    weights = f"trained {run.pk}".encode()
-    sha256 = hashlib.sha256(weights).hexdigest()
-    report = {
-        "state": "passed" if passed else "failed",
-        "n": 6,
-        "patients": 6,
-        "malignant_patients": 2,
-        "minimum_malignant_patients": 1,
-        "plan_sha256": plan.sha256,
-        "models": {
-            "candidate": {"version": "new", "sha256": sha256, "seen": 0},
-            "active": {"version": "test-model", "sha256": "0" * 64, "seen": 3},
-        },
-        "limits": [
+    return judged(
+        plan,
+        active={"version": "test-model", "sha256": "0" * 64, "seen": 3},
+        state="passed" if passed else "failed",
+        limits=[
             _row(limit, passed=passed or place > 0)
             for place, limit in enumerate(plan.document["limits"])
         ],
-        "pictures": [
+        pictures=[
             _picture(0, "malignant", "benign", "malignant"),
             _picture(1, "benign", "benign", "malignant"),
             _picture(2, "benign", "benign", "benign"),
         ],
-    }
-    training_succeed(
-        actor=WORKER,
-        claim=claim,
-        weights=weights,
-        card=card_of(weights, f"v-{run.pk.hex[:8]}"),
-        news=TrainingNews(),
-        report=json.dumps(report).encode(),
+        **told,
     )
-    run.refresh_from_db()
-    return run
 
 
 def _row(limit: dict[str, Any], *, passed: bool) -> dict[str, Any]:
@@ -110,10 +77,6 @@ def _row(limit: dict[str, Any], *, passed: bool) -> dict[str, Any]:
 
 
 def _picture(number: int, truth: str, before: str, now: str) -> dict[str, Any]:
-    def said(label: str) -> dict[str, Any]:
-        malignant = 0.75 if label == "malignant" else 0.25
-        return {"outcome": "answered", "label": label, "scores": {"malignant": malignant}}
-
     return {
         "file": f"{number}.png",
         "sha256": hashlib.sha256(b"%d" % number).hexdigest(),
@@ -194,7 +157,7 @@ def test_a_training_is_started_with_a_plan(admin: Client, site: Site) -> None:
 def test_the_verdict_stands_limit_by_limit_on_the_run_and_the_model(
     admin: Client, site: Site
 ) -> None:
-    run = judged(make_plan(site=site, limits=LIMITS))
+    run = judged_by(make_plan(site=site, limits=LIMITS))
     assert run.model_version is not None
     for url in (
         reverse("training-run", args=[run.pk]),
@@ -220,10 +183,27 @@ def test_the_verdict_stands_limit_by_limit_on_the_run_and_the_model(
     assert page.one("a", href=reverse("model-detail", args=[run.model_version_id]))
 
 
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        (1, "without 1 picture of the set that was taken back since it was frozen"),
+        (2, "without 2 pictures of the set that were taken back since it was frozen"),
+        (0, ""),
+    ],
+)
+def test_a_verdict_says_how_many_pictures_were_left_out(
+    admin: Client, site: Site, left_out: int, words: str
+) -> None:
+    run = judged_by(make_plan(site=site, limits=LIMITS), left_out=left_out)
+    text = read(admin.get(reverse("training-run", args=[run.pk])).content).text
+    assert ("taken back" in text) == bool(left_out)
+    assert words in text
+
+
 def test_the_comparison_shows_the_answers_that_changed(
     admin: Client, site: Site, sign_in: SignIn
 ) -> None:
-    run = judged(make_plan(site=site, limits=LIMITS))
+    run = judged_by(make_plan(site=site, limits=LIMITS))
     url = reverse("model-compare", args=[run.model_version_id])
     page = read(admin.get(url).content)
     assert "2 of 6 answers changed" in page.text
@@ -237,7 +217,7 @@ def test_the_comparison_shows_the_answers_that_changed(
 
 def test_an_approver_who_is_not_named_is_told_and_gets_403(site: Site, sign_in: SignIn) -> None:
     named = make_user(roles=["approver"], site=site)
-    run = judged(make_plan(site=site, limits=LIMITS, approvers=[named.username]), passed=True)
+    run = judged_by(make_plan(site=site, limits=LIMITS, approvers=[named.username]), passed=True)
     model = run.model_version
     assert model is not None
     request = asked(model, by=make_actor(roles=["admin"], site=site))

@@ -8,18 +8,18 @@ import pytest
 
 from cases.models import ModelVersion, Site, TrainingSnapshot
 from cases.services.locked_pictures import locked_pictures_within_reach
+from tests.compared import compared, hashes, locked_set, picture_url
 from tests.curation import TAKEN_BACK, accepted, actors, frozen_into, taken_back
 from tests.factories import live_model, make_site
 from tests.gates import make_plan
 from tests.portal.conftest import SignIn
-from tests.portal.test_comparison import hashes, judged, locked_set, picture_url
 
 pytestmark = pytest.mark.django_db
 
 
 def judged_on(site: Site, root: Path) -> tuple[ModelVersion, list[str]]:
     live_model()
-    run = judged(make_plan(locked_set(root), site=site), hashes(root))
+    run = compared(make_plan(locked_set(root), site=site), hashes(root))
     assert run.model_version is not None
     return run.model_version, hashes(root)
 

@@ -56,6 +56,29 @@ def test_a_schedule_is_added_with_a_plan_shown_and_changed(site: Site, sign_in: 
     assert (csp_faults(page), structure_faults(page)) == ([], [])
 
 
+def test_a_schedule_is_bound_to_a_kind_of_snapshots_shown_and_changed(
+    site: Site, sign_in: SignIn
+) -> None:
+    make_snapshot()
+    client = sign_in(role="admin", site=site)
+    form = read(client.get(reverse("schedule-create")).content)
+    assert form.values()["lineage"] == "any"
+    sent = {**form.values(), **SCHEDULE, "lineage": "imported:made"}
+    page = read(client.post(reverse("schedule-create"), sent, follow=True).content)
+    assert "The newest snapshot of the imported folder made" in page.text
+    assert page.values()["lineage"] == "imported:made"
+    url = reverse("schedule-detail", args=[TrainingSchedule.objects.get().pk])
+    sent = {**page.values(), "lineage": "frozen"}
+    page = read(client.post(url, sent, follow=True).content)
+    assert "The newest snapshot of accepted images" in page.text
+    wrong = client.post(url, {**sent, "lineage": "imported:elsewhere"})
+    assert wrong.status_code == 422
+    assert "No folder of this name was imported" in read(wrong.content).text
+    viewer = read(sign_in(role="approver", site=site).get(url).content)
+    assert "The newest snapshot of accepted images" in viewer.text
+    assert (csp_faults(page), structure_faults(page)) == ([], [])
+
+
 def test_without_a_plan_the_page_says_what_that_means(site: Site, sign_in: SignIn) -> None:
     client = sign_in(role="admin", site=site)
     page = read(client.post(reverse("schedule-create"), SCHEDULE, follow=True).content)

@@ -21,11 +21,10 @@ from cases.services.training_work import (
     training_heartbeat,
     training_succeed,
 )
-from tests.cases.test_training import card_of
 from tests.factories import live_model, make_actor, make_site
 from tests.portal.conftest import ROLES, SignIn
 from tests.portal.markup import csp_faults, read, structure_faults
-from tests.training import make_run, make_snapshot
+from tests.training import card_of, make_run, make_snapshot
 
 pytestmark = pytest.mark.django_db
 

@@ -42,8 +42,8 @@ from cases.vocabulary import OutcomeBasis, Pathology
 from ml.dataset import read_dataset
 from ml.snapshot import load_snapshot, verify_snapshot
 from tests.cases.erasing import erase
-from tests.curation import BENIGN, READER, actors
-from tests.factories import WORKER, make_site
+from tests.curation import BENIGN, READER
+from tests.factories import WORKER
 from tests.gates import make_plan, plan_raw
 from tests.training import make_run
 from tests.worker.freezes import ask, done, ended, freeze, imported, keys_in, of, put, some
@@ -54,24 +54,6 @@ from worker.freezing import FreezeRunner
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 
 SECRETS = ("SECRET-", "Zebrafish", "Quilla", "1961", "ACC-")
-
-
-@pytest.fixture
-def state(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    settings.STATE_DIR = tmp_path / "state"
-    # As urgent as the test that waits for it.
-    monkeypatch.setattr(freezing, "NICE", 0)
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def site(db: None) -> Site:
-    return make_site()
-
-
-@pytest.fixture
-def people(site: Site) -> tuple[Actor, Actor]:
-    return actors(site)
 
 
 def test_a_snapshot_holds_the_accepted_parts_under_keys_and_no_identity(

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cases.access import SYSTEM, Actor
-from cases.models import (
-    Site,
-)
 from cases.services.gate_fields import gate_plan_parse
 from cases.services.gates import gate_plan_create
 from cases.services.snapshots import snapshot_register
 from cases.states import JobState
-from tests.curation import actors
-from tests.factories import make_site
 from tests.gates import plan_raw
 from tests.training import document_of, make_run
 from tests.worker.freezes import done, ended, freeze, imported, keys_in, moved, of, put, some
-from worker import freezing
 
 # Each starts a process that compares the pictures: long on a busy machine.
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def state(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    settings.STATE_DIR = tmp_path / "state"
-    # As urgent as the test that waits for it.
-    monkeypatch.setattr(freezing, "NICE", 0)
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def site(db: None) -> Site:
-    return make_site()
-
-
-@pytest.fixture
-def people(site: Site) -> tuple[Actor, Actor]:
-    return actors(site)
 
 
 def test_a_patient_who_was_trained_on_through_an_import_is_never_locked(

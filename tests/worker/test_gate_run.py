@@ -14,10 +14,9 @@ from cases.services.training_work import TrainingNews, training_claim, training_
 from cases.states import JobState
 from cases.storage import read_bytes, uploads
 from tests.cases.governing import live_id
-from tests.cases.test_training import card_of
 from tests.factories import WORKER, live_model, make_site
 from tests.gates import make_plan
-from tests.training import make_snapshot
+from tests.training import card_of, make_snapshot
 from tests.worker.gating import judged_run, live_narrow, narrow, pictures, plan_on, train
 
 pytestmark = pytest.mark.django_db(transaction=True)

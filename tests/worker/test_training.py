@@ -33,6 +33,7 @@ from tests.factories import live_model
 from tests.live import wait_for
 from tests.phantoms import bmode_phantom
 from tests.training import make_run
+from tests.worker.training_process import database_url
 from worker import training
 from worker.training import TrainingRunner
 
@@ -43,12 +44,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def state(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    settings.STATE_DIR = tmp_path / "state"
+def state(state: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where narrow networks are trained."""
     settings.BCWEB_THREADS = 1
     monkeypatch.setattr(training, "CHILD_MODULE", "tests.worker.narrow_training")
-    monkeypatch.setattr(training, "NICE", 0)
-    return tmp_path / "state"
+    return state
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_killed_worker_takes_its_child_along_and_the_next_ends_in_the_same_cur
     worker = subprocess.Popen(
         [sys.executable, "-m", "tests.worker.training_process", str(state)],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": _test_database()},
+        env={**os.environ, "DATABASE_URL": database_url()},
     )
     folder = state / "training" / str(run.pk)
     wait_for("the first epoch", (folder / "out" / "checkpoint.pt").exists, seconds=180)
@@ -173,13 +173,6 @@ def test_a_killed_worker_takes_its_child_along_and_the_next_ends_in_the_same_cur
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
     assert curve(run) == curve(whole)
     assert len(curve(run)) == 3
-
-
-def _test_database() -> str:
-    parts = connection.get_connection_params()
-    url = os.environ["DATABASE_URL"]
-    base, _, query = url.partition("?")
-    return f"{base.rpartition('/')[0]}/{parts['dbname']}" + (f"?{query}" if query else "")
 
 
 def _children(pid: int) -> list[int]:

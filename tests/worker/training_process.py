@@ -5,7 +5,17 @@ python -m tests.worker.training_process STATE
 
 from __future__ import annotations
 
+import os
 import sys
+
+
+def database_url() -> str:
+    """That of the test's own database, for a process that a test starts."""
+    from django.db import connection
+
+    name = connection.get_connection_params()["dbname"]
+    base, _, query = os.environ["DATABASE_URL"].partition("?")
+    return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 
 
 def main() -> None:

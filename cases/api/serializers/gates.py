@@ -103,6 +103,9 @@ class LockedSetUseSerializer(serializers.Serializer[Any]):
     run = serializers.UUIDField(source="run_id", allow_null=True)
     model = serializers.UUIDField(source="run.model_version_id", allow_null=True)
     verdict = serializers.ChoiceField(choices(GateState), allow_null=True)
+    left_out = serializers.IntegerField(
+        allow_null=True, help_text="Pictures that were taken back: the figures are without them."
+    )
 
 
 class GatePlanDetailSerializer(GatePlanSerializer):
@@ -118,7 +121,14 @@ class GatePlanDetailSerializer(GatePlanSerializer):
 def _use(use: LockedSetUse, plan: GatePlan) -> dict[str, Any]:
     at = serializers.DateTimeField().to_representation(use.at)
     if use.plan.site_id != plan.site_id:
-        return {"at": at, "plan": None, "run": None, "model": None, "verdict": None}
+        return {
+            "at": at,
+            "plan": None,
+            "run": None,
+            "model": None,
+            "verdict": None,
+            "left_out": None,
+        }
     model_id = use.run.model_version_id
     return {
         "at": at,
@@ -126,4 +136,5 @@ def _use(use: LockedSetUse, plan: GatePlan) -> dict[str, Any]:
         "run": str(use.run_id),
         "model": str(model_id) if model_id else None,
         "verdict": use.facts.get("state"),
+        "left_out": use.facts.get("left_out", 0),
     }

@@ -17,7 +17,13 @@ from cases.selectors.gates import verdict_of_run
 from cases.selectors.training import training_run_ahead
 from cases.services.training_fields import MAX_REASON
 from cases.states import JobState
-from cases.vocabulary import IfRunning, JobKind, SnapshotRole, TrainingRecipe
+from cases.vocabulary import (
+    PICTURES_TAKEN_BACK,
+    IfRunning,
+    JobKind,
+    SnapshotRole,
+    TrainingRecipe,
+)
 
 
 class SnapshotRefSerializer(serializers.Serializer[Any]):
@@ -114,7 +120,10 @@ class TrainingRunSerializer(serializers.Serializer[Any]):
 
     @extend_schema_field(JobErrorSerializer(allow_null=True))
     def get_error(self, run: TrainingRun) -> dict[str, str] | None:
-        if run.job.state != JobState.FAILED:
+        called_off = run.job.state == JobState.CANCELLED
+        # By the service itself, not by a person.
+        called_off = called_off and run.job.error_code == PICTURES_TAKEN_BACK
+        if run.job.state != JobState.FAILED and not called_off:
             return None
         return {"code": run.job.error_code, "detail": run.job.error_detail}
 

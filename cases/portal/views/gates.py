@@ -21,7 +21,7 @@ from cases.selectors.gates import (
     gate_plan_list,
     locked_set_uses,
 )
-from cases.selectors.snapshots import snapshot_list
+from cases.selectors.snapshots import snapshot_list, snapshot_void_count
 from cases.services.gate_fields import gate_plan_parse
 from cases.services.gates import gate_plan_create
 
@@ -54,6 +54,7 @@ class GatePlanDetailView(TrainingView):
             "limits": [limit_words(limit) for limit in plan.document["limits"]],
             "uses": uses,
             "too_few": plan.malignant_patients < plan.document["minimum_malignant_patients"],
+            "taken_back": snapshot_void_count(plan.locked_set),
             "can_train": self.can(Capability.TRAIN),
         }
         return render(request, "learning/gate_plan_detail.html", context)

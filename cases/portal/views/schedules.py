@@ -13,12 +13,19 @@ from django.shortcuts import redirect, render
 from cases.access import Capability
 from cases.errors import PermissionDenied, UserFacingError
 from cases.portal.forms import FieldSpec
-from cases.portal.schedule_forms import firing_words, schedule_specs, timing_words, typed_of
+from cases.portal.schedule_forms import (
+    firing_words,
+    lineage_words,
+    schedule_specs,
+    timing_words,
+    typed_of,
+)
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.views.base import PortalView
 from cases.portal.views.training import TrainingView
 from cases.selectors.gates import gate_plan_list
 from cases.selectors.schedules import editors_of, firings_of, schedule_get, schedule_list
+from cases.selectors.snapshots import imported_names
 from cases.services.schedule_fields import schedule_fields_parse
 from cases.services.schedules import (
     training_schedule_change,
@@ -36,7 +43,9 @@ def _typed(request: HttpRequest) -> dict[str, str]:
 
 class _SchedulePage(PortalView):
     def specs(self) -> list[FieldSpec]:
-        return schedule_specs(list(gate_plan_list(actor=self.actor)[:SHOWN]))
+        return schedule_specs(
+            list(gate_plan_list(actor=self.actor)[:SHOWN]), imported_names(actor=self.actor)
+        )
 
 
 class ScheduleListView(TrainingView):
@@ -105,6 +114,7 @@ class ScheduleDetailView(_SchedulePage, TrainingView):
         context = {
             "schedule": schedule,
             "timing": timing_words(schedule),
+            "lineage": lineage_words(schedule),
             "editors": editors_of(schedule),
             "firings": [
                 {"firing": firing, "words": firing_words(firing.outcome)}
