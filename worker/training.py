@@ -39,7 +39,7 @@ from cases.services.training_work import (
     training_succeed,
 )
 from cases.states import JobState
-from cases.storage import read_bytes
+from cases.storage import StorageUnavailable, read_bytes
 from worker import judging
 from worker import training_faults as faults
 from worker.model_store import local_model
@@ -158,17 +158,17 @@ class TrainingRunner:
         story = Story(Timer(_sides(run)))
         log.info("training_attempt_started", attempt=claim.attempt)
         try:
-            ended = self._train(claim, run, folder, story)
+            if self._train(claim, run, folder, story):
+                self._succeed(claim, run, folder, story)
         except CannotGoOnError as error:
             self._fail(claim, error.fault, story, folder)
-            return
+        except StorageUnavailable:
+            # What was trained stays in the run's folder: the next attempt goes on from there.
+            self._fail(claim, faults.STORAGE_AWAY, story, folder)
         except OSError as error:
             if not faults.no_space(str(error)):
                 raise
             self._fail(claim, faults.DISK_FULL, story, folder)
-            return
-        if ended:
-            self._succeed(claim, run, folder, story)
 
     def _train(self, claim: TrainingClaim, run: TrainingRun, folder: Path, story: Story) -> bool:
         """Train, and judge what came of it where the run has a plan; False where there is no more
