@@ -75,10 +75,11 @@ uv_compile = $(python) -m uv pip compile --quiet --universal --generate-hashes -
 
 lock: install-dev
 	$(uv_compile) --all-extras --output-file requirements/dev.txt
-	$(uv_compile) --constraint requirements/dev.txt --extra worker --extra embedded \
+	$(uv_compile) --constraint requirements/dev.txt --extra worker --extra embedded --extra s3 \
 		--output-file requirements/run.txt
-	$(uv_compile) --constraint requirements/dev.txt --output-file requirements/web.txt
-	$(uv_compile) --constraint requirements/dev.txt --extra worker \
+	$(uv_compile) --constraint requirements/dev.txt --extra s3 \
+		--output-file requirements/web.txt
+	$(uv_compile) --constraint requirements/dev.txt --extra worker --extra s3 \
 		--output-file requirements/worker.txt
 
 install-run:

@@ -17,6 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
+from bcweb import byte_store
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
 from cases.outbound import networks_of
@@ -120,6 +121,8 @@ BCWEB_WEBHOOK_KEEP_DAYS = env.int(
 BCWEB_METRICS_TOKEN = env.str(
     "BCWEB_METRICS_TOKEN", default="", validate=validate.Regexp(r"^([\x21-\x7e]{32,200})?\Z")
 )
+# Where uploaded bytes are kept (docs/adr/0009).
+_byte_store = byte_store.declare(env)
 TIME_ZONE = env.str(
     "TIME_ZONE", default="UTC", validate=validate.OneOf(sorted(available_timezones()))
 )
@@ -251,7 +254,7 @@ CACHES = {
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
-    "uploads": {"BACKEND": "cases.storage.PostgresStorage"},
+    "uploads": byte_store.uploads_storage(_byte_store, max_upload_bytes=BCWEB_MAX_UPLOAD_BYTES),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"

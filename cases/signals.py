@@ -1,4 +1,4 @@
-"""Sign-in, sign-out and failed sign-in go into the audit trail."""
+"""Sign-in, sign-out and failed sign-in go into the audit trail; bytes of refused requests go."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.core.signals import request_finished
 from django.dispatch import receiver
 from django.http import HttpRequest
 
 from cases.access import SYSTEM
 from cases.services.audit import audit_record
 from cases.services.people import actor_for_user
+from cases.storage import uploads
 
 
 def _request_id(request: HttpRequest | None) -> str:
@@ -46,3 +48,10 @@ def note_failed_sign_in(
         object_id=user.pk if user else "",
         site_id=user.site_id if user else None,
     )
+
+
+@receiver(request_finished)
+def tidy_bytes(**_: Any) -> None:
+    """What the request stored in a transaction that was rolled back, where that does not go by
+    itself."""
+    uploads().tidy()

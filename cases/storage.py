@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import BigIntegerField, Count, Exists, F, Func, Max, OuterRef, Sum
 from django.utils.deconstruct import deconstructible
 
+from cases.errors import Overloaded
 from cases.models import Blob, BlobChunk
 from cases.services.locks import advisory_lock
 
@@ -31,6 +32,12 @@ SPOOL_BYTES = 32 * 1024 * 1024
 def blob_name(sha256: str) -> str:
     """Storage name of the bytes with this SHA-256 (content-addressed, so equal bytes share)."""
     return f"blobs/{sha256}"
+
+
+class StorageUnavailable(Overloaded):
+    """The storage does not answer, or refuses: what is stored is as good as it was."""
+
+    default_detail = "The storage of images does not answer. Try again in a moment."
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,13 @@ class UploadStorage(ABC, Storage):
     def remove(self, name: str) -> None:
         """Remove an object that no row needs, at once; the caller holds its `bytes_lock`."""
 
+    def ping(self) -> None:
+        """Raise ``StorageUnavailable`` where it does not answer."""
+        self.exists("ping")
+
+    def tidy(self) -> None:
+        """Remove what this thread wrote in transactions that came to nothing, if it can be done."""
+
 
 def uploads() -> UploadStorage:
     """The configured storage of uploaded bytes."""
@@ -84,12 +98,13 @@ def uploads() -> UploadStorage:
 
 
 def bytes_lock(name: str) -> tuple[str, str]:
-    """The parts of the advisory lock on the bytes of this name.
+    """The parts of the advisory lock on a stored object.
 
-    Deliveries and erasures take it by the SHA-256 of the bytes, for all names at once and sorted;
-    who stores one object, or removes one that nothing refers to, takes it by the name.
+    Who stores it or relies on it has it shared until the transaction of their row ends; who removes
+    what no row needs has it alone, and waits for nothing else meanwhile. Deliveries and erasures
+    keep out of each other's way by another lock (on the SHA-256), which comes before any row's.
     """
-    return ("bytes", name.removeprefix("blobs/"))
+    return ("stored", name)
 
 
 def _pieces(content: IO[bytes]) -> Iterator[bytes]:
@@ -206,7 +221,7 @@ class PostgresStorage(UploadStorage):
         if not self.exists(name):
             # Of two writers the second waits at the primary key.
             return False
-        advisory_lock(*bytes_lock(name), wait=True)
+        advisory_lock(*bytes_lock(name), wait=True, shared=True)
         return self.exists(name)
 
 
@@ -225,6 +240,7 @@ def store_once(name: str, content: File[Any]) -> None:
 
 
 def read_bytes(name: str) -> bytes:
-    """All bytes of a stored object. Raises ``FileNotFoundError`` or ``OSError``."""
+    """All bytes of a stored object. Raises ``FileNotFoundError`` or ``OSError`` where they are
+    missing or damaged, ``StorageUnavailable`` where the storage does not answer."""
     with uploads().open(name, "rb") as file:
         return bytes(file.read())

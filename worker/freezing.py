@@ -48,6 +48,7 @@ from cases.services.freeze_work import (
     freeze_store,
 )
 from cases.services.leases import job_fail
+from cases.storage import StorageUnavailable
 from cases.vocabulary import OutcomeBasis, SnapshotRole
 from worker.training_faults import no_space
 
@@ -108,6 +109,10 @@ class FreezeRunner:
             log.info("freeze_fenced_out", attempt=claim.attempt)
         except CannotFreezeError as error:
             self._fail(claim, error)
+        except StorageUnavailable as error:
+            self._fail(
+                claim, CannotFreezeError("storage_unavailable", error.detail, transient=True)
+            )
         except OSError as error:
             log.warning("freeze_input_output", error=type(error).__name__)
             full = no_space(str(error))

@@ -26,7 +26,7 @@ from cases.services.model_files import model_fault_note
 from cases.services.replays import replay_store
 from cases.services.results import Answer, result_store
 from cases.services.shadow_results import shadow_result_store
-from cases.storage import read_bytes
+from cases.storage import StorageUnavailable, read_bytes
 from cases.vocabulary import JobKind, ModelFaultCode
 from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
@@ -163,6 +163,11 @@ class Runner:
         self._keep()
         try:
             return read_bytes(claim.storage_name)
+        except StorageUnavailable:
+            # Not the picture's fault: it waits, however long that takes.
+            reason = "the storage does not answer"
+            jobs_release(actor=self.actor, claims=[claim], reason=reason, pause=LOAD_PAUSE)
+            return None
         except OSError as error:
             log.error("stored_bytes_damaged", job_id=str(claim.job_id), error=str(error))
             self._fail(claim, "storage_damaged", transient=False)
@@ -182,7 +187,7 @@ class Runner:
     def _load(self, model: ModelVersion) -> None:
         try:
             path = local_model(model)
-        except OSError as error:
+        except (StorageUnavailable, OSError) as error:
             if isinstance(error, ModelDamagedError):
                 self._note_fault(model, ModelFaultCode.FILE_DAMAGED)
             raise EngineFaultError("model_unavailable", str(error)) from error

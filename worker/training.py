@@ -40,7 +40,7 @@ from cases.services.training_work import (
     training_succeed,
 )
 from cases.states import JobState
-from cases.storage import read_bytes
+from cases.storage import StorageUnavailable, read_bytes
 from worker import judging
 from worker import training_faults as faults
 from worker.model_store import local_model
@@ -165,6 +165,9 @@ class TrainingRunner:
                 self._succeed(claim, run, folder, story)
         except CannotGoOnError as error:
             self._fail(claim, error.fault, story, folder)
+        except StorageUnavailable:
+            # What was trained stays in the run's folder: the next attempt goes on from there.
+            self._fail(claim, faults.STORAGE_AWAY, story, folder)
         except OSError as error:
             if not faults.no_space(str(error)):
                 raise

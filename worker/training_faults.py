@@ -30,6 +30,7 @@ DISK_FULL = Fault(
     "The disk of the training worker is full. Free some space and start the training again.",
 )
 STORAGE_DAMAGED = Fault("storage_damaged", "The stored snapshot is missing or damaged.")
+STORAGE_AWAY = Fault("storage_unavailable", "The storage did not answer.", transient=True)
 OUTPUT_INVALID = Fault("output_invalid", "The training left no usable model file.")
 # What is wrong with data is told with names of files, and those may be patients': to the log.
 DATA_UNUSABLE = Fault(

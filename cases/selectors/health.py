@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
 from cases.models import ServiceHeartbeat
-from cases.storage import uploads
+from cases.storage import StorageUnavailable, uploads
 
 log = structlog.get_logger(__name__)
 
@@ -53,11 +53,11 @@ def readiness() -> tuple[list[dict[str, str]], dict[str, int]]:
             alive = services_alive()
             if not alive.get("inference"):
                 faults.append({"check": "inference", "detail": "no inference worker is ready"})
-            uploads().exists("readyz")
+            uploads().ping()
     except DatabaseError as error:
         log.warning("readiness_database", error=type(error).__name__)
         faults.append({"check": "database", "detail": "the database does not answer"})
-    except OSError as error:
+    except (StorageUnavailable, OSError) as error:
         log.warning("readiness_storage", error=type(error).__name__)
         faults.append({"check": "storage", "detail": "the storage does not answer"})
     try:
