@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-from tests.live import LiveService, start_live_service
+from tests.live import LiveService, free_port, start_live_service
 from tests.tests_only_model import write_tests_only_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,5 +91,15 @@ def live_service(
 ) -> Iterator[LiveService]:
     """The whole service, started once by the supervisor as `make run` does: real processes."""
     state = tmp_path_factory.mktemp("live state")
-    with start_live_service(state, BCWEB_MODEL=str(tests_only_model)) as service:
+    hook_port = free_port()
+    # Webhooks may be called at one port of this machine, and are tried again soon.
+    told = {
+        "BCWEB_MODEL": str(tests_only_model),
+        "BCWEB_WEBHOOK_ALLOW": "127.0.0.0/8",
+        "BCWEB_WEBHOOK_HTTP": "1",
+        "BCWEB_WEBHOOK_PORTS": str(hook_port),
+        "BCWEB_WEBHOOK_SECONDS": "3",
+    }
+    with start_live_service(state, **told) as service:
+        service.hook_port = hook_port
         yield service

@@ -74,6 +74,8 @@ class LiveService:
     state: Path
     process: subprocess.Popen[str]
     demo: dict[str, Any]
+    # The one port of this machine that webhooks may be called at; 0: none.
+    hook_port: int = 0
 
     def api(self, token: str | None = None) -> httpx.Client:
         """A client of the REST API with the integration token."""

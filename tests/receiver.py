@@ -59,8 +59,9 @@ class Receiver:
 
 
 @contextmanager
-def receiver(trust: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    """A receiver on a free port of 127.0.0.1; over TLS with ``trust``, the server's context."""
+def receiver(trust: ssl.SSLContext | None = None, *, port: int = 0) -> Iterator[Receiver]:
+    """A receiver at 127.0.0.1, on a free port where none is given; over TLS with ``trust``, the
+    server's context."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -82,7 +83,7 @@ def receiver(trust: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         def log_message(self, format: str, *args: Any) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     it = Receiver(port=server.server_address[1])
     if trust is not None:

@@ -38,6 +38,7 @@ from cases.api.views.training import (
     TrainingRunListApi,
 )
 from cases.api.views.watch import ModelWatchApi
+from cases.api.webhook_urls import urlpatterns as webhook_urlpatterns
 
 app_name = "api"
 
@@ -102,6 +103,7 @@ urlpatterns = [
         TrainingRunCancelApi.as_view(),
         name="training-run-cancel",
     ),
+    *webhook_urlpatterns,
     path("audit/", AuditListApi.as_view(), name="audit-list"),
     path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),
     path("schema/", SchemaApi.as_view(), name="schema"),

@@ -99,6 +99,13 @@ PLACES: tuple[Place, ...] = (
         )
         | TRAINING_PAGES,
     ),
+    Place(
+        "Webhooks",
+        "webhook-list",
+        "hook",
+        Capability.OPERATE,
+        frozenset({"webhook-list", "webhook-create", "webhook-detail", "webhook-delivery"}),
+    ),
     Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )
 

@@ -38,6 +38,7 @@ from cases.portal.views.training import (
 )
 from cases.portal.views.withdrawals import ResultWithdrawView
 from cases.portal.views.worklist import WorklistRowsView, WorklistView
+from cases.portal.webhook_urls import urlpatterns as webhook_urlpatterns
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
@@ -107,5 +108,6 @@ urlpatterns = [
         TrainingRunCancelView.as_view(),
         name="training-run-cancel",
     ),
+    *webhook_urlpatterns,
     path("audit/", AuditListView.as_view(), name="audit-list"),
 ]

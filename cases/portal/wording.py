@@ -245,6 +245,13 @@ ACTIONS: dict[str, str] = {
     "user.sign_in_failed": "refused a sign-in",
     "user.signed_in": "signed in",
     "user.signed_out": "signed out",
+    "webhook.changed": "changed a webhook",
+    "webhook.created": "added a webhook",
+    "webhook.pinged": "sent a test to a webhook",
+    "webhook.replayed": "had messages sent to a webhook once more",
+    "webhook.secret_rotated": "made a new secret for a webhook",
+    "webhook.switched_off": "switched a webhook off",
+    "webhook.switched_on": "switched a webhook on",
 }
 
 _OUTCOMES = {

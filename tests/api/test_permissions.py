@@ -12,7 +12,16 @@ from django.urls import URLPattern
 
 from cases.access import Role, Scope
 from cases.api.urls import urlpatterns
-from cases.models import GatePlan, Job, Result, Site, Submission, TrainingRun, TrainingSnapshot
+from cases.models import (
+    GatePlan,
+    Job,
+    Result,
+    Site,
+    Submission,
+    TrainingRun,
+    TrainingSnapshot,
+    WebhookDelivery,
+)
 from cases.services.replays import replay_request
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem, schema
@@ -28,6 +37,7 @@ from tests.factories import (
 )
 from tests.gates import make_plan
 from tests.training import make_run
+from tests.webhooks import make_ping
 
 pytestmark = pytest.mark.django_db
 
@@ -86,11 +96,35 @@ MATRIX: list[tuple[str, str, set[str], int]] = [
     ("GET", "/gate-plans/{plan}/", MODELS, 200),
     # Without a body: who may comes as far as being told what is missing.
     ("POST", "/gate-plans/", {"admin"}, 422),
+    ("GET", "/webhooks/", {"admin"}, 200),
+    # Without a body, as above.
+    ("POST", "/webhooks/", {"admin"}, 422),
+    ("GET", "/webhooks/{webhook}/", {"admin"}, 200),
+    ("PUT", "/webhooks/{webhook}/", {"admin"}, 422),
+    ("POST", "/webhooks/{webhook}/switch/", {"admin"}, 422),
+    ("POST", "/webhooks/{webhook}/secret/", {"admin"}, 200),
+    ("POST", "/webhooks/{webhook}/ping/", {"admin"}, 202),
+    ("POST", "/webhooks/{webhook}/replay/", {"admin"}, 422),
+    ("GET", "/webhooks/{webhook}/deliveries/", {"admin"}, 200),
+    ("GET", "/webhooks/deliveries/{delivery}/", {"admin"}, 200),
+    ("POST", "/webhooks/deliveries/{delivery}/replay/", {"admin"}, 202),
     ("GET", "/audit/", {"admin", "auditor"}, 200),
     ("GET", "/schema/", ROLES, 200),
     ("GET", "/docs/", ROLES, 200),
 ]
-NAMED = ("job", "case", "image", "result", "model", "finding", "run", "snapshot", "plan")
+NAMED = (
+    "job",
+    "case",
+    "image",
+    "result",
+    "model",
+    "finding",
+    "run",
+    "snapshot",
+    "plan",
+    "webhook",
+    "delivery",
+)
 # What belongs to no site is the same for all.
 SHARED = {
     f"/models/{{model}}/{of_it}" for of_it in ("", "recall/", "watch/", "promote/", "roll-back/")
@@ -120,6 +154,7 @@ SCOPED: dict[str, set[str]] = {
     "/gate-plans/": {"read", "admin"},
     "POST /gate-plans/": {"admin"},
     "/gate-plans/{plan}/": {"read", "admin"},
+    **{template: {"admin"} for _, template, _, _ in MATRIX if template.startswith("/webhooks/")},
     "/schema/": {"submit", "read", "outcomes", "admin"},
     "/docs/": {"submit", "read", "outcomes", "admin"},
 }
@@ -136,6 +171,7 @@ class World:
     waiting: Job
     run: TrainingRun
     plan: GatePlan
+    ping: WebhookDelivery
 
     @classmethod
     def make(cls) -> World:
@@ -155,6 +191,7 @@ class World:
             submit(actor=actor).jobs.get(),
             run,
             make_plan(site=site),
+            make_ping(site),
         )
 
     def path(self, template: str) -> str:
@@ -171,6 +208,8 @@ class World:
             run=self.run.pk,
             snapshot=self.run.snapshot_id,
             plan=self.plan.pk,
+            webhook=self.ping.webhook_id,
+            delivery=self.ping.pk,
         )
 
 
@@ -246,7 +285,8 @@ def test_a_token_has_no_more_than_its_scopes(world: World, scope: Scope) -> None
         got[method, template] = call(api, method, world.path(template)).status_code
         # Of jobs, submissions and replays, who may only submit sees its own.
         own = scope is Scope.SUBMIT and (
-            template.startswith(("/jobs/{", "/submissions/{")) or template.endswith("/replay/")
+            template.startswith(("/jobs/{", "/submissions/{"))
+            or (template.startswith("/results/") and template.endswith("/replay/"))
         )
         scopes = SCOPED.get(f"{method} {template}", SCOPED.get(template, {"read"}))
         allowed = scope.value in scopes
