@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from bcweb import metrics_folder
 from bcweb.logging import logging_config
 from cases.intake import remove_stale_files
 from cases.intake.sandbox import warm
@@ -18,10 +19,15 @@ log = structlog.get_logger(__name__)
 logconfig_dict = logging_config(
     level=os.environ.get("LOG_LEVEL", "INFO"), form=os.environ.get("LOG_FORMAT", "json")
 )
+# Set before the application is loaded, which is when prometheus_client looks for it.
+_counts = metrics_folder.of_server(os.getpid())
+raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counts}"]
 
 
 def on_starting(server: Any) -> None:
-    """Remove what an earlier server that was killed left in the temporary folder."""
+    """Make the folder of this server's counts, and remove what an earlier server that was killed
+    left in temporary folders."""
+    metrics_folder.make(_counts)
     removed = remove_stale_files()
     if removed:
         log.info("stale_uploads_removed", files=removed)
@@ -30,3 +36,8 @@ def on_starting(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Start a decoder beside the first requests, so that the first upload need not wait for it."""
     threading.Thread(target=warm, name="warm-decoder", daemon=True).start()
+
+
+def on_exit(server: Any) -> None:
+    """Remove the counts: Prometheus takes a counter that begins anew for what it is."""
+    metrics_folder.remove(_counts)

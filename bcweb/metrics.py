@@ -1,12 +1,14 @@
 """`/metrics`: figures for Prometheus, counted in the database when it asks.
 
 No counters live in the processes, so that each of them answers the same and a restart forgets
-nothing. Who adds metrics adds a function to ``SOURCES``.
+nothing; but for requests, which the processes of a web server count together (bcweb.http_metrics).
+Who adds metrics adds a function to ``SOURCES``.
 """
 
 from __future__ import annotations
 
 import hmac
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,9 +25,20 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from bcweb.http_metrics import http_text
 from cases.access import SYSTEM
 from cases.reports.metrics import model_metrics, watch_metrics
+from cases.reports.service_metrics import (
+    job_metrics,
+    queue_metrics,
+    seal_metrics,
+    size_metrics,
+    worker_metrics,
+)
+from cases.selectors.figures import jobs_counted, jobs_running, jobs_waiting, stored_sizes
+from cases.selectors.health import services_alive
 from cases.selectors.learning import model_active
+from cases.selectors.seals import seal_state
 from cases.selectors.serving import suspension_now
 from cases.selectors.watch import watch
 from cases.watching import WatchFilter
@@ -45,7 +58,37 @@ def _watched() -> Iterator[Metric]:
     yield from watch_metrics(watch(actor=SYSTEM, wanted=WatchFilter(since=since)))
 
 
-SOURCES: list[Callable[[], Iterable[Metric]]] = [_models, _watched]
+def _queue() -> Iterator[Metric]:
+    waiting = {(row.kind, row.priority): (row.jobs, row.oldest_s) for row in jobs_waiting()}
+    yield from queue_metrics(waiting, jobs_running())
+    yield from job_metrics(*jobs_counted())
+    yield from worker_metrics(services_alive())
+
+
+def _sealed() -> Iterator[Metric]:
+    state = seal_state(actor=SYSTEM)
+    oldest = state.oldest_unsealed_at
+    yield from seal_metrics(
+        number=state.head.number if state.head else 0,
+        sealed_at=state.head.sealed_at if state.head else None,
+        unsealed=state.unsealed,
+        waiting_s=(timezone.now() - oldest).total_seconds() if oldest else 0.0,
+    )
+
+
+def _sizes() -> Iterator[Metric]:
+    stored = stored_sizes()
+    disk = shutil.disk_usage(settings.STATE_DIR)
+    yield from size_metrics(
+        uploads=stored.upload_bytes,
+        database=stored.database_bytes,
+        objects=stored.objects,
+        free=disk.free,
+        total=disk.total,
+    )
+
+
+SOURCES: list[Callable[[], Iterable[Metric]]] = [_models, _watched, _queue, _sealed, _sizes]
 
 
 class _Everything(Collector):
@@ -94,4 +137,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     except DatabaseError as error:
         log.warning("metrics_database", error=type(error).__name__)
         return HttpResponse(status=503, headers={"Retry-After": "15"})
-    return HttpResponse(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    # Requests anew each time: kept by each process for itself, counts would seem to go down.
+    return HttpResponse(text + http_text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)

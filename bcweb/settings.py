@@ -192,6 +192,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "bcweb.http_metrics.HttpMetricsMiddleware",
     "bcweb.middleware.RequestIdMiddleware",
     # Before the check for forged forms, which reads the whole body.
     "bcweb.middleware.RoomMiddleware",
