@@ -23,10 +23,11 @@ from bench.chaos.client import Books
 from bench.chaos.pictures import picture
 from bench.chaos.queues import messages, rewrite
 from bench.chaos.rig import Rig, RigError, kill
-from bench.chaos.service import CLOCKS
+from bench.chaos.service import WORKERS
 
-# How long a fault looks for something to strike.
-LOOK_S = 20.0
+# How long a fault looks for something to strike, and waits for what it struck to follow.
+LOOK_S = 60.0
+FOLLOW_S = 120.0
 
 
 class Missed(Exception):
@@ -96,7 +97,9 @@ class Striker:
             held = self.rig.held_by(worker)
             with self.rig.held_still([worker]):
                 self.rig.wait(
-                    lambda: not self.rig.held_by(worker), seconds=60, what="leases to be taken back"
+                    lambda: not self.rig.held_by(worker),
+                    seconds=FOLLOW_S,
+                    what="leases to be taken back",
                 )
             return f"worker {worker}, {len(held)} jobs taken over"
         raise Missed("the worker was gone already")
@@ -107,7 +110,7 @@ class Striker:
         began = time.monotonic()
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
-        self.rig.wait(lambda: not linux.is_alive(worker), seconds=60, what="a worker to stop")
+        self.rig.wait(lambda: not linux.is_alive(worker), seconds=FOLLOW_S, what="a worker to stop")
         return f"worker {worker}, gone after {time.monotonic() - began:.1f} s"
 
     # Web server, beat, supervisor
@@ -197,7 +200,7 @@ class Striker:
         """An immediate shutdown: every connection breaks, and the log is replayed."""
         pid = self.rig.wait(self.rig.postgres, seconds=LOOK_S, what="Postgres")
         os.kill(pid, signal.SIGQUIT)
-        self.rig.wait(lambda: not linux.is_alive(pid), seconds=60, what="Postgres to stop")
+        self.rig.wait(lambda: not linux.is_alive(pid), seconds=FOLLOW_S, what="Postgres to stop")
         self.rig.sql("SELECT 1")
         return f"server {pid}"
 
@@ -258,12 +261,22 @@ class Striker:
             flag.unlink()
         return f"{met.stat().st_size} writes refused"
 
-    def clock_stepped(self, rng: random.Random) -> str:
+    def clock_of_web_stepped(self, rng: random.Random) -> str:
+        """What the web server takes for now is hours off: its messages bear wrong times."""
+        return self._step("web", rng.choice((-3, 3)))
+
+    def clock_of_beat_stepped(self, rng: random.Random) -> str:
+        """Beat sees a time that comes only in hours, and is set right."""
+        return self._step("beat", 3)
+
+    def clock_of_worker_stepped(self, rng: random.Random) -> str:
+        """A worker takes fresh messages for stale ones, or the other way round."""
+        return self._step(rng.choice(WORKERS), rng.choice((-3, 3)))
+
+    def _step(self, service: str, hours: int) -> str:
         """A process' wall clock jumps by hours and comes back after some seconds."""
         if self.rig.clocks_fault:
             raise Impossible(self.rig.clocks_fault)
-        service = rng.choice(CLOCKS)
-        hours = rng.choice((-3, -1, 1, 3))
         self.rig.step_clock(service, hours * 3600)
         time.sleep(4 * min(2.0, self.rig.pace))
         self.rig.step_clock(service, 0)
@@ -309,5 +322,7 @@ FAULTS: dict[str, Callable[[Striker, random.Random], str]] = {
     "messages dropped": Striker.messages_dropped,
     "disk full": Striker.disk_full,
     "storage full": Striker.storage_full,
-    "clock stepped": Striker.clock_stepped,
+    "clock of web stepped": Striker.clock_of_web_stepped,
+    "clock of beat stepped": Striker.clock_of_beat_stepped,
+    "clock of a worker stepped": Striker.clock_of_worker_stepped,
 }

@@ -19,8 +19,11 @@ from bench.chaos.rig import ROOT, Rig, RigError
 CLIENTS = 6
 # So many submissions may go ahead of a fault that is not over: it strikes a service at work.
 AHEAD = 12
-PATIENCE_S = 240.0
-SETTLE_S = 180.0
+# Of a client, and until all is at rest after the last fault. Generous: a machine may be slow, and
+# what is stuck for good is seen all the same.
+PATIENCE_S = 400.0
+SETTLE_S = 300.0
+READY_S = 120.0
 # Commands that look for damage themselves, where the service has them.
 VERIFIERS = ("verify_audit", "verify_storage")
 
@@ -185,7 +188,7 @@ def settle(rig: Rig) -> Check:
     active = "SELECT id FROM cases_job WHERE finished_at IS NULL"
     try:
         rig.wait(lambda: not rig.sql(active), seconds=SETTLE_S, what="every job to end")
-        rig.wait(rig.is_ready, seconds=60, what="/readyz")
+        rig.wait(rig.is_ready, seconds=READY_S, what="/readyz")
     except RigError as error:
         check.broken.append(str(error))
     return check
@@ -203,9 +206,9 @@ def files_are_gone(rig: Rig) -> Check:
     old = rig.web_master()
     if old:
         os.kill(old, signal.SIGTERM)
-        rig.wait(lambda: not linux.is_alive(old), seconds=60, what="the web server to stop")
+        rig.wait(lambda: not linux.is_alive(old), seconds=READY_S, what="the web server to stop")
     try:
-        rig.wait(rig.is_ready, seconds=60, what="/readyz")
+        rig.wait(rig.is_ready, seconds=READY_S, what="/readyz")
     except RigError as error:
         check.broken.append(str(error))
     check.broken += [path.name for path in left if path.exists()]
