@@ -8,9 +8,8 @@ import structlog
 from celery import shared_task
 
 from cases.access import Actor, ActorKind
-from cases.services.leases import jobs_sweep
 from cases.services.schedules import training_schedule_fire
-from worker import process
+from worker import process, sweeping
 
 log = structlog.get_logger(__name__)
 
@@ -26,9 +25,7 @@ def run_inference(job_id: str) -> None:
 def sweep() -> None:
     """Take back what dead workers held and ring for what nobody holds."""
     process.ensure_ready()
-    counts = jobs_sweep(actor=Actor(kind=ActorKind.WORKER, label="sweeper"))
-    if any(counts.values()):
-        log.info("swept", **counts)
+    sweeping.sweep()
 
 
 @shared_task(name="worker.tasks.run_training")
