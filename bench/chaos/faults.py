@@ -171,7 +171,7 @@ class Striker:
 
     def valkey_stopped(self, rng: random.Random) -> str:
         """Valkey is down for some seconds: killed whenever it comes up."""
-        until = time.monotonic() + rng.uniform(2, 4) * min(2.0, self.rig.pace)
+        until = time.monotonic() + rng.uniform(1.5, 3) * min(2.0, self.rig.pace)
         killed = 0
         while time.monotonic() < until:
             killed += kill([pid for pid in [self.rig.valkey()] if pid])
@@ -278,7 +278,7 @@ class Striker:
         if self.rig.clocks_fault:
             raise Impossible(self.rig.clocks_fault)
         self.rig.step_clock(service, hours * 3600)
-        time.sleep(4 * min(2.0, self.rig.pace))
+        time.sleep(2.5 * min(2.0, self.rig.pace))
         self.rig.step_clock(service, 0)
         return f"{service} by {hours:+d} h"
 
