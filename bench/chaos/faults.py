@@ -1,7 +1,8 @@
 """The faults: each strikes a running service and returns in a few words what it hit.
 
 `Missed` where there was nothing to strike in time, `Impossible` where this machine does not allow
-it. Both are told at the end; a kind that never struck makes the run fail, unless impossible.
+it: both are told at the end, and a kind that never struck makes the run fail, unless impossible.
+`Unanswered` where the service did not do what must follow: that makes the run fail too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -28,10 +30,16 @@ from bench.chaos.service import WORKERS
 # How long a fault looks for something to strike, and waits for what it struck to follow.
 LOOK_S = 60.0
 FOLLOW_S = 120.0
+# Bytes; the pictures of clients are far smaller.
+LARGE = 200_000
 
 
 class Missed(Exception):
     """There was nothing to strike."""
+
+
+class Unanswered(Exception):
+    """It struck, and what had to follow did not, in a long time."""
 
 
 class Impossible(Exception):
@@ -48,11 +56,28 @@ class Striker:
         self.cut_off: list[str] = []
 
     def strike(self, kind: str, seed: int) -> str:
-        """Do it, with choices of its own from `seed`. Raises `Missed` or `Impossible`."""
+        """Do it, with choices of its own from `seed`. Raises `Missed`, `Unanswered` or
+        `Impossible`.
+
+        What it strikes may still be down from the fault before: it is tried again for a while.
+        """
+        deadline = time.monotonic() + LOOK_S * self.rig.pace
+        while True:
+            try:
+                return FAULTS[kind](self, random.Random(seed))
+            except RigError as error:
+                raise Missed(str(error)) from error
+            except (OSError, RedisError) as error:
+                if time.monotonic() > deadline:
+                    raise Missed(f"{type(error).__name__}: {error}") from error
+                time.sleep(0.2)
+
+    def _follow(self, what: str, probe: Callable[[], bool]) -> None:
+        """Wait for what must follow. Raises `Unanswered`."""
         try:
-            return FAULTS[kind](self, random.Random(seed))
+            self.rig.wait(probe, seconds=FOLLOW_S, what=what)
         except RigError as error:
-            raise Missed(str(error)) from error
+            raise Unanswered(str(error)) from error
 
     # Workers and engines
 
@@ -110,7 +135,7 @@ class Striker:
         began = time.monotonic()
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
-        self.rig.wait(lambda: not linux.is_alive(worker), seconds=FOLLOW_S, what="a worker to stop")
+        self._follow("a worker to stop", lambda: not linux.is_alive(worker))
         return f"worker {worker}, gone after {time.monotonic() - began:.1f} s"
 
     # Web server, beat, supervisor
@@ -119,13 +144,11 @@ class Striker:
         """kill -9 of the web server, or of the processes that answer, while an upload streams."""
         patient = f"CUT-OFF-{rng.randrange(10**9)}"
         with socket.create_connection(("127.0.0.1", self.rig.port), 5 * self.rig.pace) as upload:
-            before = set(self.rig.uploads.glob("bcweb-upload-*"))
+            before = set(self.rig.uploads.iterdir())
             upload.sendall(half_an_upload(patient, self.rig.token()))
             self.cut_off.append(patient)
             self.rig.wait(
-                lambda: set(self.rig.uploads.glob("bcweb-upload-*")) - before,
-                seconds=LOOK_S,
-                what="the upload to begin",
+                lambda: self._large_upload(before), seconds=LOOK_S, what="the upload to stream in"
             )
             if rng.random() < 0.5:
                 victims, what = self.rig.web_workers(), "its workers"
@@ -134,6 +157,14 @@ class Striker:
             if not kill([pid for pid in victims if pid]):
                 raise Missed("the web server was gone already")
         return what
+
+    def _large_upload(self, before: set[Path]) -> bool:
+        """Whether a file larger than any client sends is on its way in."""
+        for path in set(self.rig.uploads.iterdir()) - before:
+            with suppress(FileNotFoundError):
+                if path.stat().st_size > LARGE:
+                    return True
+        return False
 
     def beat_killed(self, _: random.Random) -> str:
         """kill -9 of the scheduler."""
@@ -200,7 +231,7 @@ class Striker:
         """An immediate shutdown: every connection breaks, and the log is replayed."""
         pid = self.rig.wait(self.rig.postgres, seconds=LOOK_S, what="Postgres")
         os.kill(pid, signal.SIGQUIT)
-        self.rig.wait(lambda: not linux.is_alive(pid), seconds=FOLLOW_S, what="Postgres to stop")
+        self._follow("Postgres to stop", lambda: not linux.is_alive(pid))
         self.rig.sql("SELECT 1")
         return f"server {pid}"
 
@@ -286,7 +317,9 @@ class Striker:
 def half_an_upload(patient: str, token: str) -> bytes:
     """A request that announces twice the bytes it holds: its second half never comes."""
     boundary = "chaos"
-    data = picture(patient) * 60
+    data = picture(patient)
+    # More than the 256 KiB in which bodies are read.
+    data *= 4 * LARGE // len(data) + 1
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="patient_id"\r\n\r\n{patient}\r\n'
         f"--{boundary}\r\nContent-Disposition: form-data; name=file; filename=a.jpg\r\n"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bcweb.embedded import linux
 from bench.chaos.client import Books, Client
-from bench.chaos.faults import Impossible, Missed, Striker
+from bench.chaos.faults import Impossible, Missed, Striker, Unanswered
 from bench.chaos.invariants import INVARIANTS, Check, Night
 from bench.chaos.plan import Fault, Plan, Sending, filler
 from bench.chaos.rig import ROOT, Rig, RigError
@@ -31,7 +31,7 @@ VERIFIERS = ("verify_audit", "verify_storage")
 
 @dataclass(frozen=True)
 class Strike:
-    """What became of one planned fault. `outcome`: struck, missed or impossible."""
+    """What became of one planned fault. `outcome`: struck, missed, unanswered or impossible."""
 
     fault: Fault
     outcome: str
@@ -163,6 +163,8 @@ def _strike(striker: Striker, fault: Fault) -> Strike:
         told, outcome = striker.strike(fault.kind, fault.seed), "struck"
     except Missed as error:
         told, outcome = str(error), "missed"
+    except Unanswered as error:
+        told, outcome = str(error), "unanswered"
     except Impossible as error:
         told, outcome = str(error), "impossible"
     return Strike(fault, outcome, told, time.monotonic() - began)
@@ -232,11 +234,13 @@ def verified(rig: Rig) -> list[Check]:
 
 
 def faults_struck(strikes: Sequence[Strike]) -> Check:
-    """Every kind of fault that was wanted did strike, where this machine allows it."""
+    """Every kind of fault that was wanted did strike, where this machine allows it, and the service
+    did each time what must follow."""
     kinds = {strike.fault.kind for strike in strikes}
-    check = Check("every wanted kind of fault struck", checked=len(kinds))
+    check = Check("every wanted kind of fault struck, and was answered", checked=len(kinds))
     for kind in sorted(kinds):
         mine = [strike for strike in strikes if strike.fault.kind == kind]
         if all(strike.outcome == "missed" for strike in mine):
             check.broken.append(f"{kind} never struck: {mine[-1].told}")
+        check.broken += [f"{kind}: {s.told}" for s in mine if s.outcome == "unanswered"]
     return check

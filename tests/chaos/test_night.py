@@ -44,6 +44,16 @@ def test_a_fault_that_never_struck_breaks_the_run() -> None:
     assert faults_struck(strikes).broken == ["beat killed never struck: no beat either"]
 
 
+def test_a_fault_that_the_service_did_not_answer_breaks_the_run() -> None:
+    strikes = [
+        strike("worker told to stop", "struck"),
+        strike("worker told to stop", "unanswered", "a worker to stop: not within 120 s"),
+    ]
+    assert faults_struck(strikes).broken == [
+        "worker told to stop: a worker to stop: not within 120 s"
+    ]
+
+
 def test_what_the_machine_does_not_allow_is_told_and_breaks_nothing() -> None:
     strikes = [strike("clock of beat stepped", "impossible", "no C compiler")]
     assert faults_struck(strikes).broken == []

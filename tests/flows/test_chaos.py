@@ -21,7 +21,7 @@ PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.5")
 
 
 @pytest.mark.flow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_short_night_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
     chosen = [word for kind in FAULTS if kind not in LEFT_OUT for word in ("--faults", kind)]
