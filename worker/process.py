@@ -22,6 +22,7 @@ from worker.engine import EngineFaultError
 from worker.freezing import FreezeRunner
 from worker.pulse import Pulse
 from worker.runner import Runner
+from worker.sweeping import own_sweep_seconds, sweep_unasked
 from worker.training import TrainingRunner
 from worker.webhooks import Deliverer
 
@@ -75,6 +76,7 @@ def _look() -> None:
 def announce_worker(sender: Any, **_: Any) -> None:
     """A worker on the inference queue is ready once its engine has loaded the live model."""
     sender.timer.call_repeatedly(LOOK_S, _look)
+    sender.timer.call_repeatedly(own_sweep_seconds(), sweep_unasked)
     queues = set(sender.app.amqp.queues.consume_from)
     if "inference" not in queues:
         _start_pulse("webhooks" if "webhooks" in queues else "training", ready=True)

@@ -9,12 +9,10 @@ from celery import shared_task
 
 from cases.access import Actor, ActorKind
 from cases.services.deliveries import deliveries_tidy
-from cases.services.leases import jobs_sweep
 from cases.services.schedules import training_schedule_fire
 from cases.services.seals import audit_seal
 from cases.services.tallies import jobs_tally
-from cases.services.taken_back import trainings_call_off
-from worker import process
+from worker import process, sweeping
 
 log = structlog.get_logger(__name__)
 
@@ -31,12 +29,7 @@ def sweep() -> None:
     """Call off trainings that may not begin any more, take back what dead workers held, and ring
     for what nobody holds."""
     process.ensure_ready()
-    sweeper = Actor(kind=ActorKind.WORKER, label="sweeper")
-    # Before it rings for them.
-    called_off = trainings_call_off(actor=sweeper)
-    counts = {**jobs_sweep(actor=sweeper), "called_off": called_off}
-    if any(counts.values()):
-        log.info("swept", **counts)
+    sweeping.sweep()
 
 
 @shared_task(name="worker.tasks.seal_audit")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -41,11 +43,15 @@ def main() -> int:
     state = Path(tempfile.mkdtemp(prefix="bcweb-chaos-"))
     rig = Rig(state, pace=options.pace, real_model=options.real_model)
     story = None
+    # Whatever ends the driver ends the service first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         rig.start()
         story = spend(rig, plan, say)
     except (NoStartError, StartupError) as error:
-        say(f"chaos: the service did not come up again: {error}")
+        say(f"the service did not come up: {error}")
+    except KeyboardInterrupt:
+        say("stopped")
     finally:
         rig.stop()
         if story is not None and not story.broken and not options.keep:
@@ -53,6 +59,7 @@ def main() -> int:
         else:
             say(f"state and logs are in {state}")
     if story is None:
+        say(f"chaos: seed {seed} was not run to its end")
         return 1
     settings = {"jobs_wanted": options.jobs, "pace": options.pace, "real_model": options.real_model}
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +77,10 @@ def arguments() -> argparse.Namespace:
         "--faults", type=_kind, action="append", metavar="KIND", help="only these (repeatable)"
     )
     parser.add_argument(
-        "--pace", type=float, default=1.0, help="stretch all times, for a busy machine (1.0)"
+        "--pace",
+        type=float,
+        default=os.environ.get("BCWEB_CHAOS_PACE", "1"),
+        help="stretch all times, for a busy machine (BCWEB_CHAOS_PACE, 1)",
     )
     parser.add_argument("--real-model", action="store_true", help="answer with the real model")
     parser.add_argument("--out", type=Path, default=Path("var/chaos.json"), metavar="FILE")

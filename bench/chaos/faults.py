@@ -1,7 +1,8 @@
 """The faults: each strikes a running service and returns in a few words what it hit.
 
 `Missed` where there was nothing to strike in time, `Impossible` where this machine does not allow
-it. Both are told at the end; a kind that never struck makes the run fail, unless impossible.
+it: both are told at the end, and a kind that never struck makes the run fail, unless impossible.
+`Unanswered` where the service did not do what must follow: that makes the run fail too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -23,14 +25,21 @@ from bench.chaos.client import Books
 from bench.chaos.pictures import picture
 from bench.chaos.queues import messages, rewrite
 from bench.chaos.rig import Rig, RigError, kill
-from bench.chaos.service import CLOCKS
+from bench.chaos.service import WORKERS
 
-# How long a fault looks for something to strike.
-LOOK_S = 20.0
+# How long a fault looks for something to strike, and waits for what it struck to follow.
+LOOK_S = 60.0
+FOLLOW_S = 120.0
+# Bytes; the pictures of clients are far smaller.
+LARGE = 200_000
 
 
 class Missed(Exception):
     """There was nothing to strike."""
+
+
+class Unanswered(Exception):
+    """It struck, and what had to follow did not, in a long time."""
 
 
 class Impossible(Exception):
@@ -47,11 +56,28 @@ class Striker:
         self.cut_off: list[str] = []
 
     def strike(self, kind: str, seed: int) -> str:
-        """Do it, with choices of its own from `seed`. Raises `Missed` or `Impossible`."""
+        """Do it, with choices of its own from `seed`. Raises `Missed`, `Unanswered` or
+        `Impossible`.
+
+        What it strikes may still be down from the fault before: it is tried again for a while.
+        """
+        deadline = time.monotonic() + LOOK_S * self.rig.pace
+        while True:
+            try:
+                return FAULTS[kind](self, random.Random(seed))
+            except RigError as error:
+                raise Missed(str(error)) from error
+            except (OSError, RedisError) as error:
+                if time.monotonic() > deadline:
+                    raise Missed(f"{type(error).__name__}: {error}") from error
+                time.sleep(0.2)
+
+    def _follow(self, what: str, probe: Callable[[], bool]) -> None:
+        """Wait for what must follow. Raises `Unanswered`."""
         try:
-            return FAULTS[kind](self, random.Random(seed))
+            self.rig.wait(probe, seconds=FOLLOW_S, what=what)
         except RigError as error:
-            raise Missed(str(error)) from error
+            raise Unanswered(str(error)) from error
 
     # Workers and engines
 
@@ -96,7 +122,9 @@ class Striker:
             held = self.rig.held_by(worker)
             with self.rig.held_still([worker]):
                 self.rig.wait(
-                    lambda: not self.rig.held_by(worker), seconds=60, what="leases to be taken back"
+                    lambda: not self.rig.held_by(worker),
+                    seconds=FOLLOW_S,
+                    what="leases to be taken back",
                 )
             return f"worker {worker}, {len(held)} jobs taken over"
         raise Missed("the worker was gone already")
@@ -107,7 +135,7 @@ class Striker:
         began = time.monotonic()
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
-        self.rig.wait(lambda: not linux.is_alive(worker), seconds=60, what="a worker to stop")
+        self._follow("a worker to stop", lambda: not linux.is_alive(worker))
         return f"worker {worker}, gone after {time.monotonic() - began:.1f} s"
 
     # Web server, beat, supervisor
@@ -116,13 +144,11 @@ class Striker:
         """kill -9 of the web server, or of the processes that answer, while an upload streams."""
         patient = f"CUT-OFF-{rng.randrange(10**9)}"
         with socket.create_connection(("127.0.0.1", self.rig.port), 5 * self.rig.pace) as upload:
-            before = set(self.rig.uploads.glob("bcweb-upload-*"))
+            before = set(self.rig.uploads.iterdir())
             upload.sendall(half_an_upload(patient, self.rig.token()))
             self.cut_off.append(patient)
             self.rig.wait(
-                lambda: set(self.rig.uploads.glob("bcweb-upload-*")) - before,
-                seconds=LOOK_S,
-                what="the upload to begin",
+                lambda: self._large_upload(before), seconds=LOOK_S, what="the upload to stream in"
             )
             if rng.random() < 0.5:
                 victims, what = self.rig.web_workers(), "its workers"
@@ -131,6 +157,14 @@ class Striker:
             if not kill([pid for pid in victims if pid]):
                 raise Missed("the web server was gone already")
         return what
+
+    def _large_upload(self, before: set[Path]) -> bool:
+        """Whether a file larger than any client sends is on its way in."""
+        for path in set(self.rig.uploads.iterdir()) - before:
+            with suppress(FileNotFoundError):
+                if path.stat().st_size > LARGE:
+                    return True
+        return False
 
     def beat_killed(self, _: random.Random) -> str:
         """kill -9 of the scheduler."""
@@ -168,7 +202,7 @@ class Striker:
 
     def valkey_stopped(self, rng: random.Random) -> str:
         """Valkey is down for some seconds: killed whenever it comes up."""
-        until = time.monotonic() + rng.uniform(2, 4) * min(2.0, self.rig.pace)
+        until = time.monotonic() + rng.uniform(1.5, 3) * min(2.0, self.rig.pace)
         killed = 0
         while time.monotonic() < until:
             killed += kill([pid for pid in [self.rig.valkey()] if pid])
@@ -197,7 +231,7 @@ class Striker:
         """An immediate shutdown: every connection breaks, and the log is replayed."""
         pid = self.rig.wait(self.rig.postgres, seconds=LOOK_S, what="Postgres")
         os.kill(pid, signal.SIGQUIT)
-        self.rig.wait(lambda: not linux.is_alive(pid), seconds=60, what="Postgres to stop")
+        self._follow("Postgres to stop", lambda: not linux.is_alive(pid))
         self.rig.sql("SELECT 1")
         return f"server {pid}"
 
@@ -258,14 +292,24 @@ class Striker:
             flag.unlink()
         return f"{met.stat().st_size} writes refused"
 
-    def clock_stepped(self, rng: random.Random) -> str:
+    def clock_of_web_stepped(self, rng: random.Random) -> str:
+        """What the web server takes for now is hours off: its messages bear wrong times."""
+        return self._step("web", rng.choice((-3, 3)))
+
+    def clock_of_beat_stepped(self, rng: random.Random) -> str:
+        """Beat sees a time that comes only in hours, and is set right."""
+        return self._step("beat", 3)
+
+    def clock_of_worker_stepped(self, rng: random.Random) -> str:
+        """A worker takes fresh messages for stale ones, or the other way round."""
+        return self._step(rng.choice(WORKERS), rng.choice((-3, 3)))
+
+    def _step(self, service: str, hours: int) -> str:
         """A process' wall clock jumps by hours and comes back after some seconds."""
         if self.rig.clocks_fault:
             raise Impossible(self.rig.clocks_fault)
-        service = rng.choice(CLOCKS)
-        hours = rng.choice((-3, -1, 1, 3))
         self.rig.step_clock(service, hours * 3600)
-        time.sleep(4 * min(2.0, self.rig.pace))
+        time.sleep(2.5 * min(2.0, self.rig.pace))
         self.rig.step_clock(service, 0)
         return f"{service} by {hours:+d} h"
 
@@ -273,7 +317,9 @@ class Striker:
 def half_an_upload(patient: str, token: str) -> bytes:
     """A request that announces twice the bytes it holds: its second half never comes."""
     boundary = "chaos"
-    data = picture(patient) * 60
+    data = picture(patient)
+    # More than the 256 KiB in which bodies are read.
+    data *= 4 * LARGE // len(data) + 1
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="patient_id"\r\n\r\n{patient}\r\n'
         f"--{boundary}\r\nContent-Disposition: form-data; name=file; filename=a.jpg\r\n"
@@ -309,5 +355,7 @@ FAULTS: dict[str, Callable[[Striker, random.Random], str]] = {
     "messages dropped": Striker.messages_dropped,
     "disk full": Striker.disk_full,
     "storage full": Striker.storage_full,
-    "clock stepped": Striker.clock_stepped,
+    "clock of web stepped": Striker.clock_of_web_stepped,
+    "clock of beat stepped": Striker.clock_of_beat_stepped,
+    "clock of a worker stepped": Striker.clock_of_worker_stepped,
 }

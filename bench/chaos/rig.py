@@ -64,11 +64,13 @@ class Rig:
             "BCWEB_STATE": str(self.state),
             "BCWEB_DEMO": "1",
             "BCWEB_CHAOS_MODEL": "real" if real_model else "stand-in",
-            "BCWEB_LEASE_SECONDS": self._seconds(4),
+            "BCWEB_LEASE_SECONDS": self._seconds(3),
             "BCWEB_SWEEP_SECONDS": "1",
-            "BCWEB_BATCH_SECONDS": self._seconds(8 if not real_model else 30),
+            # Longer than a lease: a worker that was frozen past it still has its answer to store.
+            "BCWEB_BATCH_SECONDS": self._seconds(30 if real_model else 5),
             "BCWEB_DECODE_SECONDS": self._seconds(5),
-            "BCWEB_MAX_ATTEMPTS": "4",
+            # More than in life: a job may be in the hands of several that are killed in a row.
+            "BCWEB_MAX_ATTEMPTS": "5",
             "BCWEB_ENGINE_MEMORY_MB": "2000" if real_model else "300",
             "TMPDIR": str(self.uploads),
         }
@@ -117,7 +119,7 @@ class Rig:
                     stderr=log,
                     start_new_session=True,
                 )
-            self.wait(lambda: self._says_ready() or not self.is_up(), seconds=120, what="a start")
+            self.wait(lambda: self._says_ready() or not self.is_up(), seconds=240, what="a start")
             if self.is_up():
                 return
             time.sleep(RESTART_PAUSE_S)

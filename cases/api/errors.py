@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -149,6 +150,9 @@ def user_facing(exc: Exception) -> errors.UserFacingError:
     if isinstance(exc, OperationalError | InterfaceError):
         # Away, out of connections, or a lock held too long: all pass.
         return errors.Overloaded()
+    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        # Where uploaded bytes are kept, or on their way there; nothing of the request is stored.
+        return errors.Overloaded(retry_after=60)
     return InternalError()
 
 
@@ -201,5 +205,7 @@ def _log(exc: Exception, error: errors.UserFacingError) -> None:
             error=f"{type(exc).__module__}.{type(exc).__qualname__}",
             traceback="".join(traceback.format_tb(exc.__traceback__)),
         )
+    elif isinstance(exc, OSError):
+        log.error("api_disk_full", error=type(exc).__name__)
     elif isinstance(exc, OperationalError | InterfaceError):
         log.warning("api_database", error=type(exc.__cause__ or exc).__name__)

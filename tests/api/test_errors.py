@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import json
 import random
@@ -16,7 +18,8 @@ from rest_framework import exceptions as drf
 
 from cases import errors
 from cases.api.errors import ALL_ERRORS, problem_handler, user_facing
-from cases.models import Site
+from cases.models import Site, Submission
+from cases.storage import PostgresStorage, blob_name
 from tests.api.contract import Api, problem
 from tests.factories import live_model, make_actor, phantom_jpeg, submit
 
@@ -302,6 +305,33 @@ def test_a_database_that_is_away_is_503_and_says_when_to_come_back(
             response = api.get("/jobs/")
         assert int(response.headers["Retry-After"]) > 0
         assert "10.0.0.1" not in str(problem(response, 503, "overloaded"))
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (errno.ENOSPC, 503, "overloaded"),
+        (errno.EDQUOT, 503, "overloaded"),
+        (errno.EIO, 500, "internal_error"),
+    ],
+)
+def test_a_storage_without_room_is_503_and_leaves_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch, number: int, status: int, code: str
+) -> None:
+    save = PostgresStorage._save
+
+    def full(self: PostgresStorage, name: str, content: Any) -> str:
+        save(self, name, content)
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(PostgresStorage, "_save", full)
+    live_model()
+    picture = phantom_jpeg()
+    response = api.submit([picture], patient_id="P1")
+    problem(response, status, code)
+    assert (status == 503) == ("Retry-After" in response.headers)
+    assert not Submission.objects.exists()
+    assert not PostgresStorage().exists(blob_name(hashlib.sha256(picture).hexdigest()))
 
 
 def test_a_fault_before_any_view_is_a_problem_too(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from bench.chaos.client import content, refusals
@@ -68,7 +70,7 @@ def test_a_poison_has_batch_mates_and_its_mark() -> None:
 def test_submissions_do_not_run_away_from_a_fault_that_is_not_over() -> None:
     plan = make_plan(5, 200, ["worker killed"])
     fault = plan.faults[0]
-    gate = Gate(plan)
+    gate = Gate(plan, trickle_s=math.inf)
     for number in range(fault.at + AHEAD):
         sending = gate.take()
         assert sending is not None and sending.number == number
@@ -78,4 +80,16 @@ def test_submissions_do_not_run_away_from_a_fault_that_is_not_over() -> None:
     gate.over(fault)
     assert gate._may_go_on()
     gate.give_up()
+    assert gate.take() is None
+
+
+def test_submissions_never_cease_while_a_fault_looks_for_something_to_strike() -> None:
+    plan = make_plan(5, 30, ["worker killed"])
+    gate = Gate(plan, trickle_s=0)
+    taken = [gate.take() for _ in range(len(plan.sendings) + 3)]
+    more = [sending for sending in taken[-3:] if sending is not None]
+    assert taken[: len(plan.sendings)] == list(plan.sendings)
+    assert [sending.number for sending in more] == [len(plan.sendings) + k for k in range(3)]
+    assert all(sending.kind == "good" and len(sending.files) == 2 for sending in more)
+    gate.over(plan.faults[0])
     assert gate.take() is None

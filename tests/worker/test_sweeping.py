@@ -1,0 +1,69 @@
+"""Jobs of dead workers are taken back although beat, which goes by the wall clock, asks nobody."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.schedules import schedule
+from django.db import OperationalError, connection
+from django.db.models import Value
+from django.db.models.functions import Now
+from kombu.asynchronous.timer import Timer
+
+from cases.models import Job
+from cases.services.leases import engine_jobs_claim
+from cases.states import JobState
+from tests.factories import WORKER, submit
+from worker import process
+from worker.sweeping import own_sweep_seconds, sweep_unasked
+
+
+def test_beat_does_nothing_for_hours_once_its_clock_was_ahead() -> None:
+    """Why there is a second sweeper."""
+    now = datetime.now(UTC)
+    told = schedule(1.0, nowfun=lambda: now).is_due(now + timedelta(hours=3))
+    assert told.is_due is False
+    assert told.next > 3 * 3600
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_takes_back_what_a_dead_one_held_without_being_asked() -> None:
+    job = submit().jobs.get()
+    engine_jobs_claim(actor=WORKER, limit=1)
+    sweep_unasked()
+    job.refresh_from_db()
+    assert job.state == JobState.RUNNING
+    Job.objects.update(lease_expires_at=Now() - Value(timedelta(seconds=1)))
+    sweep_unasked()
+    sweep_unasked()
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (JobState.PENDING, 1)
+    assert job.events.filter(to_state=JobState.PENDING, from_state=JobState.RUNNING).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_without_a_database_is_left_to_the_next_one() -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("away")
+
+    with connection.execute_wrapper(away):
+        sweep_unasked()
+    sweep_unasked()
+
+
+@pytest.mark.parametrize("queue", ["inference", "training"])
+def test_every_worker_sweeps_by_its_monotonic_clock(
+    queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_start_pulse", lambda *_, **__: None)
+    monkeypatch.setattr(process, "ensure_ready", lambda: None)
+    timer = Timer()
+    queues = SimpleNamespace(consume_from={queue: None})
+    app = SimpleNamespace(amqp=SimpleNamespace(queues=queues))
+    process.announce_worker(SimpleNamespace(timer=timer, app=app))
+    swept = [entry for _, _, entry in timer.queue if entry.fun.__wrapped__ is sweep_unasked]
+    assert len(swept) == 1
+    assert 4 <= own_sweep_seconds() <= 60

@@ -1,0 +1,49 @@
+"""Sweeping, asked for by beat or not.
+
+Beat goes by the wall clock: when that was ahead and is set right, beat waits until the time it had
+already seen comes again, for hours perhaps, and starting it anew does not help, as it keeps that
+time in its rows. Jobs of dead workers must not wait as long. So every worker also sweeps by its
+monotonic clock, more seldom; two sweeps at once do no harm.
+"""
+
+from __future__ import annotations
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from cases.access import Actor, ActorKind
+from cases.services.leases import jobs_sweep
+from cases.services.taken_back import trainings_call_off
+
+log = structlog.get_logger(__name__)
+
+# A worker sweeps by itself once for so many sweeps of beat.
+SELDOM = 4
+
+
+def own_sweep_seconds() -> float:
+    return float(SELDOM * settings.BCWEB_SWEEP_SECONDS)
+
+
+def sweep() -> None:
+    """Call off trainings that may not begin any more, take back what dead workers held, and ring
+    for what nobody holds."""
+    sweeper = Actor(kind=ActorKind.WORKER, label="sweeper")
+    # Before it rings for them.
+    called_off = trainings_call_off(actor=sweeper)
+    counts = {**jobs_sweep(actor=sweeper), "called_off": called_off}
+    if any(counts.values()):
+        log.info("swept", **counts)
+
+
+def sweep_unasked() -> None:
+    """The same between tasks, where nobody minds the connection or an error."""
+    close_old_connections()
+    try:
+        sweep()
+    except DatabaseError as error:
+        # Perhaps restarting; the next sweep finds it.
+        log.warning("sweep_failed", error=type(error).__name__)
+    finally:
+        close_old_connections()
