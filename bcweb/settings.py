@@ -250,6 +250,8 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": paths.cache_url(REDIS_URL),
         "KEY_PREFIX": "bcweb",
+        # A request must not hang on it: what is kept there can be done without.
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
     }
 }
 

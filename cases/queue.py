@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 from celery import current_app
+from django.core.cache import cache
 from django.db import transaction
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -39,6 +40,10 @@ DELIVER_TASK = "worker.tasks.deliver_webhooks"
 # One ring wakes one worker, which then takes all that waits; more rings only wake more workers.
 MAX_RINGS = 8
 RING_LIFE_S = 60
+# A bell that rings and is not answered keeps others silent for so long: its message may be lost.
+BELL_LIFE_S = 5
+# The queues whose workers take the bell off before they look at the rows.
+BELLS = frozenset({"inference"})
 
 
 def ring_on_commit(
@@ -48,12 +53,22 @@ def ring_on_commit(
     transaction.on_commit(partial(ring, kind=kind, job_ids=job_ids, priority=priority))
 
 
-def ring(*, kind: JobKind, job_ids: Sequence[UUID], priority: int = PriorityRank.ROUTINE) -> None:
+def ring(
+    *,
+    kind: JobKind,
+    job_ids: Sequence[UUID],
+    priority: int = PriorityRank.ROUTINE,
+    sure: bool = False,
+) -> None:
     """Send up to ``MAX_RINGS`` messages now. A dead broker is logged, not raised.
 
-    The jobs are safe in Postgres; failing the request that stored them would be a lie.
+    The jobs are safe in Postgres; failing the request that stored them would be a lie. Where a
+    bell rings already and nobody has answered it yet, whoever does will find these jobs too: no
+    message is sent. ``sure``: send all the same.
     """
     try:
+        if not (sure or _bell_free(kind)):
+            return
         for job_id in job_ids[:MAX_RINGS]:
             current_app.send_task(
                 TASK_OF_KIND[kind],
@@ -78,3 +93,18 @@ def ring_deliverer() -> None:
         current_app.send_task(DELIVER_TASK, queue="webhooks", expires=RING_LIFE_S)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("ring_failed", kind="webhooks", error=type(error).__name__)
+
+
+def _bell_free(kind: JobKind) -> bool:
+    """Whether no bell of this queue rings; it does from now on."""
+    queue = QUEUE_OF_KIND[kind]
+    return queue not in BELLS or cache.add(f"bell:{queue}", 1, timeout=BELL_LIFE_S)
+
+
+def bell_answer(queue: str) -> None:
+    """Take the bell off. Before the first look at the rows: who rings after it is heard again."""
+    try:
+        cache.delete(f"bell:{queue}")
+    except (RedisError, OSError) as error:
+        # It falls silent by itself.
+        log.warning("bell_not_answered", queue=queue, error=type(error).__name__)

@@ -16,6 +16,7 @@ from celery.signals import (
 )
 from celery.worker import state as worker_state
 
+from cases import queue
 from cases.errors import Overloaded
 from cases.services.jobs import live_model
 from worker.engine import EngineFaultError
@@ -87,6 +88,7 @@ def announce_worker(sender: Any, **_: Any) -> None:
 
 def work() -> int:
     """Take what waits. A worker whose model does not load takes nothing and is not ready."""
+    queue.bell_answer("inference")
     try:
         taken = runner().drain()
     except (Overloaded, EngineFaultError) as error:

@@ -24,9 +24,9 @@ from cases.services.leases import (
 )
 from cases.services.model_files import model_fault_note
 from cases.services.replays import replay_store
-from cases.services.results import Answer, result_store
+from cases.services.results import Answer, Finished, results_store
 from cases.services.shadow_results import shadow_result_store
-from cases.storage import StorageUnavailable, read_bytes
+from cases.storage import StorageUnavailable, read_bytes, read_small
 from cases.vocabulary import JobKind, ModelFaultCode
 from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
@@ -83,6 +83,9 @@ class Runner:
         self.should_stop = should_stop
         # All this process has claimed and not finished: their leases are kept together.
         self._held: dict[UUID, Claim] = {}
+        # The next batch, taken while the engine reads one: it need not wait for the database.
+        self._ahead: list[Claim] = []
+        self._may_look_ahead = False
         self._next_heartbeat = 0.0
         # What readings are made with: replays and shadows must not drive it out of the engine.
         self.reading: ModelVersion | None = None
@@ -101,13 +104,26 @@ class Runner:
         """
         taken = 0
         self.warm_up(live_model())
-        while not self.should_stop():
-            claims = engine_jobs_claim(actor=self.actor, limit=settings.BCWEB_BATCH)
-            if not claims:
-                break
-            taken += len(claims)
-            self.process(claims)
+        try:
+            while not self.should_stop():
+                claims = self._next_batch()
+                if not claims:
+                    break
+                taken += len(claims)
+                # Where the batch is not full, nothing else waited a moment ago.
+                self._may_look_ahead = len(claims) == settings.BCWEB_BATCH
+                self.process(claims)
+        finally:
+            if self._ahead:
+                ahead, self._ahead = self._ahead, []
+                jobs_release(actor=self.actor, claims=ahead, reason="the worker is stopping")
         return taken
+
+    def _next_batch(self) -> list[Claim]:
+        if self._ahead:
+            claims, self._ahead = self._ahead, []
+            return claims
+        return engine_jobs_claim(actor=self.actor, limit=settings.BCWEB_BATCH)
 
     def process(self, claims: Sequence[Claim]) -> None:
         """Answer one batch. A batch that kills the engine is repeated one by one."""
@@ -119,7 +135,12 @@ class Runner:
             self._held = {}
 
     def _process(self, claims: Sequence[Claim]) -> None:
-        ready = [(claim, data) for claim in claims if (data := self._bytes(claim)) is not None]
+        small = read_small([claim.storage_name for claim in claims])
+        ready = [
+            (claim, data)
+            for claim in claims
+            if (data := small.get(claim.storage_name) or self._bytes(claim)) is not None
+        ]
         if not ready:
             return
         model = model_of(model_id=claims[0].model_version_id)
@@ -206,37 +227,61 @@ class Runner:
 
     def _answer(self, model: ModelVersion, ready: Sequence[tuple[Claim, bytes]]) -> None:
         pictures = [data for _, data in ready]
-        answers = self.engine.predict(model.sha256, pictures, self._keep)
-        for (claim, _), (answer, heatmap) in zip(ready, answers, strict=True):
-            with bound_contextvars(request_id=claim.request_id, job_id=str(claim.job_id)):
-                self._finish(claim, answer, heatmap)
+        answers = self.engine.predict(model.sha256, pictures, self._beside)
+        self._finish([claim for claim, _ in ready], answers)
 
-    def _finish(self, claim: Claim, raw: dict[str, Any], heatmap: bytes | None) -> None:
-        """Store one answer. One that makes no sense fails its own job, not its batch-mates'."""
+    def _finish(
+        self, claims: Sequence[Claim], answers: Sequence[tuple[dict[str, Any], bytes | None]]
+    ) -> None:
+        """Store the answers of a batch. One that makes no sense fails its own job, not its
+        batch-mates'."""
+        readings: list[tuple[Claim, Answer]] = []
+        for claim, (raw, heatmap) in zip(claims, answers, strict=True):
+            with bound_contextvars(request_id=claim.request_id, job_id=str(claim.job_id)):
+                answer = self._understood(claim, raw, heatmap)
+                if answer is None:
+                    continue
+                if claim.kind is JobKind.REPLAY:
+                    self._store_replay(claim, answer)
+                elif claim.kind is JobKind.SHADOW:
+                    self._store_shadow(claim, answer)
+                else:
+                    readings.append((claim, answer))
+        self._store(readings)
+
+    def _understood(
+        self, claim: Claim, raw: dict[str, Any], heatmap: bytes | None
+    ) -> Answer | None:
+        """What the engine said; None where it said nothing usable, and the job has failed."""
         if raw.get("error") == "image_unreadable":
             self._fail(claim, "image_unreadable", transient=False)
-            return
+            return None
         try:
-            answer = answer_from(raw, heatmap)
+            return answer_from(raw, heatmap)
         except AnswerInvalidError as error:
             log.error("engine_answer_invalid", error=str(error))
             self._fail(claim, "engine_answer_invalid", transient=False)
+            return None
+
+    def _store(self, readings: Sequence[tuple[Claim, Answer]]) -> None:
+        if not readings:
             return
-        if claim.kind is JobKind.REPLAY:
-            self._store_replay(claim, answer)
-            return
-        if claim.kind is JobKind.SHADOW:
-            self._store_shadow(claim, answer)
-            return
-        stored = result_store(
-            actor=self.actor, job_id=claim.job_id, attempt=claim.attempt, answer=answer
+        stored = results_store(
+            actor=self.actor,
+            finished=[Finished(claim.job_id, claim.attempt, answer) for claim, answer in readings],
         )
-        log.info(
-            "job_answered" if stored else "job_fenced_out",
-            attempt=claim.attempt,
-            outcome=answer.outcome.value,
-            duration_ms=round(answer.duration_ms, 1),
-        )
+        for claim, answer in readings:
+            with bound_contextvars(request_id=claim.request_id, job_id=str(claim.job_id)):
+                if claim.job_id in stored.refused:
+                    log.error("answer_refused_by_database", attempt=claim.attempt)
+                    self._fail(claim, "engine_answer_invalid", transient=False)
+                    continue
+                log.info(
+                    "job_answered" if claim.job_id in stored.results else "job_fenced_out",
+                    attempt=claim.attempt,
+                    outcome=answer.outcome.value,
+                    duration_ms=round(answer.duration_ms, 1),
+                )
 
     def _store_replay(self, claim: Claim, answer: Answer) -> None:
         replay = replay_store(
@@ -279,4 +324,16 @@ class Runner:
         """Extend the leases now and then while the engine works."""
         if self._held and time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
-            jobs_heartbeat(claims=list(self._held.values()))
+            jobs_heartbeat(claims=[*self._held.values(), *self._ahead])
+
+    def _beside(self) -> None:
+        """What is done while the engine works: leases are kept, and the next batch is taken.
+
+        One at most, and only readings that wait: somebody urgent is behind two batches, never more.
+        """
+        self._keep()
+        if self._may_look_ahead and not self.should_stop():
+            self._may_look_ahead = False
+            self._ahead = engine_jobs_claim(
+                actor=self.actor, limit=settings.BCWEB_BATCH, readings_only=True
+            )

@@ -26,8 +26,8 @@ def model_get(*, actor: Actor, model_id: UUID) -> ModelVersion:
 
 
 def model_of(*, model_id: UUID) -> ModelVersion:
-    """The model a claimed job names, for the worker that runs it."""
-    return ModelVersion.objects.get(pk=model_id)
+    """The model a claimed job names, without its long card, for the worker that runs it."""
+    return ModelVersion.objects.defer("card").get(pk=model_id)
 
 
 def model_active() -> ModelVersion | None:

@@ -47,16 +47,28 @@ def audit_record(
 
 
 def audit_record_all(
-    *, actor: Actor, action: str, object_type: str, case_of: Mapping[UUID, UUID]
+    *,
+    actor: Actor,
+    action: str,
+    object_type: str,
+    case_of: Mapping[UUID, UUID],
+    site_of: Mapping[UUID, UUID] | None = None,
+    detail_of: Mapping[UUID, dict[str, Any]] | None = None,
 ) -> None:
-    """Append one event per object (id to its case) in one statement, as ``audit_record`` would."""
+    """Append one event per object (id to its case) in one statement, as ``audit_record`` would.
+
+    ``site_of`` and ``detail_of``: each object's own, where it is not the actor's site and there is
+    something to tell.
+    """
     AuditEvent.objects.bulk_create(
         _event(
             actor=actor,
             action=action,
             object_type=object_type,
             object_id=object_id,
+            site_id=site_of[object_id] if site_of else None,
             case_id=case_id,
+            detail=detail_of[object_id] if detail_of else None,
         )
         for object_id, case_id in case_of.items()
     )

@@ -41,7 +41,9 @@ def finding_add(
     """
     actor.require(Capability.READ_CASES)
     case = case_locked(actor=actor, case_id=case_id)
-    images = list(Image.objects.select_for_update(no_key=True).filter(case=case, pk__in=image_ids))
+    # In the order in which a worker holds those of a batch.
+    wanted = Image.objects.filter(case=case, pk__in=image_ids).order_by("pk")
+    images = list(wanted.select_for_update(no_key=True))
     if not images or len(images) != len(set(image_ids)):
         raise FieldInvalid(errors={"images": ["Choose the images that show the finding."]})
     if any(image.finding_id is not None for image in images):

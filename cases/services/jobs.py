@@ -15,7 +15,7 @@ from cases import queue
 from cases.access import Actor, ActorKind, Capability
 from cases.errors import NotFound, Overloaded, StateConflict
 from cases.models import Image, Job, ModelVersion, Submission
-from cases.services.audit import audit_record
+from cases.services.audit import audit_record_all
 from cases.services.frames import frame_ensure
 from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move, jobs_record
@@ -34,13 +34,13 @@ GRACE: dict[PriorityRank, timedelta] = {
 
 def live_model() -> ModelVersion:
     """The ACTIVE model. Raises ``Overloaded`` (503) where none is live."""
-    model = ModelVersion.objects.filter(state=ModelState.ACTIVE).first()
+    # Its card is long, and of those who ask for the live model hardly any reads it.
+    model = ModelVersion.objects.filter(state=ModelState.ACTIVE).defer("card").first()
     if model is None:
         raise Overloaded("No model is live at the moment. Nothing was taken in.")
     return model
 
 
-@transaction.atomic
 def inference_jobs_create(
     *,
     actor: Actor,
@@ -55,10 +55,29 @@ def inference_jobs_create(
     ``frame`` None: each image's representative frame. Raises ``StateConflict`` where such a job
     is waiting or running already.
     """
+    try:
+        with transaction.atomic():
+            jobs = _create(actor, images, priority, submission, frame, rerun_of)
+    except IntegrityError as error:
+        raise StateConflict("This image is already waiting for an answer.") from error
+    queue.ring_on_commit(
+        kind=JobKind.INFERENCE, job_ids=[job.pk for job in jobs], priority=priority
+    )
+    return jobs
+
+
+def _create(
+    actor: Actor,
+    images: Sequence[Image],
+    priority: PriorityRank,
+    submission: Submission | None,
+    frame: int | None,
+    rerun_of: Job | None,
+) -> list[Job]:
     # A rollback then finds these jobs, or they find the model that came back.
     model_life_share()
     model = live_model()
-    jobs = [
+    jobs = Job.objects.bulk_create(
         Job(
             kind=JobKind.INFERENCE,
             site_id=image.case.site_id,
@@ -73,24 +92,14 @@ def inference_jobs_create(
             request_id=actor.request_id,
         )
         for image in images
-    ]
-    try:
-        with transaction.atomic():
-            Job.objects.bulk_create(jobs)
-    except IntegrityError as error:
-        raise StateConflict("This image is already waiting for an answer.") from error
+    )
     jobs_record(jobs, {}, actor=actor, reason="")
-    for job in jobs:
-        audit_record(
-            actor=actor,
-            action="job.created",
-            object_type="job",
-            object_id=job.pk,
-            site_id=job.site_id,
-            case_id=job.image.case_id if job.image else None,
-        )
-    queue.ring_on_commit(
-        kind=JobKind.INFERENCE, job_ids=[job.pk for job in jobs], priority=priority
+    audit_record_all(
+        actor=actor,
+        action="job.created",
+        object_type="job",
+        case_of={job.pk: image.case_id for job, image in zip(jobs, images, strict=True)},
+        site_of={job.pk: job.site_id for job in jobs},
     )
     return jobs
 

@@ -5,20 +5,20 @@ All times are the database's: a worker with a wrong clock cannot hold or lose a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
 from cases import queue
 from cases.access import Actor
-from cases.models import Image, Job, Result
+from cases.models import Frame, Image, Job, Result
 from cases.selectors.serving import suspension_now
 from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move
@@ -48,26 +48,32 @@ def lease_end() -> Any:
     return Now() + Value(timedelta(seconds=settings.BCWEB_LEASE_SECONDS))
 
 
-def engine_jobs_claim(*, actor: Actor, limit: int) -> list[Claim]:
+def engine_jobs_claim(*, actor: Actor, limit: int, readings_only: bool = False) -> list[Claim]:
     """Take what is most due: up to ``limit`` readings of one model, or one replay.
 
     PENDING -> RUNNING for ``BCWEB_LEASE_SECONDS`` at a time; rows another worker is taking are
     skipped. One replay only: those behind it are perhaps due after the images that wait. Where
     neither waits, one job of the model in shadow: an answer that comes in meanwhile waits for
     that one image at most. While answers are suspended only replays are taken.
+
+    ``readings_only``: for who takes the next batch while it still reads one. Nothing where it is
+    the turn of something else.
     """
-    suspended = suspension_now() is not None
-    heads = []
-    for kind in (JobKind.REPLAY,) if suspended else ENGINE_KINDS:
-        first = _waiting(kind).values_list("due_at", flat=True).first()
-        if first is not None:
-            heads.append((first, kind))
-    # Another worker may have been faster with one kind: then the other one's turn has come.
-    for _, kind in sorted(heads):
-        claims = _claim(actor, kind, 1 if kind is JobKind.REPLAY else limit)
+    for kind in _kinds_due((*ENGINE_KINDS, JobKind.SHADOW)):
+        if readings_only and kind is not JobKind.INFERENCE:
+            break
+        # Another worker may have been faster with one kind: then the next one's turn has come.
+        claims = _claim(actor, kind, limit if kind is JobKind.INFERENCE else 1)
         if claims:
             return claims
-    return [] if suspended else _claim(actor, JobKind.SHADOW, 1)
+    return []
+
+
+def _kinds_due(kinds: Sequence[JobKind]) -> list[JobKind]:
+    """The kinds of which a job waits, in whose turn it is, in one query; the shadow comes last."""
+    first, *others = [_waiting(kind).values_list("due_at", "kind")[:1] for kind in kinds]
+    heads = [(due_at, JobKind(kind)) for due_at, kind in first.union(*others, all=True)]
+    return [kind for _, kind in sorted(heads, key=lambda head: (head[1] == JobKind.SHADOW, head))]
 
 
 def replay_job_claim(*, actor: Actor, job_id: UUID) -> list[Claim]:
@@ -124,19 +130,18 @@ def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
         job.pk: image_of_result[result_id] if (result_id := result_of[job.pk]) else job.image_id
         for job in moved
     }
-    images = {
-        image.pk: image
-        for image in Image.objects.filter(
-            pk__in=[image_id for image_id in image_of.values() if image_id]
-        ).prefetch_related("frame_rows")
+    wanted = {image_id for image_id in image_of.values() if image_id}
+    images = {image.pk: image for image in Image.objects.filter(pk__in=wanted)}
+    drawn = [pk for pk, image in images.items() if image.format == "DICOM"]
+    frames = {
+        (frame.image_id, frame.index): frame.storage_name
+        for frame in (Frame.objects.filter(image_id__in=drawn) if drawn else ())
     }
     claims = []
     for job in sorted(moved, key=lambda job: order.index(job.pk)):
         image_id = image_of[job.pk]
         assert image_id is not None and job.frame is not None
         assert job.model_version_id is not None
-        image = images[image_id]
-        frames = {frame.index: frame.storage_name for frame in image.frame_rows.all()}
         claims.append(
             Claim(
                 job_id=job.pk,
@@ -144,7 +149,7 @@ def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
                 attempt=job.attempt,
                 image_id=image_id,
                 frame=job.frame,
-                storage_name=frames.get(job.frame, image.storage_name),
+                storage_name=frames.get((image_id, job.frame), images[image_id].storage_name),
                 model_version_id=job.model_version_id,
                 request_id=job.request_id,
             )
@@ -153,36 +158,55 @@ def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
 
 
 def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
-    """Extend the leases still held. Returns the ids still held: the rest was taken or cancelled."""
-    held: set[UUID] = set()
-    lease = lease_end()
-    for claim in claims:
-        # RUNNING stays RUNNING: no move, so no event.
-        if Job.objects.filter(
-            pk=claim.job_id, attempt=claim.attempt, state=JobState.RUNNING
-        ).update(lease_expires_at=lease):
-            held.add(claim.job_id)
-    return frozenset(held)
+    """Extend the leases still held. Returns the ids still held: the rest was taken or cancelled.
+
+    RUNNING stays RUNNING: no move, so no event. One statement, which locks the rows in the order
+    in which moves do.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH held AS (SELECT job.id FROM cases_job AS job "
+            "JOIN unnest(%s::uuid[], %s::int[]) AS told (id, attempt) "
+            "ON job.id = told.id AND job.attempt = told.attempt "
+            "WHERE job.state = %s ORDER BY job.id FOR NO KEY UPDATE OF job) "
+            "UPDATE cases_job SET lease_expires_at = statement_timestamp() + %s "
+            "FROM held WHERE cases_job.id = held.id RETURNING cases_job.id",
+            [
+                [claim.job_id for claim in claims],
+                [claim.attempt for claim in claims],
+                JobState.RUNNING.value,
+                timedelta(seconds=settings.BCWEB_LEASE_SECONDS),
+            ],
+        )
+        return frozenset(row[0] for row in cursor.fetchall())
 
 
-@transaction.atomic
 def job_fence_to_succeeded(*, actor: Actor, job_id: UUID, attempt: int) -> Job | None:
     """RUNNING -> SUCCEEDED for the holder of ``attempt``; None where another took over.
 
-    Only `results.result_store`, `replays.replay_store`, `shadow_results.shadow_result_store` and
-    `training_work.training_succeed` call it, in the transaction that stores what the job was for.
+    Only `replays.replay_store`, `shadow_results.shadow_result_store`,
+    `training_work.training_succeed` and `freeze_work.freeze_store` call it, in the transaction
+    that stores what the job was for.
     """
-    moved = jobs_move(
-        [job_id],
+    moved = jobs_fence_to_succeeded(actor=actor, fence={job_id: attempt})
+    return moved[0] if moved else None
+
+
+def jobs_fence_to_succeeded(*, actor: Actor, fence: Mapping[UUID, int]) -> list[Job]:
+    """RUNNING -> SUCCEEDED for the holders of these attempts, by job; the others are left out.
+
+    `results.results_store` calls it, in the transaction that stores the answers.
+    """
+    return jobs_move(
+        fence,
         to=JobState.SUCCEEDED,
         sources=frozenset({JobState.RUNNING}),
         actor=actor,
-        fence=attempt,
+        fence=fence,
         # What an earlier attempt stumbled over is in its events; the job itself went well.
         error_code="",
         error_detail="",
     )
-    return moved[0] if moved else None
 
 
 @transaction.atomic
@@ -288,7 +312,7 @@ def jobs_sweep(*, actor: Actor) -> dict[str, int]:
                 continue
         waiting = list(overdue.values_list("pk", flat=True)[: queue.MAX_RINGS])
         if waiting:
-            queue.ring(kind=kind, job_ids=waiting)
+            queue.ring(kind=kind, job_ids=waiting, sure=True)
             counts["rung"] += len(waiting)
     return counts
 

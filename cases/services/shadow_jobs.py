@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -12,30 +14,37 @@ from cases.states import JOB, JobState, ModelState
 from cases.vocabulary import JobKind, PriorityRank
 
 
-def shadow_job_create(*, actor: Actor, result: Result, request_id: str) -> Job | None:
-    """A PENDING shadow job for the job that ``result`` ended; None where no model is in shadow.
+def shadow_jobs_create(*, actor: Actor, results: Sequence[Result]) -> list[Job]:
+    """A PENDING shadow job for each job that one of ``results`` ended; none where no model is in
+    shadow.
 
-    Called in the transaction that stores the result, so that no answered job is left out; it
-    holds `model_life_share`. Not rung for: a worker takes it when nothing else waits.
+    Called in the transaction that stores the results, so that no answered job is left out; it
+    holds `model_life_share`. Not rung for: a worker takes them when nothing else waits.
     """
     model = ModelVersion.objects.filter(state=ModelState.SHADOW).only("pk").first()
-    # A result of the shadow model itself has nothing to be compared with.
-    if model is None or model.pk == result.model_version_id:
-        return None
-    job = Job.objects.create(
-        kind=JobKind.SHADOW,
-        site_id=result.job.site_id,
-        shadow_of=result,
-        frame=result.frame,
-        model_version=model,
-        priority=PriorityRank.ROUTINE,
-        due_at=Now(),
-        # A candidate that kills the engine gets no second try: the next answer needs it.
-        max_attempts=1,
-        request_id=request_id,
-    )
-    jobs_record([job], {}, actor=actor, reason="")
-    return job
+    if model is None:
+        return []
+    jobs = [
+        Job(
+            kind=JobKind.SHADOW,
+            site_id=result.job.site_id,
+            shadow_of=result,
+            frame=result.frame,
+            model_version=model,
+            priority=PriorityRank.ROUTINE,
+            due_at=Now(),
+            # A candidate that kills the engine gets no second try: the next answer needs it.
+            max_attempts=1,
+            request_id=result.job.request_id,
+        )
+        for result in results
+        # A result of the shadow model itself has nothing to be compared with.
+        if result.model_version_id != model.pk
+    ]
+    if jobs:
+        Job.objects.bulk_create(jobs)
+        jobs_record(jobs, {}, actor=actor, reason="")
+    return jobs
 
 
 @transaction.atomic
