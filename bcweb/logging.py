@@ -123,6 +123,8 @@ def logging_config(*, level: str, form: str) -> dict[str, Any]:
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING", "filters": ["task_failed"]},
             "celery.beat": {"level": "WARNING"},
+            # At DEBUG it tells addresses and headers of webhooks, which may be secrets.
+            "httpcore": {"level": "WARNING"},
             # No handlers of gunicorn's own, and no access log: django_structlog tells of requests.
             "gunicorn.error": {
                 "level": "INFO" if level == "DEBUG" else level,

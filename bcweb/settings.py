@@ -104,9 +104,9 @@ BCWEB_WATCH_ABSTAINED_SHARE = env.float(
 # Webhooks: what the sealing key of their secrets is made of (SECRET_KEY where it is empty), which
 # addresses they may have, and how long a message is tried (docs/webhooks.md).
 BCWEB_WEBHOOK_KEY = env.str("BCWEB_WEBHOOK_KEY", default="")
-BCWEB_WEBHOOK_ALLOW = env.list("BCWEB_WEBHOOK_ALLOW", default=[])
+BCWEB_WEBHOOK_ALLOW: list[str] = env.list("BCWEB_WEBHOOK_ALLOW", default=[])
 BCWEB_WEBHOOK_HTTP = env.bool("BCWEB_WEBHOOK_HTTP", default=False)
-BCWEB_WEBHOOK_PORTS = env.list("BCWEB_WEBHOOK_PORTS", subcast=int, default=[443, 8443])
+BCWEB_WEBHOOK_PORTS: list[int] = env.list("BCWEB_WEBHOOK_PORTS", subcast=int, default=[443, 8443])
 BCWEB_WEBHOOK_SECONDS = env.int("BCWEB_WEBHOOK_SECONDS", default=10, validate=validate.Range(1, 60))
 BCWEB_WEBHOOK_ATTEMPTS = env.int(
     "BCWEB_WEBHOOK_ATTEMPTS", default=10, validate=validate.Range(1, 30)
