@@ -176,8 +176,8 @@ class ChainCheck:
         number = seal.number
         expected = (self.head.number if self.head else 0) + 1
         if number > expected:
-            missing = f"seals {expected} to {number - 1}" if number > expected + 1 else "this seal"
-            why = f"missing ({missing}): the events it covered cannot be checked"
+            more = f", with all up to seal {number - 1}" if number > expected + 1 else ""
+            why = f"missing{more}: the events it covered cannot be checked"
             yield Fault(FaultKind.SEAL_MISSING, expected, why)
         if seal.digest() != claim:
             why = "altered (its hash is not that of its content)"

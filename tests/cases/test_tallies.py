@@ -64,6 +64,20 @@ def test_retries_failures_and_cancelled_jobs_are_told_apart() -> None:
 
 
 @pytest.mark.django_db
+def test_a_quiet_service_tells_that_its_counts_are_complete() -> None:
+    assert jobs_tally() == 0
+    submit()
+    jobs_tally()
+    before = JobTally.objects.get()
+    assert jobs_tally() == 0
+    after = JobTally.objects.get()
+    assert after.counts == before.counts
+    assert after.complete_at is not None
+    assert before.complete_at is not None
+    assert after.complete_at > before.complete_at
+
+
+@pytest.mark.django_db
 def test_a_backlog_is_counted_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tallies, "MOVES_AT_ONCE", 2)
     for _ in range(2):
