@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Without a pause between two tries a start that fails would be tried hundreds of times.
 RESTART_PAUSE_S = 1.0
 STARTS = 5
+# The first one sets everything up, which takes minutes on a machine that has much else to do.
+START_S = 600.0
 T = TypeVar("T")
 
 
@@ -119,7 +121,12 @@ class Rig:
                     stderr=log,
                     start_new_session=True,
                 )
-            self.wait(lambda: self._says_ready() or not self.is_up(), seconds=240, what="a start")
+            try:
+                self.wait(
+                    lambda: self._says_ready() or not self.is_up(), seconds=START_S, what="a start"
+                )
+            except RigError as error:
+                raise NoStartError(str(error)) from error
             if self.is_up():
                 return
             time.sleep(RESTART_PAUSE_S)
