@@ -10,9 +10,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
+from cases.intake.files import is_full
 from cases.selectors.learning import model_of
 from cases.services.jobs import live_model
 from cases.services.leases import (
@@ -44,6 +46,7 @@ MAX_PUT_OFF = 30
 # Somebody waits for a replay's finding, and no reading depends on it; nor on a job in shadow.
 MAX_ASIDE_PUT_OFF = 3
 ASIDE = (JobKind.REPLAY, JobKind.SHADOW)
+STOPPING = "the worker is stopping"
 # What people are told. The particulars (paths, sizes) are in the worker's log only.
 DETAILS = {
     "engine_crashed": "The model's process ended while it read this image.",
@@ -74,8 +77,13 @@ def engine_options() -> EngineOptions:
     )
 
 
+class WorkerStoppingError(Exception):
+    """The worker was told to end, and the time it has for that is over."""
+
+
 class Runner:
-    """One per worker process. ``should_stop`` is asked between batches."""
+    """One per worker process. ``should_stop`` is asked between batches; a batch that is on goes
+    on for ``BCWEB_STOP_SECONDS`` at most and is then given back."""
 
     def __init__(self, *, name: str, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.actor = Actor(kind=ActorKind.WORKER, label=name)
@@ -84,6 +92,7 @@ class Runner:
         # All this process has claimed and not finished: their leases are kept together.
         self._held: dict[UUID, Claim] = {}
         self._next_heartbeat = 0.0
+        self._stop_by: float | None = None
         # What readings are made with: replays and shadows must not drive it out of the engine.
         self.reading: ModelVersion | None = None
 
@@ -97,7 +106,8 @@ class Runner:
         """Work until nothing waits or the worker must stop. Returns how many jobs were taken.
 
         Takes nothing before the live model is loaded: a worker that cannot work must not hold
-        jobs that another one could answer. ``EngineFaultError`` where it does not load.
+        jobs that another one could answer. ``EngineFaultError`` where it does not load,
+        ``WorkerStoppingError`` where it does not within the time the worker has to end.
         """
         taken = 0
         self.warm_up(live_model())
@@ -115,6 +125,10 @@ class Runner:
         self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
         try:
             self._process(claims)
+        except WorkerStoppingError:
+            # Those answered by now are not moved: they are not RUNNING any more.
+            log.warning("batch_given_back", jobs=len(claims))
+            jobs_release(actor=self.actor, claims=claims, reason=STOPPING)
         finally:
             self._held = {}
 
@@ -153,7 +167,7 @@ class Runner:
         for index, claim in enumerate(claims):
             if self.should_stop():
                 rest = claims[index:]
-                jobs_release(actor=self.actor, claims=rest, reason="the worker is stopping")
+                jobs_release(actor=self.actor, claims=rest, reason=STOPPING)
                 return
             self._held = {mate.job_id: mate for mate in claims[index:]}
             if claim.job_id in jobs_heartbeat(claims=claims[index:]):
@@ -164,6 +178,12 @@ class Runner:
         try:
             return read_bytes(claim.storage_name)
         except OSError as error:
+            if is_full(error):
+                # Ours, not the picture's: it waits until there is room again.
+                log.error("disk_full", job_id=str(claim.job_id))
+                reason = "the worker's disk is full"
+                jobs_release(actor=self.actor, claims=[claim], reason=reason, pause=LOAD_PAUSE)
+                return None
             log.error("stored_bytes_damaged", job_id=str(claim.job_id), error=str(error))
             self._fail(claim, "storage_damaged", transient=False)
             return None
@@ -271,7 +291,27 @@ class Runner:
         )
 
     def _keep(self) -> None:
-        """Extend the leases now and then while the engine works."""
-        if self._held and time.monotonic() >= self._next_heartbeat:
-            self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
+        """Extend the leases now and then while the engine works; give up where it is time to end.
+
+        Raises ``WorkerStoppingError``.
+        """
+        self._heed_the_end()
+        if not self._held or time.monotonic() < self._next_heartbeat:
+            return
+        self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
+        try:
             jobs_heartbeat(claims=list(self._held.values()))
+        except (OperationalError, InterfaceError) as error:
+            # The database may be restarting: the answers are stored if it is back by then, and if
+            # nobody else has taken the jobs.
+            log.warning("heartbeat_failed", error=type(error.__cause__ or error).__name__)
+            connection.close()
+
+    def _heed_the_end(self) -> None:
+        if not self.should_stop():
+            return
+        now = time.monotonic()
+        if self._stop_by is None:
+            self._stop_by = now + settings.BCWEB_STOP_SECONDS
+        if now >= self._stop_by:
+            raise WorkerStoppingError

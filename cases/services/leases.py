@@ -92,13 +92,12 @@ def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = Non
         waiting = waiting.filter(pk=job_id)
     rows = list(
         waiting.select_for_update(skip_locked=True, of=("self",)).values_list(
-            "pk", "model_version_id"
+            "pk", "model_version_id", "error_code"
         )[:limit]
     )
     if not rows:
         return []
-    # One batch runs on one model; jobs of another version are the next batch.
-    chosen = [pk for pk, model in rows if model == rows[0][1]]
+    chosen = _batch(rows)
     moved = jobs_move(
         chosen,
         to=JobState.RUNNING,
@@ -110,6 +109,18 @@ def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = Non
         started_at=Coalesce(F("started_at"), Now()),
     )
     return _claims(moved, chosen)
+
+
+def _batch(rows: Sequence[tuple[UUID, UUID | None, str]]) -> list[UUID]:
+    """Which of these jobs (id, model, what an earlier attempt stumbled over) go together.
+
+    One batch runs on one model; jobs of another version are the next batch. What failed before
+    goes alone: perhaps it took its worker down, and would take its batch-mates' attempts again.
+    """
+    first, model, stumbled = rows[0]
+    if stumbled:
+        return [first]
+    return [pk for pk, other, error in rows if other == model and not error]
 
 
 def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
