@@ -66,20 +66,23 @@ def ring(
     bell rings already and nobody has answered it yet, whoever does will find these jobs too: no
     message is sent. ``sure``: send all the same.
     """
+    name = QUEUE_OF_KIND[kind]
+    if not (sure or _bell_free(name)):
+        return
     try:
-        if not (sure or _bell_free(kind)):
-            return
         for job_id in job_ids[:MAX_RINGS]:
             current_app.send_task(
                 TASK_OF_KIND[kind],
                 args=[str(job_id)],
-                queue=QUEUE_OF_KIND[kind],
+                queue=name,
                 priority=int(priority),
                 # A stale ring says nothing: the sweeper rings for whatever waits.
                 expires=RING_LIFE_S,
             )
     except (OperationalError, RedisError, OSError) as error:
         log.warning("ring_failed", kind=kind.value, jobs=len(job_ids), error=type(error).__name__)
+        # No message went out: who comes next shall not be silent for it.
+        bell_answer(name)
 
 
 def ring_deliverer_on_commit() -> None:
@@ -95,10 +98,15 @@ def ring_deliverer() -> None:
         log.warning("ring_failed", kind="webhooks", error=type(error).__name__)
 
 
-def _bell_free(kind: JobKind) -> bool:
-    """Whether no bell of this queue rings; it does from now on."""
-    queue = QUEUE_OF_KIND[kind]
-    return queue not in BELLS or cache.add(f"bell:{queue}", 1, timeout=BELL_LIFE_S)
+def _bell_free(queue: str) -> bool:
+    """Whether no bell of this queue rings; it does from now on. Who cannot know rings."""
+    if queue not in BELLS:
+        return True
+    try:
+        return cache.add(f"bell:{queue}", 1, timeout=BELL_LIFE_S)
+    except (RedisError, OSError) as error:
+        log.warning("bell_not_heard", queue=queue, error=type(error).__name__)
+        return True
 
 
 def bell_answer(queue: str) -> None:

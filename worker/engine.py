@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,7 @@ class EngineProcess:
                 cwd=Path(__file__).resolve().parent.parent,
             )
         self._sock = ours
+        _first_to_go(self._child.pid)
         log.info("engine_started", engine_pid=self._child.pid)
 
     def _broken(self) -> EngineFaultError:
@@ -188,6 +190,11 @@ class EngineProcess:
             raise EngineFaultError(
                 "engine_crashed", f"The engine process ended while it worked ({code})."
             ) from error
+        except BaseException:
+            # Whoever waited gave up. The answer that is still to come is of this request: read
+            # after the next one, it would be taken for the answer about other images.
+            self.close()
+            raise
 
     def _watch(self, sock: socket.socket, deadline: float, on_wait: Callable[[], None]) -> None:
         """Wait for data, within the limits; keep the leases alive meanwhile.
@@ -220,6 +227,13 @@ class EngineProcess:
         except OSError:
             return 0
         return int(statm.split()[1]) * _PAGE // 1024**2
+
+
+def _first_to_go(pid: int) -> None:
+    """Where memory runs out between two looks, the kernel shall take this process and no other."""
+    # It may have ended already; a kernel without the file has no such choice.
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
 def _allow(sock: socket.socket, deadline: float) -> None:

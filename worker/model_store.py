@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from cases.intake.files import is_full
 from cases.storage import read_bytes
 from ml import registry
 
@@ -34,6 +35,8 @@ def local_model(model: ModelVersion) -> Path:
     try:
         data = read_bytes(model.storage_name)
     except OSError as error:
+        if is_full(error):
+            raise
         raise ModelDamagedError(f"the stored bytes of model {model.version}: {error}") from error
     if hashlib.sha256(data).hexdigest() != model.sha256:
         raise ModelDamagedError(

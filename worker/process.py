@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery.signals import (
@@ -15,14 +16,16 @@ from celery.signals import (
     worker_shutting_down,
 )
 from celery.worker import state as worker_state
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from cases import queue
 from cases.errors import Overloaded
 from cases.services.jobs import live_model
+from cases.vocabulary import JobKind
 from worker.engine import EngineFaultError
 from worker.freezing import FreezeRunner
 from worker.pulse import Pulse
-from worker.runner import Runner
+from worker.runner import Runner, WorkerStoppingError
 from worker.sweeping import own_sweep_seconds, sweep_unasked
 from worker.training import TrainingRunner
 from worker.webhooks import Deliverer
@@ -67,6 +70,9 @@ def start_engine_early(options: dict[str, Any], **_: Any) -> None:
 # How long the event loop waits at most before it looks whether the worker was told to end: a
 # signal alone does not end its wait (PEP 475), and an idle worker would be killed instead.
 LOOK_S = 1.0
+# How often an inference worker looks for work that nobody rang for: where its clock is ahead it
+# takes every ring for a stale one.
+LOOK_FOR_WORK_S = 10.0
 
 
 def _look() -> None:
@@ -84,6 +90,19 @@ def announce_worker(sender: Any, **_: Any) -> None:
         return
     _start_pulse("inference", ready=False)
     ensure_ready()
+    sender.timer.call_repeatedly(LOOK_FOR_WORK_S, look_for_work)
+
+
+def look_for_work() -> None:
+    """Take what waits, rung for or not. Between tasks: Celery does not mind the connection then."""
+    close_old_connections()
+    try:
+        work()
+    except (OperationalError, InterfaceError) as error:
+        # Perhaps restarting; the next look finds it.
+        log.warning("look_failed", error=type(error.__cause__ or error).__name__)
+    finally:
+        close_old_connections()
 
 
 def work() -> int:
@@ -91,6 +110,11 @@ def work() -> int:
     queue.bell_answer("inference")
     try:
         taken = runner().drain()
+        if runner().more_waits:
+            # Behind the messages that are there by now.
+            queue.ring(kind=JobKind.INFERENCE, job_ids=[UUID(int=0)], sure=True)
+    except WorkerStoppingError:
+        return 0
     except (Overloaded, EngineFaultError) as error:
         log.error("engine_not_ready", error=str(error))
         if _pulse is not None:
@@ -135,6 +159,8 @@ def ensure_ready() -> None:
     try:
         model = live_model()
         engine = runner().warm_up(model)
+    except WorkerStoppingError:
+        return
     except (Overloaded, EngineFaultError) as error:
         # The worker stays: it serves as soon as a model that loads is live.
         log.error("engine_not_ready", error=str(error))

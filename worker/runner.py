@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
+from cases.intake.files import is_full
 from cases.selectors.learning import model_of
 from cases.services.jobs import live_model
 from cases.services.leases import (
@@ -24,12 +27,14 @@ from cases.services.leases import (
 )
 from cases.services.model_files import model_fault_note
 from cases.services.replays import replay_store
+from cases.services.requeues import readings_hindered
 from cases.services.results import Answer, Finished, results_store
 from cases.services.shadow_results import shadow_result_store
 from cases.storage import StorageUnavailable, read_bytes, read_small
 from cases.vocabulary import JobKind, ModelFaultCode
 from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
+from worker.inference_faults import DETAILS, REPLAY_DETAILS
 from worker.model_store import ModelDamagedError, forget, local_model
 
 if TYPE_CHECKING:
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# After so long the worker lets its other messages have their turn: sweeping and sealing go on also
+# where images wait for hours.
+TURN_S = 10.0
 # A model that cannot be loaded is tried again after this.
 LOAD_PAUSE = timedelta(seconds=10)
 # Only jobs of another model than the live one get here: that one is loaded before any claim.
@@ -44,23 +52,7 @@ MAX_PUT_OFF = 30
 # Somebody waits for a replay's finding, and no reading depends on it; nor on a job in shadow.
 MAX_ASIDE_PUT_OFF = 3
 ASIDE = (JobKind.REPLAY, JobKind.SHADOW)
-# What people are told. The particulars (paths, sizes) are in the worker's log only.
-DETAILS = {
-    "engine_crashed": "The model's process ended while it read this image.",
-    "engine_timeout": "The model took too long over this image and was ended.",
-    "engine_memory": "The model used too much memory on this image and was ended.",
-    "engine_answer_invalid": "The model gave no usable answer for this image.",
-    "image_unreadable": "The stored image could not be decoded.",
-    "model_unavailable": "The model this job was made for cannot be loaded. Run it again.",
-    "storage_damaged": "The stored image is missing or damaged.",
-}
-# Running it again would read the image with another model: no replay.
-REPLAY_DETAILS = DETAILS | {
-    "model_unavailable": (
-        "The model that gave this answer cannot be loaded, so the answer cannot be computed again "
-        "now. The stored answer stands; tell whoever runs the service."
-    ),
-}
+STOPPING = "the worker is stopping"
 
 
 def engine_options() -> EngineOptions:
@@ -74,8 +66,23 @@ def engine_options() -> EngineOptions:
     )
 
 
+@contextmanager
+def _without_database(event: str) -> Iterator[None]:
+    """Go on where the database does not answer, on a new connection next time."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        log.warning(event, error=type(error.__cause__ or error).__name__)
+        connection.close()
+
+
+class WorkerStoppingError(Exception):
+    """The worker was told to end, and the time it has for that is over."""
+
+
 class Runner:
-    """One per worker process. ``should_stop`` is asked between batches."""
+    """One per worker process. ``should_stop`` is asked between batches; a batch that is on goes
+    on for ``BCWEB_STOP_SECONDS`` at most and is then given back."""
 
     def __init__(self, *, name: str, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.actor = Actor(kind=ActorKind.WORKER, label=name)
@@ -86,7 +93,10 @@ class Runner:
         # The next batch, taken while the engine reads one: it need not wait for the database.
         self._ahead: list[Claim] = []
         self._may_look_ahead = False
+        # Whether the last `drain` ended while more seemed to wait.
+        self.more_waits = False
         self._next_heartbeat = 0.0
+        self._stop_by: float | None = None
         # What readings are made with: replays and shadows must not drive it out of the engine.
         self.reading: ModelVersion | None = None
 
@@ -97,13 +107,17 @@ class Runner:
         return self.engine.engine
 
     def drain(self) -> int:
-        """Work until nothing waits or the worker must stop. Returns how many jobs were taken.
+        """Work until nothing waits, the turn is over (``more_waits``), or the worker must stop.
+        Returns how many jobs were taken.
 
         Takes nothing before the live model is loaded: a worker that cannot work must not hold
-        jobs that another one could answer. ``EngineFaultError`` where it does not load.
+        jobs that another one could answer. ``EngineFaultError`` where it does not load,
+        ``WorkerStoppingError`` where it does not within the time the worker has to end.
         """
         taken = 0
+        self.more_waits = False
         self.warm_up(live_model())
+        until = time.monotonic() + TURN_S
         try:
             while not self.should_stop():
                 claims = self._next_batch()
@@ -111,15 +125,20 @@ class Runner:
                     break
                 taken += len(claims)
                 # Where the batch is not full, nothing else waited a moment ago.
-                self._may_look_ahead = len(claims) == settings.BCWEB_BATCH
+                full = len(claims) == settings.BCWEB_BATCH
+                self.more_waits = full and time.monotonic() >= until
+                self._may_look_ahead = full and not self.more_waits
                 self.process(claims)
+                if self.more_waits:
+                    break
         finally:
-            if self._ahead:
-                ahead, self._ahead = self._ahead, []
-                jobs_release(actor=self.actor, claims=ahead, reason="the worker is stopping")
+            self._release_ahead(STOPPING if self.should_stop() else "the worker broke off")
         return taken
 
     def _next_batch(self) -> list[Claim]:
+        if self._ahead and readings_hindered(model_id=self._ahead[0].model_version_id):
+            # What nobody has begun to read keeps to a suspension and to a rollback.
+            self._release_ahead("answers were suspended, or their model was taken back")
         if self._ahead:
             claims, self._ahead = self._ahead, []
             return claims
@@ -131,6 +150,10 @@ class Runner:
         self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
         try:
             self._process(claims)
+        except WorkerStoppingError:
+            # Those answered by now are not moved: they are not RUNNING any more.
+            log.warning("batch_given_back", jobs=len(claims))
+            jobs_release(actor=self.actor, claims=claims, reason=STOPPING)
         finally:
             self._held = {}
 
@@ -162,6 +185,7 @@ class Runner:
 
     def _put_off(self, claims: Sequence[Claim], reason: str) -> None:
         """Give the jobs back for a while; those put off too often fail with their reason."""
+        self._release_ahead(reason)
         most = dict.fromkeys(ASIDE, MAX_ASIDE_PUT_OFF)
         late = [claim for claim in claims if claim.attempt >= most.get(claim.kind, MAX_PUT_OFF)]
         for claim in late:
@@ -171,10 +195,12 @@ class Runner:
 
     def _one_by_one(self, claims: Sequence[Claim]) -> None:
         """Find the culprit: its batch-mates get their answers."""
+        # This may take minutes, which the next batch need not wait.
+        self._release_ahead("a batch is repeated one by one")
         for index, claim in enumerate(claims):
             if self.should_stop():
                 rest = claims[index:]
-                jobs_release(actor=self.actor, claims=rest, reason="the worker is stopping")
+                jobs_release(actor=self.actor, claims=rest, reason=STOPPING)
                 return
             self._held = {mate.job_id: mate for mate in claims[index:]}
             if claim.job_id in jobs_heartbeat(claims=claims[index:]):
@@ -190,6 +216,12 @@ class Runner:
             jobs_release(actor=self.actor, claims=[claim], reason=reason, pause=LOAD_PAUSE)
             return None
         except OSError as error:
+            if is_full(error):
+                # Ours, not the picture's: it waits until there is room again.
+                log.error("disk_full", job_id=str(claim.job_id))
+                reason = "the worker's disk is full"
+                jobs_release(actor=self.actor, claims=[claim], reason=reason, pause=LOAD_PAUSE)
+                return None
             log.error("stored_bytes_damaged", job_id=str(claim.job_id), error=str(error))
             self._fail(claim, "storage_damaged", transient=False)
             return None
@@ -321,9 +353,17 @@ class Runner:
         )
 
     def _keep(self) -> None:
-        """Extend the leases now and then while the engine works."""
-        if self._held and time.monotonic() >= self._next_heartbeat:
-            self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
+        """Extend the leases now and then while the engine works; give up where it is time to end.
+
+        Raises ``WorkerStoppingError``.
+        """
+        self._heed_the_end()
+        if not self._held or time.monotonic() < self._next_heartbeat:
+            return
+        self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
+        # Where the database is away: the answers are stored if it is back by then, and if nobody
+        # else has taken the jobs.
+        with _without_database("heartbeat_failed"):
             jobs_heartbeat(claims=[*self._held.values(), *self._ahead])
 
     def _beside(self) -> None:
@@ -332,8 +372,26 @@ class Runner:
         One at most, and only readings that wait: somebody urgent is behind two batches, never more.
         """
         self._keep()
-        if self._may_look_ahead and not self.should_stop():
-            self._may_look_ahead = False
+        if not self._may_look_ahead or self.should_stop():
+            return
+        self._may_look_ahead = False
+        # A gain of time and nothing else: what is being read must not suffer from it.
+        with _without_database("look_ahead_failed"):
             self._ahead = engine_jobs_claim(
                 actor=self.actor, limit=settings.BCWEB_BATCH, readings_only=True
             )
+
+    def _release_ahead(self, reason: str) -> None:
+        """Give the next batch back: somebody else may answer it sooner."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, []
+            jobs_release(actor=self.actor, claims=ahead, reason=reason)
+
+    def _heed_the_end(self) -> None:
+        if not self.should_stop():
+            return
+        now = time.monotonic()
+        if self._stop_by is None:
+            self._stop_by = now + settings.BCWEB_STOP_SECONDS
+        if now >= self._stop_by:
+            raise WorkerStoppingError

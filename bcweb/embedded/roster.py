@@ -65,6 +65,8 @@ def environment(state: Path, url: str) -> dict[str, str]:
         # For whoever tries it with make; an installation must ask for logins that are printed.
         "BCWEB_DEMO": "1" if "BCWEB_UNDER_MAKE" in os.environ else "0",
         "PYTHONUNBUFFERED": "1",
+        # Within the time the supervisor leaves a group of services to end.
+        "BCWEB_STOP_SECONDS": "2",
     }
     for name, value in defaults.items():
         if not filled.get(name):

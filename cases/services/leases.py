@@ -20,6 +20,7 @@ from cases import queue
 from cases.access import Actor
 from cases.models import Frame, Image, Job, Result
 from cases.selectors.serving import suspension_now
+from cases.services.locks import lock_patience
 from cases.services.model_moves import model_life_share
 from cases.services.moves import job_audit, jobs_move
 from cases.services.requeues import job_requeue, requeue_share
@@ -27,6 +28,7 @@ from cases.states import JobState
 from cases.vocabulary import ENGINE_KINDS, JobKind
 
 RETRY_PAUSE = timedelta(seconds=3)
+AHEAD_PATIENCE_MS = 500
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,15 @@ def engine_jobs_claim(*, actor: Actor, limit: int, readings_only: bool = False) 
     that one image at most. While answers are suspended only replays are taken.
 
     ``readings_only``: for who takes the next batch while it still reads one. Nothing where it is
-    the turn of something else.
+    the turn of something else; ``OperationalError`` rather than a wait that its leases and its
+    watch over the engine would not bear.
     """
+    if readings_only:
+        with transaction.atomic():
+            lock_patience(AHEAD_PATIENCE_MS)
+            due = _kinds_due((*ENGINE_KINDS, JobKind.SHADOW))
+            return _claim(actor, due[0], limit) if due[:1] == [JobKind.INFERENCE] else []
     for kind in _kinds_due((*ENGINE_KINDS, JobKind.SHADOW)):
-        if readings_only and kind is not JobKind.INFERENCE:
-            break
         # Another worker may have been faster with one kind: then the next one's turn has come.
         claims = _claim(actor, kind, limit if kind is JobKind.INFERENCE else 1)
         if claims:
@@ -98,13 +104,12 @@ def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = Non
         waiting = waiting.filter(pk=job_id)
     rows = list(
         waiting.select_for_update(skip_locked=True, of=("self",)).values_list(
-            "pk", "model_version_id"
+            "pk", "model_version_id", "error_code"
         )[:limit]
     )
     if not rows:
         return []
-    # One batch runs on one model; jobs of another version are the next batch.
-    chosen = [pk for pk, model in rows if model == rows[0][1]]
+    chosen = _batch(rows)
     moved = jobs_move(
         chosen,
         to=JobState.RUNNING,
@@ -116,6 +121,18 @@ def _claim(actor: Actor, kind: JobKind, limit: int, *, job_id: UUID | None = Non
         started_at=Coalesce(F("started_at"), Now()),
     )
     return _claims(moved, chosen)
+
+
+def _batch(rows: Sequence[tuple[UUID, UUID | None, str]]) -> list[UUID]:
+    """Which of these jobs (id, model, what an earlier attempt stumbled over) go together.
+
+    One batch runs on one model; jobs of another version are the next batch. What failed before
+    goes alone: perhaps it took its worker down, and would take its batch-mates' attempts again.
+    """
+    first, model, stumbled = rows[0]
+    if stumbled:
+        return [first]
+    return [pk for pk, other, error in rows if other == model and not error]
 
 
 def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
@@ -267,7 +284,8 @@ def jobs_release(
     """
     if any(claim.kind is JobKind.INFERENCE for claim in claims):
         model_life_share()
-    for claim in claims:
+    # In the order in which whoever moves several locks them.
+    for claim in sorted(claims, key=lambda claim: claim.job_id):
         job_requeue(
             actor=actor,
             job_id=claim.job_id,

@@ -25,3 +25,9 @@ def advisory_lock(*parts: str, wait: bool, shared: bool = False) -> bool:
         cursor.execute(f"SELECT pg_try_advisory_xact_lock{kind}(%s)", [number])
         row = cursor.fetchone()
         return bool(row and row[0])
+
+
+def lock_patience(milliseconds: int) -> None:
+    """Wait for locks no longer than this in the rest of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])

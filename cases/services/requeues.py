@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from cases.access import Actor
 from cases.models import Job, ModelEvent, ModelVersion
+from cases.selectors.serving import suspension_now
 from cases.services.model_moves import model_life_share
 from cases.services.moves import jobs_move
 from cases.states import JobState, ModelState
@@ -77,6 +78,12 @@ def job_requeue(
             fence=fence,
         )
     return moved[0] if moved else None
+
+
+def readings_hindered(*, model_id: UUID) -> bool:
+    """Whether images that a worker took for this model must not be begun now: answers are
+    suspended, or the model was rolled back from."""
+    return suspension_now() is not None or _heir(model_id) is not None
 
 
 def _heir(model_id: UUID) -> ModelVersion | None:

@@ -140,6 +140,8 @@ SCOPED: dict[str, set[str]] = {
     "/results/{replayed}/replay/": {"read", "admin"},
     # It takes two: to read models, and to govern them.
     "/models/{model}/comparison/": set(),
+    "/dead-letters/": {"admin"},
+    "/dead-letters/retry/": {"admin"},
     "/serving/suspend/": {"admin"},
     "/models/{model}/watch/": {"admin"},
     "POST /findings/{finding}/outcomes/": {"outcomes"},

@@ -1,6 +1,8 @@
 """An engine child without a network, which misbehaves at the pictures it is told to.
 
-`BCWEB_TEST_POISON` holds `sha256=crash|hang|grow|garbage` pairs, separated by commas.
+`BCWEB_TEST_POISON` holds `sha256=crash|hang|grow|garbage|worker|gate` pairs, separated by commas;
+`*` stands for every other picture. `worker` takes the whole worker down; `gate` waits for as long
+as the file `BCWEB_TEST_GATE` is there, having made a file beside it that says so.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 from worker import wire
 
@@ -57,6 +60,14 @@ def misbehave(kind: str, sock: socket.socket) -> None:
         hoard = [b"x" * 50_000_000 for _ in range(12)]
         threading.Event().wait(60)
         del hoard
+    elif kind == "worker":
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(1)
+    elif kind == "gate":
+        gate = Path(os.environ["BCWEB_TEST_GATE"])
+        gate.with_suffix(".reached").touch()
+        while gate.exists():
+            threading.Event().wait(0.05)
     elif kind == "garbage":
         sock.sendall(b"\x00\x00\x00\x04nope")
 
@@ -72,7 +83,7 @@ def main() -> None:
             wire.send(sock, {"engine": f"fake-{os.getpid()}"})
             continue
         for blob in blobs:
-            misbehave(POISON.get(hashlib.sha256(blob).hexdigest(), ""), sock)
+            misbehave(POISON.get(hashlib.sha256(blob).hexdigest(), POISON.get("*", "")), sock)
         answers = [answer(blob) for blob in blobs]
         heatmaps = [b"\0" * 294 for item in answers if "error" not in item]
         wire.send(sock, {"answers": answers}, heatmaps)
