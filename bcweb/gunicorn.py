@@ -19,6 +19,9 @@ logconfig_dict = logging_config(
     level=os.environ.get("LOG_LEVEL", "INFO"), form=os.environ.get("LOG_FORMAT", "json")
 )
 
+# Who polls each second or two keeps the connection; a thread is only taken while one is answered.
+keepalive = 15
+
 
 def on_starting(server: Any) -> None:
     """Remove what an earlier server that was killed left in the temporary folder."""
