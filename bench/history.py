@@ -80,8 +80,8 @@ SELECT now() - (%(count)s - n) * ({span} / %(count)s), 'user', 'bench',
               'submission.created', 'result.read', 'case.created'])[1 + n %% 8],
        'case', picked.id::text, picked.site_id, picked.id, '', '{{}}', '{{}}'
 FROM generate_series(1, %(count)s) AS n
-JOIN (SELECT id, site_id, row_number() OVER () AS place, count(*) OVER () AS many
-      FROM cases_case) AS picked ON picked.place = 1 + n %% picked.many
+JOIN (SELECT id, site_id, row_number() OVER () AS place FROM cases_case) AS picked
+  ON picked.place = 1 + n %% %(cases)s
 """
 
 _QUEUE = """
@@ -119,7 +119,7 @@ def grow(site: Site, *, cases: int, events: int) -> None:
     for first in range(have + 1, cases + 1, step):
         last = min(first + step - 1, cases)
         _execute(_CASES, first=first, last=last, **_told(site))
-    _execute(_EVENTS, count=events)
+    _execute(_EVENTS, count=events, cases=Case.objects.count())
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE)")
 

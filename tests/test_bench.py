@@ -70,14 +70,14 @@ def test_a_part_that_fails_or_hangs_takes_no_other_along(
     monkeypatch.setattr(bench, "PARTS", {"fine": ("bench.none", 60), "wrong": ("bench.none", 60)})
     good = Section("fine", "what went well", [Figure("a", 1.0, "/s")])
 
-    def measured(part: str, *, small: bool) -> Section:
-        assert small
+    def measured(part: str, *, small: bool, patience: float) -> Section:
+        assert (small, patience) == (True, 2.0)
         if part == "wrong":
             raise bench.PartFailedError("not done within 60 s")
         return good
 
     monkeypatch.setattr(bench, "measured", measured)
-    assert bench.main(["--small", "--state", str(tmp_path)]) == 1
+    assert bench.main(["--small", "--patience", "2", "--state", str(tmp_path)]) == 1
     told = json.loads((tmp_path / "bench.json").read_text())
     assert set(told["parts"]) == {"fine"}
     assert told["failed"] == {"wrong": "not done within 60 s"}
@@ -88,6 +88,7 @@ def test_a_part_that_fails_or_hangs_takes_no_other_along(
 
 
 @pytest.mark.flow
+@pytest.mark.timeout(900)  # servers of their own, twice
 def test_the_parts_with_servers_of_their_own_print_their_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
