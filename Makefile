@@ -1,6 +1,7 @@
 # make run    set up and run everything in the foreground (Ctrl-C stops it)
 # make test   all tests, in two processes (ARGS="-n0 tests/api": pytest's options)
 # make check  formatting, types, migrations, deployment settings
+# make bench  every part beside its baseline, into STATE/bench.json (ARGS="--only queue uploads")
 # make train DATA=DIR [INIT=FILE] [OUT=DIR]     train a model (ARGS="…": more of ml.train's options)
 # make evaluate DATA=DIR                         measure the shipped model (ARGS="--model FILE …")
 # make crossval DATA=DIR [INIT=FILE] [OUT=DIR]   grouped five-fold, out of fold
@@ -22,7 +23,7 @@ python := .venv/bin/python
 # A value as one word for the shell, whatever is in it.
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: help run test check train evaluate crossval chaos lock install-run install-dev
+.PHONY: help run test check bench chaos train evaluate crossval lock install-run install-dev
 .NOTPARALLEL:
 
 help:
@@ -49,6 +50,10 @@ check: install-dev
 		DATABASE_URL=postgresql://bcweb@127.0.0.1/bcweb REDIS_URL=redis://127.0.0.1:6379/0 \
 		$(python) manage.py check --deploy --fail-level WARNING || code=1; \
 	if [ $$code = 0 ]; then echo "check: ok"; else echo "check: failed" >&2; fi; exit $$code
+
+# Parts: queue end uploads latency polls growth memory. ARGS="--small" takes a moment of each.
+bench: install-dev
+	@exec $(python) -m bench --state $(call quote,$(STATE)) $(ARGS)
 
 # A folder per class, a manifest, or a folder that holds several of these.
 needs_data = $(if $(DATA),,$(error say which data: make $@ DATA=DIR))

@@ -23,6 +23,9 @@ logconfig_dict = logging_config(
 _counts = metrics_folder.of_server(os.getpid())
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counts}"]
 
+# Who polls each second or two keeps the connection; a thread is only taken while one is answered.
+keepalive = 15
+
 
 def on_starting(server: Any) -> None:
     """Make the folder of this server's counts, and remove what an earlier server that was killed

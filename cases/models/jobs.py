@@ -30,7 +30,8 @@ class Job(models.Model):
         choices=[(s.value, s.value) for s in JobState],
         default=JobState.PENDING.value,
     )
-    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="jobs")
+    # Found by `job_of_site`, which begins with it.
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="jobs", db_index=False)
     submission = models.ForeignKey(
         Submission, on_delete=models.PROTECT, related_name="jobs", null=True
     )
@@ -163,6 +164,18 @@ class Job(models.Model):
                 fields=["site", "-finished_at", "-id"],
                 condition=Q(kind=JobKind.INFERENCE.value, state=JobState.FAILED.value),
                 name="job_failed",
+            ),
+            # Lists of a site, newest first; and of what is rare in them, without a long walk.
+            models.Index(fields=["site", "-created_at", "-id"], name="job_of_site"),
+            models.Index(
+                fields=["site", "kind", "-created_at", "-id"],
+                condition=~Q(kind=JobKind.INFERENCE.value),
+                name="job_of_site_by_kind",
+            ),
+            models.Index(
+                fields=["site", "state", "-created_at", "-id"],
+                condition=Q(state__in=[JobState.FAILED.value, JobState.CANCELLED.value]),
+                name="job_of_site_unanswered",
             ),
         ]
 

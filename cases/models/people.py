@@ -34,10 +34,15 @@ class User(AbstractUser):
     is_demo = models.BooleanField(default=False)
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
+    # Where they were read together with the token, so that a request need not ask twice.
+    roles_read: list[str] | None = None
 
     @property
     def roles(self) -> frozenset[Role]:
-        """The roles held, read once per instance (prefetched with the session or token)."""
+        """The roles held, read once per instance (prefetched with the session, or with the
+        token)."""
+        if self.roles_read is not None:
+            return frozenset(Role(role) for role in self.roles_read)
         return frozenset(Role(row.role) for row in self.role_rows.all())
 
 

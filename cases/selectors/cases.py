@@ -75,18 +75,19 @@ def submission_get(*, actor: Actor, submission_id: UUID) -> Submission:
     """One submission with images and jobs, for its submitter or a viewer of the site's cases."""
     if not actor.can(Capability.VIEW_CASES):
         actor.require(Capability.SUBMIT)
-    jobs = with_results(Job.objects.select_related("image")).order_by(
+    # What a receipt tells and no more: everybody who hands something in waits for it.
+    images = Image.objects.only("submission_id", "sha256", "duplicate_of_id")
+    jobs = Job.objects.only("submission_id", "image_id", "state", "attempt").order_by(
         "created_at", "image__position", "id"
     )
     submissions = Submission.objects.filter(pk=submission_id, site_id=actor.own_site)
     if not actor.can(Capability.VIEW_CASES):
         # A token that may only submit sees what it submitted itself.
         submissions = submissions.filter(token_id=actor.token_id, user=actor.user_id)
-    submission = (
-        submissions.select_related("case")
-        .prefetch_related("images", Prefetch("jobs", queryset=jobs))
-        .first()
+    found = submissions.select_related("case").prefetch_related(
+        Prefetch("images", queryset=images), Prefetch("jobs", queryset=jobs)
     )
-    if submission is None:
-        raise NotFound()
-    return submission
+    try:
+        return found.get()
+    except Submission.DoesNotExist:
+        raise NotFound() from None

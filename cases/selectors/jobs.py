@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -9,11 +12,30 @@ from django.db.models import Q, QuerySet
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Job
-from cases.states import JobState
+from cases.states import JOB, JobState
 from cases.vocabulary import ENGINE_KINDS, JobKind
 
 # Beyond this many jobs ahead a position says nothing, and counting costs.
 MAX_POSITION = 1000
+
+
+@dataclass(frozen=True)
+class JobGlance:
+    """All that is told of a job and may change, but its place in the queue."""
+
+    state: str
+    attempt: int
+    progress: Any
+    started_at: datetime | None
+    finished_at: datetime | None
+    priority: int
+    kind: str
+    # When its answer was withdrawn, and why.
+    withdrawn: tuple[datetime, str] | None
+
+    @property
+    def is_active(self) -> bool:
+        return JobState(self.state) in JOB.active
 
 
 def with_results(jobs: QuerySet[Job]) -> QuerySet[Job]:
@@ -37,6 +59,32 @@ def job_get(*, actor: Actor, job_id: UUID) -> Job:
 
     A token that may only submit sees the jobs of its own submissions and the replays of theirs.
     """
+    jobs = with_results(_job_of(actor, job_id))
+    try:
+        # Unlike `first`, it asks for no order: there is one row at most.
+        return jobs.get()
+    except Job.DoesNotExist:
+        raise NotFound() from None
+
+
+def job_glance(*, actor: Actor, job_id: UUID) -> JobGlance:
+    """What tells whether a job has changed, without its image and result. As ``job_get``.
+
+    For those who poll: few columns, since asking for all of them costs more than the answer.
+    """
+    names = ("state", "attempt", "progress", "started_at", "finished_at", "priority", "kind")
+    rows = _job_of(actor, job_id).values_list(
+        *names, "result__withdrawal__at", "result__withdrawal__reason"
+    )
+    try:
+        *told, withdrawn_at, reason = rows.get()
+    except Job.DoesNotExist:
+        raise NotFound() from None
+    return JobGlance(*told, withdrawn=None if withdrawn_at is None else (withdrawn_at, reason))
+
+
+def _job_of(actor: Actor, job_id: UUID) -> QuerySet[Job]:
+    """The job as a query, where the actor may see it."""
     jobs = Job.objects.filter(pk=job_id, site_id=actor.own_site).exclude(kind=JobKind.SHADOW)
     if not (actor.can(Capability.VIEW_CASES) or actor.can(Capability.OPERATE)):
         actor.require(Capability.SUBMIT)
@@ -47,10 +95,22 @@ def job_get(*, actor: Actor, job_id: UUID) -> Job:
             replay_of__job__submission__user=actor.user_id,
         )
         jobs = jobs.filter(own | replays)
-    job = with_results(jobs.select_related("image")).first()
-    if job is None:
-        raise NotFound()
-    return job
+    return jobs
+
+
+def glance_of(job: Job) -> JobGlance:
+    """The same of a job that is loaded with its result."""
+    withdrawal = getattr(getattr(job, "result", None), "withdrawal", None)
+    return JobGlance(
+        state=job.state,
+        attempt=job.attempt,
+        progress=job.progress,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        priority=job.priority,
+        kind=job.kind,
+        withdrawn=None if withdrawal is None else (withdrawal.at, withdrawal.reason),
+    )
 
 
 def _require_view(actor: Actor) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cases.access import Actor, Capability
 from cases.models import Job, ServingEvent
+from cases.selectors.jobs import JobGlance
 from cases.states import JobState
 from cases.vocabulary import JobKind, ServingChange
 
@@ -23,7 +24,7 @@ class Suspension:
     resume_reason: str = ""
 
 
-def held_by_suspension(job: Job) -> bool:
+def held_by_suspension(job: Job | JobGlance) -> bool:
     """Whether ``job`` is one that waits while answers are suspended."""
     return job.kind == JobKind.INFERENCE and job.state == JobState.PENDING
 

@@ -173,17 +173,17 @@ def test_a_poll_costs_the_same_few_queries_however_long_the_queue(api: Api, site
             api.get(path, **headers)
         return len(captured)
 
-    # Token, its owner's roles, the job, the switch that suspends answers; the place in the queue.
-    assert cost(If_None_Match=etag) == 4
-    assert cost() == 5
+    # Token and roles, the job, the switch that suspends answers; the place in the queue.
+    assert cost(If_None_Match=etag) == 3
+    assert cost() == 4
     for _ in range(5):
         one_job(site)
-    assert cost(If_None_Match=etag) == 4
-    assert cost() == 5
+    assert cost(If_None_Match=etag) == 3
+    assert cost() == 4
     answer_waiting()
     assert api.get(path).json()["state"] == "SUCCEEDED"
-    # Token, roles, job with result and model, "has this token read it" (in a savepoint here).
-    assert cost() <= 6
+    # Token and roles, job with result and model, "has this token read it".
+    assert cost() == 3
 
 
 def test_a_tokens_first_read_of_a_result_is_audited_once(api: Api, site: Site) -> None:

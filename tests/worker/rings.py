@@ -18,6 +18,8 @@ class Rings:
         told = {kind: self.names[name] for kind, name in queue.QUEUE_OF_KIND.items()}
         monkeypatch.setattr(queue, "QUEUE_OF_KIND", told)
         monkeypatch.setattr(queue, "BELLS", frozenset({self.names["inference"]}))
+        # Longer than any test takes on a busy machine.
+        monkeypatch.setattr(queue, "BELL_LIFE_S", 600)
         answer = queue.bell_answer
         monkeypatch.setattr(queue, "bell_answer", lambda name: answer(self.names[name]))
 

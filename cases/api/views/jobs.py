@@ -21,65 +21,61 @@ from cases.api.serializers.queries import (
     RerunSerializer,
 )
 from cases.models import Job
-from cases.reports.answers import withdrawn_json
-from cases.selectors.jobs import job_get, job_list, queue_position
+from cases.selectors.jobs import (
+    JobGlance,
+    glance_of,
+    job_get,
+    job_glance,
+    job_list,
+    queue_position,
+)
+from cases.selectors.reads import results_unread
 from cases.selectors.serving import Suspension, held_by_suspension, suspension_now
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.results import result_read_note
-from cases.states import JOB, JobState
 
 
-def suspension_of(job: Job) -> Suspension | None:
+def suspension_of(job: JobGlance) -> Suspension | None:
     """Whether answers are suspended; not asked for a job that has ended."""
-    return suspension_now() if JobState(job.state) in JOB.active else None
+    return suspension_now() if job.is_active else None
 
 
-def job_etag(job: Job, suspension: Suspension | None) -> str:
+def job_etag(job_id: UUID, job: JobGlance, suspension: Suspension | None) -> str:
     """Over all that `GET /jobs/{id}/` shows and that may change, except the queue position."""
     held = suspension.since if suspension and held_by_suspension(job) else None
-    result = getattr(job, "result", None)
-    return weak_etag(
-        job.pk,
-        job.state,
-        job.attempt,
-        job.progress,
-        job.started_at,
-        job.finished_at,
-        job.priority,
-        held,
-        withdrawn_json(result) if result is not None else None,
-    )
+    return weak_etag(job_id, job, held)
 
 
 class JobApi(ApiView):
     """A view that answers with one job."""
 
-    def job_answer(
-        self, job: Job, suspension: Suspension | None, *, status: int = 200, **headers: str
-    ) -> Response:
+    def job_answer(self, job: Job, *, status: int = 200, **headers: str) -> Response:
         """``job`` as JSON; its result counts as read by this reader.
 
         Who runs the queue without seeing cases sees the job without its result.
         """
+        glance = glance_of(job)
+        suspension = suspension_of(glance)
         data = self.shown(
             JobSerializer, job, queue_position=queue_position(job), suspension=suspension
         )
         result = getattr(job, "result", None)
         if not (self.actor.can(Capability.VIEW_CASES) or self.actor.can(Capability.SUBMIT)):
             data["result"] = None
-        elif result is not None and job.image is not None:
-            result_read_note(actor=self.actor, result=result, case_id=job.image.case_id)
+        elif result is not None and results_unread(actor=self.actor, results=[result]):
+            # The image is loaded for the first read only: who polls has seen it already.
+            result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
         return answer(
             data,
-            etag=job_etag(job, suspension),
+            etag=job_etag(job.pk, glance, suspension),
             status=status,
-            headers={**self.pace(job), **headers},
+            headers={**self.pace(glance), **headers},
         )
 
     @staticmethod
-    def pace(job: Job) -> dict[str, str]:
+    def pace(job: JobGlance) -> dict[str, str]:
         """When to ask again, while the job is not at its end."""
-        return {"Retry-After": "1"} if JobState(job.state) in JOB.active else {}
+        return {"Retry-After": "1"} if job.is_active else {}
 
 
 class JobListApi(ListApi):
@@ -118,12 +114,12 @@ class JobDetailApi(JobApi):
         errors=(404,),
     )
     def get(self, request: Request, job_id: UUID) -> Response:
-        job = job_get(actor=self.actor, job_id=job_id)
-        suspension = suspension_of(job)
-        etag = job_etag(job, suspension)
-        if not_modified(request, etag):
-            return unchanged(etag=etag, headers=self.pace(job))
-        return self.job_answer(job, suspension)
+        if "If-None-Match" in request.headers:
+            glance = job_glance(actor=self.actor, job_id=job_id)
+            etag = job_etag(job_id, glance, suspension_of(glance))
+            if not_modified(request, etag):
+                return unchanged(etag=etag, headers=self.pace(glance))
+        return self.job_answer(job_get(actor=self.actor, job_id=job_id))
 
 
 class JobCancelApi(JobApi):
@@ -143,7 +139,7 @@ class JobCancelApi(JobApi):
         seen = job_get(actor=self.actor, job_id=job_id)
         job_cancel(actor=self.actor, job_id=seen.pk)
         job = job_get(actor=self.actor, job_id=job_id)
-        return self.job_answer(job, suspension_of(job))
+        return self.job_answer(job)
 
 
 class JobRerunApi(JobApi):
@@ -166,4 +162,4 @@ class JobRerunApi(JobApi):
         made = job_rerun(actor=self.actor, job_id=seen.pk, frame=wanted.get("frame"))
         job = job_get(actor=self.actor, job_id=made.pk)
         location = self.link("job-detail", job.pk)
-        return self.job_answer(job, suspension_of(job), status=202, Location=location)
+        return self.job_answer(job, status=202, Location=location)

@@ -1,0 +1,106 @@
+"""Long queues and long lists: the database walks an index, whatever the length."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+
+from cases.models import AuditEvent, Image, Job
+from cases.selectors.audit import audit_list
+from cases.selectors.jobs import job_list
+from cases.services.leases import engine_jobs_claim
+from tests.factories import WORKER, make_actor, submit
+
+pytestmark = pytest.mark.django_db
+
+MANY = 3_000
+
+
+def copies(image: Image, count: int, **changes: str) -> None:
+    """So many jobs like the one of ``image``, past the services: measuring is all they are for."""
+    told = {
+        "id": "gen_random_uuid()",
+        "frame": "n",
+        "due_at": "now() - n * interval '1 second'",
+        "created_at": "now() - n * interval '1 second'",
+        **changes,
+    }
+    columns = [field.column for field in Job._meta.concrete_fields]
+    source = ", ".join(told.get(column, f"job.{column}") for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO cases_job ({', '.join(columns)}) SELECT {source} "
+            f"FROM cases_job AS job, generate_series(1, {count}) AS n WHERE job.image_id = %s "
+            "AND job.frame = 0",
+            [image.pk],
+        )
+        cursor.execute("ANALYZE cases_job")
+
+
+def plan(rows: QuerySet[Job] | QuerySet[AuditEvent]) -> str:
+    return rows.explain()
+
+
+def test_a_claim_reads_the_head_of_the_queue_and_sorts_nothing() -> None:
+    job = submit().jobs.get()
+    copies(job.image, MANY)
+    waiting = Job.objects.filter(kind="inference", state="PENDING").order_by("due_at", "id")
+    told = plan(waiting[:8])
+    assert "job_queue" in told
+    assert "Sort" not in told
+    with CaptureQueriesContext(connection) as caught:
+        claims = engine_jobs_claim(actor=WORKER, limit=8)
+    assert len(claims) == 8
+    assert len(caught) <= 9
+    # The oldest due first.
+    due = Job.objects.filter(pk__in=[claim.job_id for claim in claims]).values_list(flat=True)
+    assert len(due) == 8
+    left = Job.objects.filter(state="PENDING").order_by("due_at").first()
+    assert left is not None
+    assert left.frame == MANY - 8
+
+
+@pytest.mark.parametrize(
+    ("narrow", "index"),
+    [
+        (lambda jobs: jobs, "job_of_site"),
+        (lambda jobs: jobs.filter(kind="replay"), "job_of_site_by_kind"),
+        (lambda jobs: jobs.filter(state="CANCELLED"), "job_of_site_unanswered"),
+    ],
+)
+def test_a_list_of_jobs_is_read_in_order_also_of_what_is_rare(
+    narrow: Callable[[QuerySet[Job]], QuerySet[Job]], index: str
+) -> None:
+    actor = make_actor()
+    job = submit(actor=actor).jobs.get()
+    copies(
+        job.image, MANY, state="'SUCCEEDED'", finished_at="now()", attempt="1", started_at="now()"
+    )
+    told = plan(narrow(job_list(actor=actor))[:51])
+    assert index in told, told
+    assert "Sort" not in told, told
+
+
+def test_rare_actions_of_the_trail_are_found_without_walking_it() -> None:
+    actor = make_actor(roles=["auditor"])
+    AuditEvent.objects.bulk_create(
+        AuditEvent(
+            actor_kind="user",
+            actor_label="x",
+            action="case.viewed",
+            object_type="case",
+            object_id=str(uuid.uuid4()),
+            site_id=actor.site_id,
+        )
+        for _ in range(MANY)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE cases_auditevent")
+    told = plan(audit_list(actor=actor).filter(action="token.revoked")[:51])
+    assert "audit_of_action" in told, told
+    assert "Seq Scan" not in told, told
