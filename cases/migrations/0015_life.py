@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0012_keys'),
+        ('cases', '0014_hooks'),
     ]
 
     operations = [

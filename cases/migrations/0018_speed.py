@@ -23,7 +23,7 @@ ALTER TABLE cases_job RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_t
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0012_keys'),
+        ('cases', '0017_seal'),
     ]
 
     operations = [

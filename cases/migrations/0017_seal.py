@@ -21,7 +21,7 @@ DROP TRIGGER append_only ON cases_auditseal;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0012_keys'),
+        ('cases', '0016_ops'),
     ]
 
     operations = [

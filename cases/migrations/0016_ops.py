@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0012_keys'),
+        ('cases', '0015_life'),
     ]
 
     operations = [

@@ -14,7 +14,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0012_keys'),
+        ('cases', '0013_bytes'),
     ]
 
     operations = [
