@@ -153,6 +153,7 @@ def test_a_full_disk_at_the_worker_is_no_fault_of_the_image(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
+        disk.setattr("worker.runner.read_small", lambda names: {})
         disk.setattr("worker.runner.read_bytes", full)
         runner.drain()
     job.refresh_from_db()
