@@ -36,6 +36,7 @@ from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
 from worker.inference_faults import DETAILS, REPLAY_DETAILS
 from worker.model_store import ModelDamagedError, forget, local_model
+from worker.sweeping import sweep_when_due
 
 if TYPE_CHECKING:
     from cases.models import ModelVersion
@@ -146,6 +147,7 @@ class Runner:
 
     def process(self, claims: Sequence[Claim]) -> None:
         """Answer one batch. A batch that kills the engine is repeated one by one."""
+        sweep_when_due()
         self._held = {claim.job_id: claim for claim in claims}
         self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
         try:
@@ -202,6 +204,7 @@ class Runner:
                 rest = claims[index:]
                 jobs_release(actor=self.actor, claims=rest, reason=STOPPING)
                 return
+            sweep_when_due()
             self._held = {mate.job_id: mate for mate in claims[index:]}
             if claim.job_id in jobs_heartbeat(claims=claims[index:]):
                 self._process([claim])

@@ -4,9 +4,14 @@ Beat goes by the wall clock: when that was ahead and is set right, beat waits un
 already seen comes again, for hours perhaps, and starting it anew does not help, as it keeps that
 time in its rows. Jobs of dead workers must not wait as long. So every worker also sweeps by its
 monotonic clock, more seldom; two sweeps at once do no harm.
+
+A worker with a backlog answers neither beat nor a timer until the last job is done, and may be the
+only one there is: it sweeps between batches.
 """
 
 from __future__ import annotations
+
+import time
 
 import structlog
 from django.conf import settings
@@ -21,6 +26,8 @@ log = structlog.get_logger(__name__)
 # A worker sweeps by itself once for so many sweeps of beat.
 SELDOM = 4
 
+_swept_at = time.monotonic()
+
 
 def own_sweep_seconds() -> float:
     return float(SELDOM * settings.BCWEB_SWEEP_SECONDS)
@@ -29,12 +36,20 @@ def own_sweep_seconds() -> float:
 def sweep() -> None:
     """Call off trainings that may not begin any more, take back what dead workers held, and ring
     for what nobody holds."""
+    global _swept_at
+    _swept_at = time.monotonic()
     sweeper = Actor(kind=ActorKind.WORKER, label="sweeper")
     # Before it rings for them.
     called_off = trainings_call_off(actor=sweeper)
     counts = {**jobs_sweep(actor=sweeper), "called_off": called_off}
     if any(counts.values()):
         log.info("swept", **counts)
+
+
+def sweep_when_due() -> None:
+    """Sweep where this process has not done so for a while."""
+    if time.monotonic() - _swept_at >= own_sweep_seconds():
+        sweep()
 
 
 def sweep_unasked() -> None:

@@ -17,7 +17,8 @@ from cases.models import Job
 from cases.services.leases import engine_jobs_claim
 from cases.states import JobState
 from tests.factories import WORKER, submit
-from worker import process
+from worker import engine, process
+from worker.runner import Runner
 from worker.sweeping import own_sweep_seconds, sweep_unasked
 
 
@@ -42,6 +43,29 @@ def test_a_worker_takes_back_what_a_dead_one_held_without_being_asked() -> None:
     job.refresh_from_db()
     assert (job.state, job.attempt) == (JobState.PENDING, 1)
     assert job.events.filter(to_state=JobState.PENDING, from_state=JobState.RUNNING).count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("due", [True, False])
+def test_a_worker_with_a_backlog_sweeps_between_batches(
+    due: bool, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """It may be the only one there is, and gets neither beat's message nor to its timer."""
+    lost = submit().jobs.get()
+    engine_jobs_claim(actor=WORKER, limit=1)
+    Job.objects.update(lease_expires_at=Now() - Value(timedelta(seconds=1)))
+    waiting = [submit().jobs.get() for _ in range(2)]
+    settings.BCWEB_BATCH = 1
+    monkeypatch.setattr(engine, "CHILD_MODULE", "tests.worker.fake_engine")
+    monkeypatch.setattr("worker.sweeping.own_sweep_seconds", lambda: 0.0 if due else 3600.0)
+    runner = Runner(name="busy")
+    try:
+        runner.drain()
+    finally:
+        runner.engine.close()
+    assert all(job.result.engine == "fake" for job in waiting)
+    taken_back = lost.events.filter(from_state=JobState.RUNNING, to_state=JobState.PENDING)
+    assert taken_back.exists() is due
 
 
 @pytest.mark.django_db(transaction=True)
