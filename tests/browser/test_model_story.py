@@ -25,7 +25,7 @@ from tests.live import LiveService, paused, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
-EPOCHS = 6
+EPOCHS = 4
 # A network learns, is measured and judged meanwhile; looking must not keep it from that.
 LONG_S = 400
 LONG_MS = 1000 * LONG_S

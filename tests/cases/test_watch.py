@@ -286,19 +286,6 @@ def test_without_a_cards_word_the_first_images_are_the_reference(site: Site, set
     assert [a.kind for a in figures(site).alerts] == [AlertKind.DRIFT, AlertKind.DRIFT]
 
 
-def test_a_version_that_measures_no_distance_is_not_read_from_end_to_end(site: Site) -> None:
-    store(make_examination(site), [Read() for _ in range(50)])
-    with CaptureQueriesContext(connection) as asked:
-        assert the_row(figures(site)).drift is None
-    (sql,) = (query["sql"] for query in asked.captured_queries if "WITH first" in query["sql"])
-    with connection.cursor() as cursor:
-        # So few rows are faster read than looked up.
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        cursor.execute("EXPLAIN " + sql.replace("%", "%%"))
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert "result_with_distance" in plan
-
-
 def test_an_alert_is_raised_where_refusals_or_abstentions_are_surely_too_many(
     site: Site, settings
 ) -> None:

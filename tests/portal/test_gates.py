@@ -198,6 +198,8 @@ def test_a_verdict_says_how_many_pictures_were_left_out(
     text = read(admin.get(reverse("training-run", args=[run.pk])).content).text
     assert ("taken back" in text) == bool(left_out)
     assert words in text
+    page = admin.get(reverse("gate-plan-detail", args=[run.plan_id]))
+    assert (f"without {left_out} that" in read(page.content).text) == bool(left_out)
 
 
 def test_the_comparison_shows_the_answers_that_changed(

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cases.access import Actor
-from cases.models import Job, LockedSetUse, ModelVersion, Site, TrainingRun
+from cases.models import Job, ModelVersion, Site, TrainingRun
+from cases.selectors.training import training_run_work
+from cases.services.gate_reports import gate_report_read
 from cases.states import JobState
 from cases.storage import read_bytes
 from ml.errors import DatasetError
 from tests.curation import accepted, frozen_into, taken_back
-from tests.training import make_run
-from tests.worker.gating import judged_run, live_narrow, narrow, pictures, plan_on, train
-from worker import training
+from tests.live import ROOT
+from tests.training import make_run, make_snapshot
+from tests.worker.gating import judged_run, live_narrow, narrow, pictures, plan_on
+from worker import judging, training
 from worker.gate_child import _without
 from worker.training import TrainingRunner
 from worker.training_faults import gate_fault_of
@@ -68,21 +73,28 @@ def test_a_model_is_judged_without_the_locked_picture_that_was_taken_back_and_it
 ) -> None:
     reader, admin = people
     candidate = accepted(reader=reader, admin=admin)
-    live_narrow(tmp_path)
+    live = live_narrow(tmp_path)
     locked = pictures(tmp_path / "locked", 200, benign=5, malignant=5)
     gone = frozen_into(locked, candidate, admin=admin, role="locked")
     plan = plan_on(locked, site, {"metric": "coverage", "bound": 0.0})
     taken_back("opted out", candidate, reader=reader, admin=admin)
     # Nobody reads it any more: that its file is gone is in nobody's way.
     (tmp_path / "locked" / file_of(locked.storage_name, gone)).unlink()
-    run = judged_run(pictures(tmp_path / "to train on", 0, benign=8, malignant=7), plan)
-    train()
-    assert ended(run) == (JobState.SUCCEEDED, ""), run.log_tail
-    facts = LockedSetUse.objects.get(run=run).facts
-    assert (facts["left_out"], facts["n"], facts["patients"]) == (1, 9, 9)
-    report = json.loads(read_bytes(run.gate_report))
-    assert gone not in [picture["sha256"] for picture in report["pictures"]]
-    assert len(report["pictures"]) == 9
+    run = judged_run(make_snapshot(), plan)
+    # As if the training had ended with the live model.
+    folder = state / "training" / str(run.pk)
+    (folder / "out").mkdir(parents=True)
+    shutil.copy(tmp_path / "narrow.safetensors", folder / "out" / "model.safetensors")
+    command = judging.judge_command(training_run_work(run_id=run.pk), folder, nice=0, judges=True)
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    report = json.loads(judging.read_report(folder))
+    assert (report["left_out"], report["n"], report["patients"]) == (1, 9, 9)
+    told = {picture["sha256"] for picture in report["pictures"]}
+    assert (gone in told, len(told)) == (False, 9)
+    # What is kept with the use of the locked set says it too.
+    judged = gate_report_read(run, json.dumps(report).encode(), sha256=live.sha256)
+    assert judged is not None
+    assert judged.facts["left_out"] == 1
 
 
 def file_of(document: str, sha256: str) -> str:

@@ -46,6 +46,7 @@ class GatePlanDetailView(TrainingView):
                 "own": use.plan.site_id == plan.site_id,
                 "state": VERDICTS[use.facts["state"]] if "state" in use.facts else None,
                 "words": VERDICT_LABELS.get(use.facts.get("state", ""), ""),
+                "left_out": use.facts.get("left_out", 0),
             }
             for use in locked_set_uses(plan=plan)
         ]
