@@ -30,7 +30,7 @@ class Sealing:
 
 
 def audit_seal(
-    *, seconds: float | None = 1.0, patience_s: float = 1.0, wait: bool = False
+    *, seconds: float | None = 4.0, patience_s: float = 1.0, wait: bool = False
 ) -> Sealing:
     """Seal the events that nobody can commit another one between.
 

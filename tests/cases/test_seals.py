@@ -23,7 +23,8 @@ from cases.selectors.seals import ChainCheck, event_rows, seal_state
 from cases.services import seals
 from cases.services.audit import audit_record
 from cases.services.seals import audit_seal
-from tests.factories import submit
+from tests.cases.erasing import erase
+from tests.factories import make_actor, make_site, submit
 from tests.tampering import unguarded
 
 pytestmark = pytest.mark.django_db
@@ -318,6 +319,15 @@ def test_a_check_since_a_head_looks_at_what_came_after() -> None:
         AuditEvent.objects.filter(pk__in=[second[0], third[0]]).update(action="thing.undone")
     assert faults(since=kept) == [(FaultKind.EVENT_ALTERED, 3, third[0])]
     assert [event for _, _, event in faults(expect=kept)] == [second[0], third[0]]
+
+
+def test_an_erasure_leaves_the_chain_whole() -> None:
+    site = make_site()
+    case = submit(actor=make_actor(site=site), patient_id="P-1").case
+    audit_seal()
+    erase(make_actor(roles=["admin"], site=site), case)
+    assert audit_seal().seals == 1
+    assert faults() == []
 
 
 def test_memory_is_bounded_by_batches_which_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
