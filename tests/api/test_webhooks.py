@@ -47,6 +47,7 @@ def test_a_webhook_is_made_changed_and_switched_and_its_secret_shown_once(site: 
     off = api.post(f"{path}switch/", {"enabled": False}).json()
     assert (off["enabled"], off["off_reason"]) == (False, "by_hand")
     problem(api.post(f"{path}ping/"), 409, "state_conflict")
+    problem(api.post(f"{path}switch/"), 422, "field_invalid")
     assert api.post(f"{path}switch/", {"enabled": True}).json()["off_at"] is None
     rotated = api.post(f"{path}secret/").json()
     assert rotated["secret"] not in ("", told["secret"])

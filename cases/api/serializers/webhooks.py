@@ -32,8 +32,14 @@ class WebhookRequestSerializer(serializers.Serializer[Any]):
     )
 
 
+class SaidBooleanField(serializers.BooleanField):
+    """In a form, too, what is not said is not false: an empty body switches nothing off."""
+
+    default_empty_html = serializers.empty
+
+
 class WebhookSwitchSerializer(serializers.Serializer[Any]):
-    enabled = serializers.BooleanField()
+    enabled = SaidBooleanField()
 
 
 class WebhookReplaySerializer(serializers.Serializer[Any]):
