@@ -1,8 +1,10 @@
-"""A training worker as it runs in life, a real Celery process, is told to end: idle, and busy."""
+"""A training worker as it runs in life, a real Celery process, is told to end while it is idle.
+
+One that trains: tests/worker/test_training.py; one that reads images: tests/flows/test_main_job.py.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,16 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 
 from bcweb.celery import app
-from cases import queue
-from cases.models import Job, ServiceHeartbeat
-from cases.states import JobState
-from cases.vocabulary import JobKind
+from cases.models import ServiceHeartbeat
 from tests.live import ROOT, wait_for
-from tests.training import make_run
-from tests.worker.gating import pictures
 from tests.worker.training_process import database_url
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
@@ -33,21 +29,16 @@ ENDS_S = 10.0
 class CeleryWorker:
     """A worker of the training queue in a process of its own."""
 
-    def __init__(self, **told: object) -> None:
+    def __init__(self) -> None:
         self.name = f"training@{uuid.uuid4().hex[:8]}"
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "celery", "-A", "tests.worker.narrow_app", "worker"),
+                *(sys.executable, "-m", "celery", "-A", "bcweb", "worker"),
                 *("--pool", "solo", "--queues", "training,maintenance", "--hostname", self.name),
                 *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
             ],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DATABASE_URL": database_url(),
-                "BCWEB_THREADS": "1",
-                "BCWEB_TEST_TRAINING": json.dumps(told),
-            },
+            env={**os.environ, "DATABASE_URL": database_url()},
         )
 
     def await_idle(self) -> None:
@@ -73,8 +64,8 @@ def _state(pid: int) -> str:
 
 
 @pytest.fixture
-def worker(request: pytest.FixtureRequest) -> Iterator[CeleryWorker]:
-    made = CeleryWorker(**getattr(request, "param", {}))
+def worker() -> Iterator[CeleryWorker]:
+    made = CeleryWorker()
     try:
         yield made
     finally:
@@ -86,19 +77,3 @@ def test_an_idle_worker_that_is_told_to_end_ends_soon(worker: CeleryWorker) -> N
     assert worker.end() == 0
     # It said farewell: it did not just die.
     assert not ServiceHeartbeat.objects.filter(kind="training").exists()
-
-
-@pytest.mark.parametrize("worker", [{"pause": 0.2}], indirect=True)
-def test_a_busy_worker_that_is_told_to_end_gives_its_training_back(
-    worker: CeleryWorker, tmp_path: Path
-) -> None:
-    snapshot = pictures(tmp_path / "to train on", 0, benign=8, malignant=7)
-    run = make_run(snapshot=snapshot, init="none", epochs=50)
-    queue.ring(kind=JobKind.TRAINING, job_ids=[run.pk])
-    folder = Path(settings.STATE_DIR) / "training" / str(run.pk)
-    wait_for("the first epoch", (folder / "out" / "checkpoint.pt").exists, seconds=300, every=0.2)
-    assert worker.end() == 0
-    job = Job.objects.get(pk=run.pk)
-    assert (job.state, job.attempt, job.max_attempts) == (JobState.PENDING, 1, 4)
-    assert job.events.latest("id").reason == "the worker is stopping"
-    assert (folder / "out" / "checkpoint.pt").exists()

@@ -84,7 +84,8 @@ def test_a_model_is_judged_without_the_locked_picture_that_was_taken_back_and_it
     # As if the training had ended with the live model.
     folder = state / "training" / str(run.pk)
     (folder / "out").mkdir(parents=True)
-    shutil.copy(tmp_path / "narrow.safetensors", folder / "out" / "model.safetensors")
+    for kind in ("safetensors", "json"):
+        shutil.copy(tmp_path / f"narrow.{kind}", folder / "out" / f"model.{kind}")
     command = judging.judge_command(training_run_work(run_id=run.pk), folder, nice=0, judges=True)
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     report = json.loads(judging.read_report(folder))
