@@ -80,7 +80,8 @@ def job_glance(*, actor: Actor, job_id: UUID) -> JobGlance:
         *told, withdrawn_at, reason = rows.get()
     except Job.DoesNotExist:
         raise NotFound() from None
-    return JobGlance(*told, withdrawn=None if withdrawn_at is None else (withdrawn_at, reason))
+    seen = dict(zip(names, told, strict=True))
+    return JobGlance(**seen, withdrawn=None if withdrawn_at is None else (withdrawn_at, reason))
 
 
 def _job_of(actor: Actor, job_id: UUID) -> QuerySet[Job]:

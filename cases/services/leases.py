@@ -186,13 +186,13 @@ def jobs_heartbeat(*, claims: Sequence[Claim]) -> frozenset[UUID]:
             "JOIN unnest(%s::uuid[], %s::int[]) AS told (id, attempt) "
             "ON job.id = told.id AND job.attempt = told.attempt "
             "WHERE job.state = %s ORDER BY job.id FOR NO KEY UPDATE OF job) "
-            "UPDATE cases_job SET lease_expires_at = statement_timestamp() + %s "
+            "UPDATE cases_job SET lease_expires_at = statement_timestamp() + %s::interval "
             "FROM held WHERE cases_job.id = held.id RETURNING cases_job.id",
             [
                 [claim.job_id for claim in claims],
                 [claim.attempt for claim in claims],
                 JobState.RUNNING.value,
-                timedelta(seconds=settings.BCWEB_LEASE_SECONDS),
+                f"{settings.BCWEB_LEASE_SECONDS} seconds",
             ],
         )
         return frozenset(row[0] for row in cursor.fetchall())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
@@ -69,7 +69,7 @@ SELECT moved.*, held.state AS from_state FROM moved JOIN held ON held.id = moved
 def _update(values: dict[str, Any]) -> Query:
     """The UPDATE of the rows that `_MOVE` holds, in the ORM's words."""
     rows = Job.objects.extra(where=["cases_job.id IN (SELECT id FROM held)"])
-    query = rows.query.chain(UpdateQuery)
+    query = cast(UpdateQuery, rows.query.chain(UpdateQuery))
     query.add_update_values(values)
     return query
 

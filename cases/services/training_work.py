@@ -153,7 +153,8 @@ def training_succeed(
     report is missing, without a plan, or of another plan or model, and ``PicturesTakenBackError``
     where a picture of its snapshot was taken back.
     """
-    taken_back_refuse(TrainingSnapshot.objects.get(runs=claim.job_id))
+    snapshot = TrainingSnapshot.objects.get(runs=claim.job_id)
+    taken_back_refuse(snapshot)
     # First the fence: its row lock keeps the sweeper away while the bytes are stored.
     job = job_fence_to_succeeded(actor=actor, job_id=claim.job_id, attempt=claim.attempt)
     if job is None:
@@ -183,6 +184,8 @@ def training_succeed(
         changed_fields=["state"],
         detail={"model": str(model.pk), "sha256": model.sha256},
     )
+    # Again: storing the weights takes seconds, in which a patient may have opted out.
+    taken_back_refuse(snapshot)
     return model
 
 
