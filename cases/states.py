@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Generic, TypeVar
 
 
@@ -62,7 +63,7 @@ class Lifecycle(Generic[S]):
     moves: frozenset[tuple[S, S]]
     active: frozenset[S]
 
-    @property
+    @cached_property
     def final(self) -> frozenset[S]:
         left = {source for source, _ in self.moves}
         return frozenset(state for state in self.states if state not in left)

@@ -14,7 +14,7 @@ from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import IDEMPOTENCY_LIFE, AuditEvent, Case, Job, Submission
 from cases.selectors.audit import audit_list, case_audit
-from cases.selectors.cases import case_list, with_answers
+from cases.selectors.cases import case_list, with_summaries
 from cases.selectors.jobs import MAX_POSITION
 from cases.states import JobState
 from cases.vocabulary import ENGINE_KINDS
@@ -78,11 +78,11 @@ def case_page(
     cases = case_list(actor=actor)
     if newer_than is not None:
         ascending = cases.filter(_newer(_edge(cases, newer_than))).order_by("created_at", "id")
-        found = list(with_answers(ascending)[: size + 1])
+        found = list(with_summaries(ascending)[: size + 1])
         return Page(rows=found[:size][::-1], has_newer=len(found) > size, has_older=True)
     if older_than is not None:
         cases = cases.filter(_older(_edge(cases, older_than)))
-    found = list(with_answers(cases)[: size + 1])
+    found = list(with_summaries(cases)[: size + 1])
     return Page(rows=found[:size], has_newer=older_than is not None, has_older=len(found) > size)
 
 
@@ -92,7 +92,7 @@ def case_span(*, actor: Actor, first: UUID, last: UUID, size: int) -> list[Case]
     span = cases.filter(
         _older(_edge(cases, first), or_same=True), _newer(_edge(cases, last), or_same=True)
     )
-    return list(with_answers(span)[:size])
+    return list(with_summaries(span)[:size])
 
 
 def newer_count(*, actor: Actor, than: UUID | None) -> int:

@@ -150,7 +150,7 @@ def _images_hold(phash_of: Mapping[UUID | None, int | None]) -> dict[UUID, UUID]
             "SELECT id, case_id FROM held",
             [list(phash_of), hashes],
         )
-        return dict(cursor.fetchall())
+        return {row[0]: row[1] for row in cursor.fetchall()}
 
 
 def _row(job: Job, answer: Answer) -> Result:

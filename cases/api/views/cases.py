@@ -20,7 +20,7 @@ from cases.api.serializers.cases import CaseDetailSerializer, CaseSerializer
 from cases.api.serializers.queries import ListQuerySerializer
 from cases.models import Case
 from cases.reports.answers import CaseSummary, case_summaries, case_summary
-from cases.selectors.cases import case_get, case_list, with_answers
+from cases.selectors.cases import case_get, case_list, with_summaries
 from cases.selectors.outcomes import outcomes_of
 from cases.selectors.readings import case_readings
 from cases.services.audit import audit_record
@@ -32,7 +32,7 @@ class CaseListApi(ListApi):
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Case]:
         # No filter by accession number or patient: identity does not belong in a URL.
-        return with_answers(case_list(actor=self.actor))
+        return with_summaries(case_list(actor=self.actor)).prefetch_related("findings")
 
     def items(self, page: Sequence[Case]) -> list[CaseSummary]:
         summaries = case_summaries(page)
