@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
 from bcweb import byte_store
+from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
 from cases.outbound import networks_of
@@ -379,52 +380,12 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Three priorities, each a list of its own on Redis; 0 goes first.
-    "priority_steps": [0, 1, 2],
-    "queue_order_strategy": "priority",
-    "visibility_timeout": 3600,
-    # A request that has stored its job must not hang on the doorbell.
-    "socket_connect_timeout": 2,
-    "socket_timeout": 4,
-}
-CELERY_TASK_PUBLISH_RETRY_POLICY = {
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0.1,
-    "interval_max": 0.1,
-}
+CELERY_BROKER_TRANSPORT_OPTIONS = BROKER_OPTIONS
+CELERY_TASK_PUBLISH_RETRY_POLICY = PUBLISH_RETRIES
 # The scheduler reads its rows anew when one changed: schedules of the portal need no restart. What
 # stands here is written into the same rows at each start.
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {
-        "task": "worker.tasks.sweep",
-        "schedule": float(BCWEB_SWEEP_SECONDS),
-        "options": {"queue": "maintenance", "expire_seconds": 2 * BCWEB_SWEEP_SECONDS},
-    },
-    # What is due again, and what a lost ring was for.
-    "deliver-webhooks": {
-        "task": "worker.tasks.deliver_webhooks",
-        "schedule": float(BCWEB_SWEEP_SECONDS),
-        "options": {"queue": "webhooks", "expire_seconds": 2 * BCWEB_SWEEP_SECONDS},
-    },
-    "tidy-webhooks": {
-        "task": "worker.tasks.tidy_webhooks",
-        "schedule": 600.0,
-        "options": {"queue": "webhooks", "expire_seconds": 600},
-    },
-    "seal-audit": {
-        "task": "worker.tasks.seal_audit",
-        "schedule": 60.0,
-        "options": {"queue": "maintenance", "expire_seconds": 60},
-    },
-    "tally-jobs": {
-        "task": "worker.tasks.tally_jobs",
-        "schedule": 30.0,
-        "options": {"queue": "maintenance", "expire_seconds": 30},
-    },
-}
+CELERY_BEAT_SCHEDULE = beat_schedule(sweep_seconds=BCWEB_SWEEP_SECONDS)
 
 # --- Logs ------------------------------------------------------------------------------------
 LOGGING = logging_config(level=LOG_LEVEL, form=LOG_FORMAT)
