@@ -56,6 +56,28 @@ class UploadStorage(ABC, Storage):
     # Where the bytes are, for people: "postgres", or a bucket.
     place: str
 
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        # Names are content hashes: another name for a taken one would break their meaning.
+        return name
+
+    def _open(self, name: str, mode: str = "rb") -> File[Any]:
+        if mode != "rb":
+            raise ValueError("stored bytes are read-only")
+        target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
+        try:
+            for piece in self.pieces(name):
+                target.write(piece)
+        except BaseException:
+            target.close()
+            raise
+        target.seek(0)
+        return File(target, name=name)
+
+    @abstractmethod
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The bytes of an object, a piece at a time. Raises ``FileNotFoundError``, another
+        ``OSError`` where the object is not whole, and ``StorageUnavailable``."""
+
     @abstractmethod
     def stored(self, *, after: str = "", limit: int = 500) -> list[Stored]:
         """The next objects in the order of their names; an empty list at the end."""
@@ -123,10 +145,6 @@ class PostgresStorage(UploadStorage):
 
     place = "postgres"
 
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        # Names are content hashes: another name for a taken one would break their meaning.
-        return name
-
     def _save(self, name: str, content: File[Any]) -> str:
         with transaction.atomic():
             blob, created = Blob.objects.get_or_create(
@@ -143,14 +161,11 @@ class PostgresStorage(UploadStorage):
                 blob.save(update_fields=["size"])
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> File[Any]:
-        if mode != "rb":
-            raise ValueError("stored bytes are read-only")
+    def pieces(self, name: str) -> Iterator[bytes]:
         blob = Blob.objects.filter(pk=name).first()
         if blob is None:
             raise FileNotFoundError(name)
-        target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
-        total = (blob.size + CHUNK_BYTES - 1) // CHUNK_BYTES
+        total, found = (blob.size + CHUNK_BYTES - 1) // CHUNK_BYTES, 0
         for index in range(total):
             data = (
                 BlobChunk.objects.filter(blob_id=name, index=index)
@@ -158,15 +173,11 @@ class PostgresStorage(UploadStorage):
                 .first()
             )
             if data is None:
-                target.close()
                 raise OSError(f"{name}: chunk {index} of {total} is missing")
-            target.write(bytes(data))
-        if target.tell() != blob.size:
-            found = target.tell()
-            target.close()
+            found += len(data)
+            yield bytes(data)
+        if found != blob.size:
             raise OSError(f"{name}: {found} bytes instead of {blob.size}")
-        target.seek(0)
-        return File(target, name=name)
 
     def delete(self, name: str) -> None:
         Blob.objects.filter(pk=name).delete()
@@ -242,8 +253,7 @@ def store_once(name: str, content: File[Any]) -> None:
 def read_bytes(name: str) -> bytes:
     """All bytes of a stored object. Raises ``FileNotFoundError`` or ``OSError`` where they are
     missing or damaged, ``StorageUnavailable`` where the storage does not answer."""
-    with uploads().open(name, "rb") as file:
-        return bytes(file.read())
+    return b"".join(uploads().pieces(name))
 
 
 def read_small(names: Sequence[str]) -> dict[str, bytes]:

@@ -15,8 +15,6 @@ Every object is one PUT of at most 5 GiB: it is there whole or not at all.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +29,7 @@ from storages.backends.s3 import S3Storage
 
 from cases.services.locks import advisory_lock
 from cases.services.stored import references_to
-from cases.storage import SPOOL_BYTES, StorageUnavailable, Stored, UploadStorage, bytes_lock
+from cases.storage import StorageUnavailable, Stored, UploadStorage, bytes_lock
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +65,7 @@ def _is_absent(error: ClientError) -> bool:
 
 
 @deconstructible
-class S3Uploads(UploadStorage, S3Storage):
+class S3Uploads(UploadStorage, S3Storage):  # type: ignore[misc]
     """Names are keys below the prefix; writing a name twice raises ``FileExistsError``.
 
     ``open`` raises ``FileNotFoundError``; everything may raise ``StorageUnavailable``. Writing
@@ -88,10 +86,6 @@ class S3Uploads(UploadStorage, S3Storage):
     @property
     def _prefix(self) -> str:
         return f"{self.location}/" if self.location else ""
-
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        # Names are content hashes: another name for a taken one would break their meaning.
-        return name
 
     def _save(self, name: str, content: File[Any]) -> str:
         self._hold(name)
@@ -116,25 +110,16 @@ class S3Uploads(UploadStorage, S3Storage):
             raise
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> File[Any]:
-        if mode != "rb":
-            raise ValueError("stored bytes are read-only")
-        target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
-        try:
-            with _asking():
-                try:
-                    answer = self._client.get_object(**self._at(name))
-                except ClientError as error:
-                    if _is_absent(error):
-                        raise FileNotFoundError(name) from error
-                    raise
-                # Raises where it ends before its length.
-                shutil.copyfileobj(answer["Body"], target, _PIECE)
-        except BaseException:
-            target.close()
-            raise
-        target.seek(0)
-        return File(target, name=name)
+    def pieces(self, name: str) -> Iterator[bytes]:
+        with _asking():
+            try:
+                answer = self._client.get_object(**self._at(name))
+            except ClientError as error:
+                if _is_absent(error):
+                    raise FileNotFoundError(name) from error
+                raise
+            # Raises where it ends before its length.
+            yield from answer["Body"].iter_chunks(_PIECE)
 
     def find(self, name: str) -> Stored | None:
         with _asking():

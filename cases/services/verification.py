@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import struct
 import zlib
@@ -24,8 +25,6 @@ from cases.storage import Stored, bytes_lock, uploads
 
 _PIECE = 1024 * 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
-# A document is read whole: what is longer is none of ours.
-_MAX_DOCUMENT = 256 * _PIECE
 
 
 class FaultKind(StrEnum):
@@ -138,9 +137,7 @@ def _altered(
     if not rest or not chosen(looked):
         return
     try:
-        with uploads().open(stored.name, "rb") as file:
-            digest = _sha256(file)
-            bad = [owner for owner in rest if not _is_as_told(owner, digest, file)]
+        digest, content = _read(stored.name, keep=any(not owner.sha256 for owner in rest))
     except FileNotFoundError:
         # Gone since it was listed; if that is a fault, its row will tell.
         return
@@ -149,26 +146,30 @@ def _altered(
         return
     looked.read += 1
     looked.read_bytes += stored.size
+    bad = [owner for owner in rest if not _is_as_told(owner, digest, content)]
     yield from _of_all(FaultKind.ALTERED, bad, f"SHA-256 {digest}")
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while piece := file.read(_PIECE):
+def _read(name: str, *, keep: bool) -> tuple[str, io.BytesIO]:
+    """(SHA-256, the content where ``keep``: of pictures and documents, which are not large)."""
+    digest, content = hashlib.sha256(), io.BytesIO()
+    for piece in uploads().pieces(name):
         digest.update(piece)
-    return digest.hexdigest()
+        if keep:
+            content.write(piece)
+    return digest.hexdigest(), content
 
 
-def _is_as_told(owner: Reference, digest: str, file: IO[bytes]) -> bool:
+def _is_as_told(owner: Reference, digest: str, content: io.BytesIO) -> bool:
     """By the row's hash; what has none in its row is checked by its own form."""
     if owner.sha256:
         return digest == owner.sha256
-    file.seek(0)
+    content.seek(0)
     if owner.kind == "preview":
-        return png_is_whole(file)
+        return png_is_whole(content)
     document = None
     with suppress(ValueError):
-        document = json.loads(file.read(_MAX_DOCUMENT))
+        document = json.loads(content.getvalue())
     return isinstance(document, dict) and document.get("id") == owner.id
 
 

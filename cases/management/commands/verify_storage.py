@@ -116,7 +116,8 @@ def _check(options: dict[str, Any]) -> None:
 
 def _chooser(options: dict[str, Any], show: Callable[[], None]) -> Callable[[Looked], bool]:
     """Whether the next object is read again."""
-    share, limit = round(options["sample"] * 10_000), options["limit"]
+    share: int = round(options["sample"] * 10_000)
+    limit: int | None = options["limit"]
 
     def chosen(looked: Looked) -> bool:
         show()
