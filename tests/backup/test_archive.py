@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -84,6 +85,38 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         writer.add_file("state/x", tmp_path / "none")
     writer.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_keeps_no_draft(tmp_path: Path) -> None:
+    """Closing writes what is buffered, and fails: nobody's data may stay for that."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("may not mount a small disk")
+    try:
+        writer = Writer(disk / "backup")
+        writer.add(DUMP, io.BytesIO(os.urandom(200 * 1024)))
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(100):
+                writer.add(f"state/{number}", io.BytesIO(os.urandom(1000)))
+        with pytest.raises(OSError, match="No space left"):
+            writer.close()
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.check_call(["umount", str(disk)])
+
+
+def test_a_disk_without_hard_links_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(BackupError, match="hard links"):
+        Writer(tmp_path / "backup")
     assert list(tmp_path.iterdir()) == []
 
 
