@@ -17,7 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
-from bcweb import byte_store
+from bcweb import byte_store, patient_key
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
 from cases.outbound import networks_of
@@ -136,6 +136,7 @@ try:
     _database = dj_database_url.parse(DATABASE_URL)
     urlsplit(REDIS_URL).port  # noqa: B018 - raises ValueError for a port that is no number
     networks_of(BCWEB_WEBHOOK_ALLOW)
+    patient_key.check(STATE_DIR, BCWEB_PATIENT_KEY)
 except (environs.EnvError, dj_database_url.ParseError, ValueError) as error:
     raise ImproperlyConfigured(f"settings from the environment: {error}") from error
 if not _database["ENGINE"].endswith("postgresql"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bcweb.backup import archive
+from bcweb.backup import archive, restore
 from bcweb.backup.archive import DUMP, BackupError, Writer, read_manifest
 from bcweb.backup.restore import main
 from bcweb.embedded import paths
@@ -232,6 +232,36 @@ def test_a_dump_that_cannot_be_restored_leaves_nothing(
     assert code == 1
     assert "could not be restored" in said
     assert not paths.run_folder(tmp_path / ".new.restoring").exists()
+
+
+def test_a_second_restore_waits_for_the_first_ones_name_and_touches_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = write(tmp_path / "backup"), tmp_path / "new"
+    draft = tmp_path / ".new.restoring"
+    told: list[int] = []
+    rename = Path.rename
+
+    def at_that_moment(self: Path, to: Path) -> Path:
+        # Nothing is left to do but this: a second restore must still see the first.
+        told.append(main([str(path), "--state", str(target)]))
+        made = rename(self, to)
+        told.append(main([str(path), "--state", str(target)]))
+        # The draft of one that began then, into the folder as it was before.
+        draft.mkdir()
+        (draft / "restore.lock").write_text("")
+        (draft / "somebody's").write_text("work")
+        return made
+
+    monkeypatch.setattr(Path, "rename", at_that_moment)
+    with restore._draft(target) as ours:
+        (ours / "secret_key").write_text("ours")
+    assert told == [1, 2]
+    said = capsys.readouterr().err
+    assert "under way" in said
+    assert "is not empty" in said
+    assert {p.name: p.read_text() for p in target.iterdir()} == {"secret_key": "ours"}
+    assert (draft / "somebody's").read_text() == "work"
 
 
 def test_restore_reads_no_settings_and_makes_no_keys(tmp_path: Path) -> None:
