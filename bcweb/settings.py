@@ -259,7 +259,7 @@ CACHES = {
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
-    "uploads": byte_store.uploads_storage(_byte_store, max_upload_bytes=BCWEB_MAX_UPLOAD_BYTES),
+    "uploads": byte_store.uploads_storage(_byte_store, BCWEB_MAX_UPLOAD_BYTES, BCWEB_LEASE_SECONDS),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"

@@ -16,8 +16,9 @@ Every object is one PUT of at most 5 GiB: it is there whole or not at all.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -33,7 +34,9 @@ from cases.storage import StorageUnavailable, Stored, UploadStorage, bytes_lock
 
 log = structlog.get_logger(__name__)
 
-_PIECE = 1024 * 1024
+_PIECE = 256 * 1024
+# Bytes a second; a body that comes more slowly is given up.
+_SLOWEST = 256 * 1024
 _mine = threading.local()
 
 
@@ -110,7 +113,7 @@ class S3Uploads(UploadStorage, S3Storage):  # type: ignore[misc]
             raise
         return name
 
-    def pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Generator[bytes]:
         with _asking():
             try:
                 answer = self._client.get_object(**self._at(name))
@@ -118,8 +121,16 @@ class S3Uploads(UploadStorage, S3Storage):  # type: ignore[misc]
                 if _is_absent(error):
                     raise FileNotFoundError(name) from error
                 raise
-            # Raises where it ends before its length.
-            yield from answer["Body"].iter_chunks(_PIECE)
+            # One that trickles is no better than one that hangs.
+            seconds = self.client_config.read_timeout + answer["ContentLength"] / _SLOWEST
+            until = monotonic() + seconds
+            with closing(answer["Body"]) as body:
+                # Raises where it ends before its length.
+                for piece in body.iter_chunks(_PIECE):
+                    yield piece
+                    if monotonic() > until:
+                        log.warning("storage_slow", name=name, seconds=round(seconds))
+                        raise StorageUnavailable()
 
     def find(self, name: str) -> Stored | None:
         with _asking():

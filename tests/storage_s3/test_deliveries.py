@@ -242,6 +242,21 @@ def test_an_erasure_while_the_server_is_away_leaves_an_orphan_to_be_found(
     assert orphan_delete(actor=SYSTEM, name=name, older_than=timedelta(0))
 
 
+def test_a_batch_waits_as_a_whole_and_is_not_asked_for_one_by_one(
+    bucket: Bucket, gate: Gate
+) -> None:
+    jobs = [submit().jobs.get() for _ in range(3)]
+    claims = engine_jobs_claim(actor=WORKER, limit=3)
+    gate.is_down = True
+    gate.seen.clear()
+    Runner(name="tests").process(claims)
+    assert len(gate.seen) == 1
+    assert {job.state for job in Job.objects.all()} == {JobState.PENDING}
+    for job in jobs:
+        job.refresh_from_db()
+        assert job.max_attempts - job.attempt == 3
+
+
 def test_a_job_whose_bytes_cannot_be_had_now_waits_and_is_not_failed(
     bucket: Bucket, gate: Gate
 ) -> None:
