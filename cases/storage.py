@@ -106,6 +106,11 @@ class UploadStorage(ABC, Storage):
     def remove(self, name: str) -> None:
         """Remove an object that no row needs, at once; the caller holds its `bytes_lock`."""
 
+    def delete_all(self, names: Sequence[str]) -> None:
+        """`delete` each of these."""
+        for name in names:
+            self.delete(name)
+
     def ping(self) -> None:
         """Raise ``StorageUnavailable`` where it does not answer."""
         self.exists("ping")

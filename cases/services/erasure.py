@@ -230,10 +230,12 @@ def _delete_bytes(plan: ErasurePlan) -> None:
     ) | set(
         Frame.objects.filter(storage_name__in=plan.names).values_list("storage_name", flat=True)
     )
-    for name in sorted(plan.names - needed):
-        digest = name.removeprefix("previews/").rpartition("-")[0]
-        if digest not in still:
-            uploads().delete(name)
+    unneeded = sorted(plan.names - needed)
+    uploads().delete_all([name for name in unneeded if _hash_in(name) not in still])
+
+
+def _hash_in(name: str) -> str:
+    return name.removeprefix("previews/").rpartition("-")[0]
 
 
 def _audit(actor: Actor, patient: Patient, plan: ErasurePlan) -> None:
