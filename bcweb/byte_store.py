@@ -12,7 +12,9 @@ from marshmallow import validate
 # One PUT takes no more (and a whole object is one PUT).
 MAX_PUT_BYTES = 5 * 1024**3
 # The first answer to a connection comes within this, or not at all.
-CONNECT_SECONDS = 3
+CONNECT_SECONDS = 2
+# Of a worker's lease one call may take so much: its jobs must not be taken for lost meanwhile.
+LEASE_PART = 0.75
 _LETTERS = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 
 
@@ -41,16 +43,24 @@ def declare(env: environs.Env) -> dict[str, Any]:
             default="auto",
             validate=validate.OneOf(["auto", "path", "virtual"]),
         ),
-        "BCWEB_S3_SECONDS": env.int(
-            "BCWEB_S3_SECONDS", default=10, validate=validate.Range(1, 120)
-        ),
+        "BCWEB_S3_SECONDS": env.int("BCWEB_S3_SECONDS", default=5, validate=validate.Range(1, 120)),
         "BCWEB_S3_ATTEMPTS": env.int(
             "BCWEB_S3_ATTEMPTS", default=2, validate=validate.Range(1, 10)
         ),
     }
 
 
-def uploads_storage(told: dict[str, Any], *, max_upload_bytes: int) -> dict[str, Any]:
+def longest_call(told: dict[str, Any]) -> float:
+    """Seconds until a call to a server that hangs has been given up for good."""
+    seconds, attempts = told["BCWEB_S3_SECONDS"], told["BCWEB_S3_ATTEMPTS"]
+    # The pauses between the attempts are at most 1, 2, 4, ... 20 s.
+    pauses = sum(min(2**number, 20) for number in range(attempts - 1))
+    return float(attempts * (min(CONNECT_SECONDS, seconds) + seconds) + pauses)
+
+
+def uploads_storage(
+    told: dict[str, Any], max_upload_bytes: int, lease_seconds: int
+) -> dict[str, Any]:
     """The entry of STORAGES. Raises ``ImproperlyConfigured`` for what cannot go together."""
     given = [name for name in told if name.startswith("BCWEB_S3_") and _is_set(told, name)]
     if told["BCWEB_STORAGE"] == "postgres":
@@ -66,6 +76,11 @@ def uploads_storage(told: dict[str, Any], *, max_upload_bytes: int) -> dict[str,
     _check_endpoint(told["BCWEB_S3_ENDPOINT"])
     if max_upload_bytes > MAX_PUT_BYTES:
         raise ImproperlyConfigured("BCWEB_MAX_UPLOAD_BYTES: at most 5 GiB with BCWEB_STORAGE=s3")
+    if longest_call(told) > LEASE_PART * lease_seconds:
+        raise ImproperlyConfigured(
+            f"BCWEB_S3_SECONDS, BCWEB_S3_ATTEMPTS: a call may take {longest_call(told):g} s, and "
+            f"BCWEB_LEASE_SECONDS={lease_seconds} allows {LEASE_PART * lease_seconds:g} s"
+        )
     return {"BACKEND": "cases.storage_s3.S3Uploads", "OPTIONS": _options(told)}
 
 

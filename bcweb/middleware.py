@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,9 @@ from django_structlog.middlewares import RequestMiddleware
 
 from bcweb.errors import refused
 from cases.errors import Overloaded
-from cases.services.room import room_require
+from cases.services.room import QueueIsFull, room_require
 
+BELIEVED_S = 1.0
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -44,11 +46,15 @@ class RoomMiddleware:
     """Refuse an upload at the door where there is no room for it: before a byte of it is read.
 
     Of views that say ``takes_uploads``. Anybody is refused, known or not: asking who it is costs
-    more than the answer tells.
+    more than the answer tells. Its priority is in the body: only where not even a stat image has
+    room is everybody sent away here, the others by the service that takes them in.
+
+    That the queue is full is believed for a second: it is asked when everybody sends again.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self._full: tuple[float, QueueIsFull] | None = None
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
@@ -60,8 +66,13 @@ class RoomMiddleware:
         if request.method != "POST" or not takes_uploads:
             return None
         length = request.META.get("CONTENT_LENGTH") or ""
+        if self._full is not None and time.monotonic() < self._full[0]:
+            return refused(request, self._full[1])
         try:
             room_require(incoming=int(length) if length.isdecimal() else 0)
+        except QueueIsFull as error:
+            self._full = (time.monotonic() + BELIEVED_S, error)
+            return refused(request, error)
         except Overloaded as error:
             return refused(request, error)
         return None

@@ -17,7 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
-from bcweb import byte_store
+from bcweb import byte_store, patient_key
 from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
@@ -137,6 +137,7 @@ try:
     _database = dj_database_url.parse(DATABASE_URL)
     urlsplit(REDIS_URL).port  # noqa: B018 - raises ValueError for a port that is no number
     networks_of(BCWEB_WEBHOOK_ALLOW)
+    patient_key.check(STATE_DIR, BCWEB_PATIENT_KEY)
 except (environs.EnvError, dj_database_url.ParseError, ValueError) as error:
     raise ImproperlyConfigured(f"settings from the environment: {error}") from error
 if not _database["ENGINE"].endswith("postgresql"):
@@ -259,7 +260,7 @@ CACHES = {
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
-    "uploads": byte_store.uploads_storage(_byte_store, max_upload_bytes=BCWEB_MAX_UPLOAD_BYTES),
+    "uploads": byte_store.uploads_storage(_byte_store, BCWEB_MAX_UPLOAD_BYTES, BCWEB_LEASE_SECONDS),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, cast
@@ -74,7 +74,7 @@ class UploadStorage(ABC, Storage):
         return File(target, name=name)
 
     @abstractmethod
-    def pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Generator[bytes]:
         """The bytes of an object, a piece at a time. Raises ``FileNotFoundError``, another
         ``OSError`` where the object is not whole, and ``StorageUnavailable``."""
 
@@ -105,6 +105,11 @@ class UploadStorage(ABC, Storage):
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove an object that no row needs, at once; the caller holds its `bytes_lock`."""
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """`delete` each of these."""
+        for name in names:
+            self.delete(name)
 
     def ping(self) -> None:
         """Raise ``StorageUnavailable`` where it does not answer."""
@@ -161,7 +166,7 @@ class PostgresStorage(UploadStorage):
                 blob.save(update_fields=["size"])
         return name
 
-    def pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Generator[bytes]:
         blob = Blob.objects.filter(pk=name).first()
         if blob is None:
             raise FileNotFoundError(name)
@@ -250,10 +255,16 @@ def store_once(name: str, content: File[Any]) -> None:
         uploads().save(name, content)
 
 
-def read_bytes(name: str) -> bytes:
-    """All bytes of a stored object. Raises ``FileNotFoundError`` or ``OSError`` where they are
-    missing or damaged, ``StorageUnavailable`` where the storage does not answer."""
-    return b"".join(uploads().pieces(name))
+def read_bytes(name: str, beside: Callable[[], None] = lambda: None) -> bytes:
+    """All bytes of a stored object; ``beside`` is called after each piece of them. Raises
+    ``FileNotFoundError`` or ``OSError`` where they are missing or damaged, ``StorageUnavailable``
+    where the storage does not answer."""
+    found = []
+    with closing(uploads().pieces(name)) as pieces:
+        for piece in pieces:
+            found.append(piece)
+            beside()
+    return b"".join(found)
 
 
 def read_small(names: Sequence[str]) -> dict[str, bytes]:

@@ -16,8 +16,9 @@ Every object is one PUT of at most 5 GiB: it is there whole or not at all.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -33,7 +34,12 @@ from cases.storage import StorageUnavailable, Stored, UploadStorage, bytes_lock
 
 log = structlog.get_logger(__name__)
 
-_PIECE = 1024 * 1024
+_PIECE = 256 * 1024
+# Bytes a second; a body that comes more slowly is given up.
+_SLOWEST = 256 * 1024
+_RIGHTS = ("AccessDenied", "403", "Forbidden")
+# So many names stand in one line of the log.
+_NAMES_A_LINE = 100
 _mine = threading.local()
 
 
@@ -52,7 +58,9 @@ def _asking() -> Iterator[None]:
         yield
     except ClientError as error:
         told = error.response.get("Error", {}).get("Code", "")
-        log.warning("storage_refused", code=told)
+        # Not for want of a network, and nothing mends it by itself: the key may not do this.
+        why = "rights" if told in _RIGHTS else "refused"
+        log.warning("storage_refused", code=told, why=why)
         raise StorageUnavailable() from error
     except BotoCoreError as error:
         log.warning("storage_away", error=type(error).__name__)
@@ -110,7 +118,7 @@ class S3Uploads(UploadStorage, S3Storage):  # type: ignore[misc]
             raise
         return name
 
-    def pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Generator[bytes]:
         with _asking():
             try:
                 answer = self._client.get_object(**self._at(name))
@@ -118,8 +126,16 @@ class S3Uploads(UploadStorage, S3Storage):  # type: ignore[misc]
                 if _is_absent(error):
                     raise FileNotFoundError(name) from error
                 raise
-            # Raises where it ends before its length.
-            yield from answer["Body"].iter_chunks(_PIECE)
+            # One that trickles is no better than one that hangs.
+            seconds = self.client_config.read_timeout + answer["ContentLength"] / _SLOWEST
+            until = monotonic() + seconds
+            with closing(answer["Body"]) as body:
+                # Raises where it ends before its length.
+                for piece in body.iter_chunks(_PIECE):
+                    yield piece
+                    if monotonic() > until:
+                        log.warning("storage_slow", name=name, seconds=round(seconds))
+                        raise StorageUnavailable()
 
     def find(self, name: str) -> Stored | None:
         with _asking():
@@ -167,40 +183,59 @@ class S3Uploads(UploadStorage, S3Storage):  # type: ignore[misc]
 
     def ping(self) -> None:
         with _asking():
-            self._client.head_bucket(Bucket=self.bucket_name)
+            # Asks for no right that the rest does not need.
+            self._client.list_objects_v2(Bucket=self.bucket_name, Prefix=self._prefix, MaxKeys=1)
 
     def remove(self, name: str) -> None:
         with _asking():
             self._client.delete_object(**self._at(name))
 
     def delete(self, name: str) -> None:
-        """Remove the object once the caller's transaction is committed, if no row needs it then.
+        self.delete_all([name])
 
-        Until it is, the rows that it lets go of may come back.
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Remove the objects once the caller's transaction is committed, those that no row needs
+        then. Until it is, the rows that it lets go of may come back.
+
+        Their names are logged before: whoever cuts this off finds there what was to go.
         """
-        transaction.on_commit(lambda: self._clear(name, wait=True))
+        if going := list(names):
+            transaction.on_commit(lambda: self._clear_all(going))
 
     def tidy(self) -> None:
         names = _unsettled()
         while names:
-            self._clear(names.pop(), wait=False)
+            name = names.pop()
+            if not self._clear(name, wait=False):
+                log.error("stored_bytes_left", first=name, remaining=1)
 
     def _hold(self, name: str) -> None:
         if not connection.in_atomic_block:
             raise transaction.TransactionManagementError("bytes are written in a transaction")
         advisory_lock(*bytes_lock(name), wait=True, shared=True)
 
-    def _clear(self, name: str, *, wait: bool) -> None:
-        """Remove what no row needs. Never raises: the caller's work is done, and what stays is an
-        orphan that `verify_storage` finds."""
+    def _clear_all(self, names: Sequence[str]) -> None:
+        for at in range(0, len(names), _NAMES_A_LINE):
+            log.info("stored_bytes_going", names=names[at : at + _NAMES_A_LINE])
+        for done, name in enumerate(names):
+            if not self._clear(name, wait=True):
+                # Not asked for each of them, for as long as that takes: somebody waits.
+                log.error("stored_bytes_left", first=name, remaining=len(names) - done)
+                return
+
+    def _clear(self, name: str, *, wait: bool) -> bool:
+        """Remove what no row needs. Never raises, but is False where it could not be done: the
+        caller's work is done, and what stays is an orphan that `verify_storage` finds."""
         try:
             with transaction.atomic():
                 if not advisory_lock(*bytes_lock(name), wait=wait):
-                    return
+                    return True
                 if not references_to([name]).get(name):
                     self.remove(name)
         except (StorageUnavailable, DatabaseError) as error:
-            log.error("stored_bytes_left", name=name, error=type(error).__name__)
+            log.error("stored_bytes_not_removed", name=name, error=type(error).__name__)
+            return False
+        return True
 
 
 def _status(error: ClientError) -> int:

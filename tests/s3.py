@@ -142,7 +142,7 @@ def storage_of(url: str, *, prefix: str, seconds: int = 5, attempts: int = 1) ->
         "BCWEB_S3_SECONDS": seconds,
         "BCWEB_S3_ATTEMPTS": attempts,
     }
-    return byte_store.uploads_storage(told, max_upload_bytes=1024**2)
+    return byte_store.uploads_storage(told, max_upload_bytes=1024**2, lease_seconds=20)
 
 
 def stopwatch() -> Any:

@@ -1,6 +1,14 @@
-"""What people are told of a reading that went wrong, by its code."""
+"""What people are told of a reading that went wrong; and going on without the database."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection
+
+log = structlog.get_logger(__name__)
 
 # What people are told. The particulars (paths, sizes) are in the worker's log only.
 DETAILS = {
@@ -19,3 +27,13 @@ REPLAY_DETAILS = DETAILS | {
         "now. The stored answer stands; tell whoever runs the service."
     ),
 }
+
+
+@contextmanager
+def without_database(event: str) -> Iterator[None]:
+    """Go on where the database does not answer, on a new connection next time."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        log.warning(event, error=type(error.__cause__ or error).__name__)
+        connection.close()

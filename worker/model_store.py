@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ class ModelDamagedError(OSError):
     """The service's own copy of a model is not the one that was registered."""
 
 
-def local_model(model: ModelVersion) -> Path:
+def local_model(model: ModelVersion, beside: Callable[[], None] = lambda: None) -> Path:
     """Path of the weights, their card beside them; fetched at first use.
 
-    A cached file of the wrong size is fetched again; the engine verifies the hash at load.
-    Raises ``ModelDamagedError`` where the stored bytes are missing or are not those of
-    ``model.sha256``, another ``OSError`` where this machine's disk is the trouble.
+    ``beside`` is called now and then while they are fetched. A cached file of the wrong size is
+    fetched again; the engine verifies the hash at load. Raises ``ModelDamagedError`` where the
+    stored bytes are missing or are not those of ``model.sha256``, another ``OSError`` where this
+    machine's disk is the trouble.
     """
     folder = Path(settings.STATE_DIR) / "models"
     weights = folder / f"{model.sha256}.safetensors"
@@ -33,7 +35,7 @@ def local_model(model: ModelVersion) -> Path:
         return weights
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        data = read_bytes(model.storage_name)
+        data = read_bytes(model.storage_name, beside)
     except OSError as error:
         if is_full(error):
             raise

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
 from structlog.contextvars import bound_contextvars
 
 from cases.access import Actor, ActorKind
@@ -34,7 +32,7 @@ from cases.storage import StorageUnavailable, read_bytes, read_small
 from cases.vocabulary import JobKind, ModelFaultCode
 from worker.answers import AnswerInvalidError, answer_from
 from worker.engine import EngineFaultError, EngineOptions, EngineProcess
-from worker.inference_faults import DETAILS, REPLAY_DETAILS
+from worker.inference_faults import DETAILS, REPLAY_DETAILS, without_database
 from worker.model_store import ModelDamagedError, forget, local_model
 from worker.sweeping import sweep_when_due
 
@@ -65,16 +63,6 @@ def engine_options() -> EngineOptions:
         batch_s=settings.BCWEB_BATCH_SECONDS,
         memory_mb=settings.BCWEB_ENGINE_MEMORY_MB,
     )
-
-
-@contextmanager
-def _without_database(event: str) -> Iterator[None]:
-    """Go on where the database does not answer, on a new connection next time."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        log.warning(event, error=type(error.__cause__ or error).__name__)
-        connection.close()
 
 
 class WorkerStoppingError(Exception):
@@ -160,12 +148,7 @@ class Runner:
             self._held = {}
 
     def _process(self, claims: Sequence[Claim]) -> None:
-        small = read_small([claim.storage_name for claim in claims])
-        ready = [
-            (claim, data)
-            for claim in claims
-            if (data := small.get(claim.storage_name) or self._bytes(claim)) is not None
-        ]
+        ready = self._read(claims)
         if not ready:
             return
         model = model_of(model_id=claims[0].model_version_id)
@@ -209,15 +192,29 @@ class Runner:
             if claim.job_id in jobs_heartbeat(claims=claims[index:]):
                 self._process([claim])
 
+    def _read(self, claims: Sequence[Claim]) -> list[tuple[Claim, bytes]]:
+        small = read_small([claim.storage_name for claim in claims])
+        ready = []
+        for index, claim in enumerate(claims):
+            try:
+                data = small.get(claim.storage_name) or self._bytes(claim)
+            except StorageUnavailable:
+                # Not the pictures' fault: all wait, and are not asked for one by one meanwhile.
+                reason = "the storage does not answer"
+                self._release_ahead(reason)
+                rest = claims[index:]
+                jobs_release(actor=self.actor, claims=rest, reason=reason, pause=LOAD_PAUSE)
+                break
+            if data is not None:
+                ready.append((claim, data))
+        return ready
+
     def _bytes(self, claim: Claim) -> bytes | None:
+        # With the whole lease before it: a storage that hangs takes most of it.
+        self._next_heartbeat = 0.0
         self._keep()
         try:
-            return read_bytes(claim.storage_name)
-        except StorageUnavailable:
-            # Not the picture's fault: it waits, however long that takes.
-            reason = "the storage does not answer"
-            jobs_release(actor=self.actor, claims=[claim], reason=reason, pause=LOAD_PAUSE)
-            return None
+            return read_bytes(claim.storage_name, self._keep)
         except OSError as error:
             if is_full(error):
                 # Ours, not the picture's: it waits until there is room again.
@@ -242,7 +239,7 @@ class Runner:
 
     def _load(self, model: ModelVersion) -> None:
         try:
-            path = local_model(model)
+            path = local_model(model, self._keep)
         except (StorageUnavailable, OSError) as error:
             if isinstance(error, ModelDamagedError):
                 self._note_fault(model, ModelFaultCode.FILE_DAMAGED)
@@ -366,7 +363,7 @@ class Runner:
         self._next_heartbeat = time.monotonic() + settings.BCWEB_LEASE_SECONDS / 3
         # Where the database is away: the answers are stored if it is back by then, and if nobody
         # else has taken the jobs.
-        with _without_database("heartbeat_failed"):
+        with without_database("heartbeat_failed"):
             jobs_heartbeat(claims=[*self._held.values(), *self._ahead])
 
     def _beside(self) -> None:
@@ -379,7 +376,7 @@ class Runner:
             return
         self._may_look_ahead = False
         # A gain of time and nothing else: what is being read must not suffer from it.
-        with _without_database("look_ahead_failed"):
+        with without_database("look_ahead_failed"):
             self._ahead = engine_jobs_claim(
                 actor=self.actor, limit=settings.BCWEB_BATCH, readings_only=True
             )

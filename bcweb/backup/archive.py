@@ -47,6 +47,11 @@ class Writer:
         except OSError as error:
             raise BackupError(f"{path} cannot be written ({error.strerror}).") from error
         self._file = os.fdopen(handle, "w+b")
+        try:
+            self._check_links()
+        except BackupError:
+            self.close()
+            raise
         self.members: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, stream: IO[bytes], *, mode: int = 0o600) -> None:
@@ -94,10 +99,24 @@ class Writer:
         return size
 
     def close(self) -> None:
-        """Remove the draft, whatever came of it."""
-        self._file.close()
-        with suppress(FileNotFoundError):
-            self._draft.unlink()
+        """Remove the draft, whatever came of it: also on a full disk, where closing fails."""
+        try:
+            self._file.close()
+        finally:
+            with suppress(FileNotFoundError):
+                self._draft.unlink()
+
+    def _check_links(self) -> None:
+        """`finish` needs a hard link, hours later: some disks have none."""
+        probe = self._draft.with_name(f"{self._draft.name}.link")
+        try:
+            os.link(self._draft, probe)
+        except OSError as error:
+            raise BackupError(
+                f"{self.path.parent} takes no hard links ({error.strerror}), which the file needs "
+                "to appear whole or not at all: write it on another disk, and copy it."
+            ) from error
+        probe.unlink()
 
 
 def _header(name: str, size: int, mode: int) -> bytes:

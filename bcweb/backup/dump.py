@@ -31,6 +31,8 @@ class Moment:
     server: int
     rows: dict[str, int]
     migrations: dict[str, list[str]]
+    # Ids of the snapshots of accepted images: their pictures are folders of that name.
+    frozen: frozenset[str]
 
 
 @contextmanager
@@ -50,7 +52,9 @@ def moment(parameters: Mapping[str, Any]) -> Iterator[Moment]:
         ):
             migrations.setdefault(app, []).append(name)
         rows = {name: _count(connection, name) for (name,) in names.fetchall()}
-        yield Moment(row[0], connection.info.server_version // 10_000, rows, migrations)
+        found = connection.execute("SELECT id FROM cases_trainingsnapshot WHERE role <> ''")
+        frozen = frozenset(name for (name,) in found)
+        yield Moment(row[0], connection.info.server_version // 10_000, rows, migrations, frozen)
 
 
 def _count(connection: psycopg.Connection[Any], table: str) -> int:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from bcweb import patient_key as keys
 from bcweb.embedded import linux, paths, services
 from bcweb.embedded.errors import StartupError, disk_full, is_disk_full
 
@@ -101,8 +102,6 @@ def restore(file: Path, state: Path, *, patient_key: Path | None = None) -> list
         key = _key(manifest, patient_key)
         with _draft(target) as draft:
             _fill(draft, archive, manifest, key, target)
-            _check_target(target)
-            draft.rename(target)
     return _told(manifest, target)
 
 
@@ -127,35 +126,54 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
 def _key(manifest: dict[str, Any], path: Path | None) -> bytes | None:
     if path is None:
         return None
-    if f"{STATE_PREFIX}patient_key" in manifest["members"]:
+    if f"{STATE_PREFIX}{keys.FILE}" in manifest["members"]:
         raise UsageError("The backup holds the patients' key: leave --patient-key out.")
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
+    if (found := keys.key_id_in(content)) != manifest["patient_key_id"]:
+        raise UsageError(
+            f"{path} holds the patients' key {found}, and the backup goes with "
+            f"{manifest['patient_key_id']}."
+        )
+    return content
 
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target`, removed at the end unless it got that name.
+    """An empty folder beside `target`, which gets that name at the end, or is removed.
 
-    What an earlier restore left that was killed is removed first.
+    What an earlier restore left that was killed is removed first. The lock is held until the folder
+    has its name: another restore never works in, or clears, a draft that is not its own.
     """
     draft = target.with_name(f".{target.name}.restoring")
     draft.mkdir(mode=0o700, exist_ok=True)
     lock = linux.open_lock(draft / _LOCK)
     try:
-        if not linux.try_lock(lock, shared=False):
+        if not linux.try_lock(lock, shared=False) or not _is_file_of(lock, draft / _LOCK):
             raise BackupError(f"Another restore into {target} is under way.")
         _clear(draft, but=_LOCK)
         try:
             yield draft
+            _check_target(target)
+            draft.rename(target)
         finally:
-            if draft.exists():
+            # Not once it has the target's name: what is there by now is somebody else's.
+            if _is_file_of(lock, draft / _LOCK):
                 _clear(draft)
                 draft.rmdir()
+        (target / _LOCK).unlink()
     finally:
         os.close(lock)
+
+
+def _is_file_of(handle: int, path: Path) -> bool:
+    """Whether `path` names the open file, not one that came in its place."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _clear(draft: Path, but: str = "") -> None:
@@ -189,13 +207,13 @@ def _fill(
             elif info.name.startswith(STATE_PREFIX):
                 _restore_file(draft, info, content)
         if key is not None:
-            _write(draft / "patient_key", key, 0o600)
+            _write(draft / keys.FILE, key, 0o600)
+        _write(draft / keys.ID_FILE, f"{manifest['patient_key_id']}\n".encode(), 0o600)
         _compare_rows(draft, manifest["rows"])
         _move_pictures(draft, manifest["state"], target)
         _sql(draft, "ANALYZE")
     _await_no_server(draft)
     shutil.rmtree(paths.run_folder(draft), ignore_errors=True)
-    (draft / _LOCK).unlink()
     os.sync()
 
 
@@ -305,10 +323,10 @@ def _told(manifest: dict[str, Any], target: Path) -> list[str]:
             f"The uploaded bytes are in {manifest['bytes']}, not in this backup: set the same "
             "BCWEB_S3_* variables, and compare with `manage.py verify_storage`."
         )
-    if not (target / "patient_key").exists():
+    if not (target / keys.FILE).exists():
         lines.append(
             "The patients' key is not in this backup: set BCWEB_PATIENT_KEY to the same secret "
-            f"before anything is started (its id is {manifest['patient_key_id']})."
+            f"(its id is {manifest['patient_key_id']}). Nothing starts with another one."
         )
     if not (target / "secret_key").exists():
         lines.append("SECRET_KEY came from the environment, and is not in this backup.")

@@ -5,18 +5,23 @@ Asked before a request's body is read, so it must cost next to nothing at any le
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from enum import StrEnum
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from cases.models import Job
 from cases.states import JobState
 from cases.vocabulary import JobKind
 
 MIB = 1024 * 1024
+# So much of the queue's limit comes on top of it for stat images: a tenth.
+STAT_PART = 10
 
 
 class Shortage(StrEnum):
@@ -26,23 +31,36 @@ class Shortage(StrEnum):
     DISK = "disk"
 
 
-def shortage_now(*, incoming: int = 0) -> Shortage | None:
-    """What keeps ``incoming`` bytes of new work from being taken in; None where nothing does."""
+def shortage_now(*, incoming: int = 0, stat: bool = False) -> Shortage | None:
+    """What keeps ``incoming`` bytes of new work from being taken in; None where nothing does.
+
+    ``stat``: of work that may use the part of the queue that is kept for it.
+    """
     if disk_is_full(incoming=incoming):
         return Shortage.DISK
-    return Shortage.QUEUE if queue_is_full() else None
+    return Shortage.QUEUE if queue_is_full(stat=stat) else None
 
 
-def queue_is_full() -> bool:
-    """Whether ``BCWEB_MAX_QUEUE`` images wait for an answer (0: no limit).
+def queue_is_full(*, stat: bool = False) -> bool:
+    """Whether ``BCWEB_MAX_QUEUE`` images wait for an answer (0: no limit); for ``stat`` whether
+    those and the tenth that is kept for stat images do.
 
     Walks the queue's own index no further than the limit: what lies behind it costs nothing.
     """
     limit = settings.BCWEB_MAX_QUEUE
     if not limit:
         return False
+    return bool(waiting_at(limit + math.ceil(limit / STAT_PART) if stat else limit))
+
+
+def waiting_at(place: int) -> QuerySet[Job, tuple[UUID]]:
+    """The image at this place of the queue (1: the next one), if so many wait.
+
+    Not asked by `exists()`, which would drop the order: any plan would do then, also one that reads
+    the whole table.
+    """
     waiting = Job.objects.filter(kind=JobKind.INFERENCE, state=JobState.PENDING)
-    return waiting.order_by("due_at", "id")[limit - 1 : limit].exists()
+    return waiting.order_by("due_at", "id").values_list("pk")[place - 1 : place]
 
 
 def disk_is_full(*, incoming: int = 0) -> bool:

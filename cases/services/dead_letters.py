@@ -32,10 +32,10 @@ def dead_letters_retry(*, actor: Actor, job_ids: Sequence[UUID]) -> list[Retry]:
     """A new PENDING job for each FAILED one, by `jobs.job_rerun`; the failed one stays.
 
     Each in a transaction of its own: one that cannot be tried again keeps no other from it. Twice
-    is once: a job that was retried gives the job it was retried as. ``PermissionDenied`` without
-    the capability to operate; all else is told per job, in the given order: ``NotFound`` at
-    another site, ``StateConflict`` where it has not failed, the codes of `job_rerun`. Once there
-    is no room, the rest is not tried.
+    is once: a job that was retried gives the job it was retried as, unless that one has failed or
+    was cancelled. ``PermissionDenied`` without the capability to operate; all else is told per job,
+    in the given order: ``NotFound`` at another site, ``StateConflict`` where it has not failed or
+    its retry has, the codes of `job_rerun`. Once there is no room, the rest is not tried.
     """
     actor.require(Capability.OPERATE)
     told: list[Retry] = []
@@ -65,9 +65,15 @@ def _retry(actor: Actor, job_id: UUID) -> Job:
     if job.state != JobState.FAILED:
         raise StateConflict(f"The job has not failed ({job.state}).")
     # Of the same frame: another frame of a cine is another question.
-    earlier = job.reruns.filter(frame=job.frame).order_by("created_at").first()
-    if earlier is not None:
-        return earlier
+    earlier = list(job.reruns.filter(frame=job.frame).order_by("created_at"))
+    for again in earlier:
+        if again.state not in (JobState.FAILED, JobState.CANCELLED):
+            return again
+    if earlier:
+        raise StateConflict(
+            f"The job was tried again before, and that is {earlier[-1].state.lower()} too: it is "
+            "the newest one that can be tried again."
+        )
     new = job_rerun(actor=actor, job_id=job.pk)
     audit_record(
         actor=actor,

@@ -35,7 +35,7 @@ from cases.services.locks import advisory_lock
 from cases.services.moves import job_audit, jobs_move
 from cases.services.review import reason_required
 from cases.states import JOB, JobState
-from cases.storage import uploads
+from cases.storage import bytes_lock, uploads
 
 CHANGED = "What would be erased has changed since the page was drawn. Look at the numbers again."
 
@@ -217,17 +217,25 @@ def _blank(patient: Patient, plan: ErasurePlan) -> None:
 
 
 def _delete_bytes(plan: ErasurePlan) -> None:
-    """The bytes that no other record needs. Their rows have let go of them by now."""
+    """The bytes that no other record needs. Their rows have let go of them by now.
+
+    Who relies on the same bytes for another record without "bytes" locks (another frame of a cine)
+    has them held until that record is there: waited for before it is asked who needs them.
+    """
+    for name in sorted(plan.names):
+        advisory_lock(*bytes_lock(name), wait=True)
     still = set(Image.objects.filter(sha256__in=plan.hashes).values_list("sha256", flat=True))
     needed = set(
         Image.objects.filter(storage_name__in=plan.names).values_list("storage_name", flat=True)
     ) | set(
         Frame.objects.filter(storage_name__in=plan.names).values_list("storage_name", flat=True)
     )
-    for name in sorted(plan.names - needed):
-        digest = name.removeprefix("previews/").rpartition("-")[0]
-        if digest not in still:
-            uploads().delete(name)
+    unneeded = sorted(plan.names - needed)
+    uploads().delete_all([name for name in unneeded if _hash_in(name) not in still])
+
+
+def _hash_in(name: str) -> str:
+    return name.removeprefix("previews/").rpartition("-")[0]
 
 
 def _audit(actor: Actor, patient: Patient, plan: ErasurePlan) -> None:

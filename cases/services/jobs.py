@@ -163,7 +163,7 @@ def job_rerun(*, actor: Actor, job_id: UUID, frame: int | None = None) -> Job:
     if JobState(old.state) not in JOB.final or old.image is None:
         raise StateConflict("The job has not ended yet; wait for it or cancel it first.")
     image_kept(old.image.pk)
-    room_require()
+    room_require(priority=PriorityRank(old.priority))
     wanted = old.frame if frame is None else frame
     if frame is not None:
         frame_ensure(image=old.image, index=frame)

@@ -7,6 +7,8 @@ import hmac
 
 from django.conf import settings
 
+from bcweb.patient_key import key_id
+
 PREFIX = "hmac-sha256:"
 
 
@@ -21,7 +23,7 @@ def patient_key(*, issuer: str, patient_id: str) -> str:
 
 def patient_key_id() -> str:
     """Which secret makes the keys, in 16 hex digits; says nothing of the secret."""
-    return keyed_hash("which secret")[:16]
+    return key_id(settings.BCWEB_PATIENT_KEY)
 
 
 def keyed_hash(text: str) -> str:

@@ -12,6 +12,7 @@ from psycopg.errors import DiskFull
 from cases.errors import Overloaded
 from cases.intake.files import is_full, no_room
 from cases.selectors.room import Shortage, shortage_now
+from cases.vocabulary import PriorityRank
 
 log = structlog.get_logger(__name__)
 
@@ -19,21 +20,29 @@ log = structlog.get_logger(__name__)
 QUEUE_RETRY_S = 30
 
 
-def room_require(*, incoming: int = 0) -> None:
+class QueueIsFull(Overloaded):
+    """More images wait than the service takes on at once."""
+
+    default_detail = (
+        "More images are waiting than this service takes on at once. Nothing was taken in; what "
+        "was submitted before is safe and goes on. Try again in a moment."
+    )
+
+
+def room_require(*, priority: PriorityRank | None = None, incoming: int = 0) -> None:
     """Raise ``Overloaded`` (503, with ``retry_after``) where ``incoming`` bytes of new work cannot
-    be taken in. What was accepted before goes on. Writes nothing.
+    be taken in: ``QueueIsFull`` where that is why. What was accepted before goes on, and nothing
+    is written.
+
+    A part of the queue is kept for stat images. ``priority`` None: nobody knows yet, it may be one.
     """
-    shortage = shortage_now(incoming=incoming)
+    shortage = shortage_now(incoming=incoming, stat=priority in (None, PriorityRank.STAT))
     if shortage is None:
         return
     log.warning("no_room", shortage=shortage.value)
     if shortage is Shortage.DISK:
         raise no_room()
-    raise Overloaded(
-        "More images are waiting than this service takes on at once. Nothing was taken in; what "
-        "was submitted before is safe and goes on. Try again in a moment.",
-        retry_after=QUEUE_RETRY_S,
-    )
+    raise QueueIsFull(retry_after=QUEUE_RETRY_S)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def submission_create(
         earlier = submission_earlier(owner, idempotency_key, fingerprint)
         if earlier is not None:
             return earlier
-    room_require()
+    room_require(priority=PriorityRank[fields.priority.name])
     live_model()
     site = Site.objects.get(pk=actor.own_site)
     delivery = _check(site, fields, inspect_all(uploads, fields.on_bad_file), reason)

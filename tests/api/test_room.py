@@ -55,6 +55,7 @@ def test_past_the_queue_limit_an_upload_is_refused_and_leaves_nothing(
 def test_the_body_is_not_read(api: Api, settings: Any, secret: str) -> None:
     settings.BCWEB_MAX_QUEUE = 1
     api.submit([phantom_jpeg()], patient_id="P1")
+    api.submit([phantom_jpeg()], patient_id="P2", priority="stat")
     headers = api.headers if secret == "token" else {}
     response = Client().post(
         "/api/v1/submissions/",
@@ -64,6 +65,28 @@ def test_the_body_is_not_read(api: Api, settings: Any, secret: str) -> None:
         **{"wsgi.input": _Untouched(), "CONTENT_LENGTH": "100000"},
     )
     problem(response, 503, "overloaded")
+
+
+def test_a_full_queue_is_asked_about_once_a_second(
+    api: Api, settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A busy machine may take longer than the second.
+    monkeypatch.setattr("bcweb.middleware.BELIEVED_S", 600.0)
+    settings.BCWEB_MAX_QUEUE = 1
+    for priority in ("routine", "stat"):
+        api.submit([phantom_jpeg()], patient_id="P1", priority=priority)
+    with django_assert_num_queries(1):
+        problem(api.submit([phantom_jpeg()], patient_id="P2"), 503, "overloaded")
+    with django_assert_num_queries(0):
+        problem(api.submit([phantom_jpeg()], patient_id="P2"), 503, "overloaded")
+
+
+def test_a_stat_image_has_room_where_others_are_refused(api: Api, settings: Any) -> None:
+    settings.BCWEB_MAX_QUEUE = 1
+    assert api.submit([phantom_jpeg()], patient_id="P1").status_code == 202
+    problem(api.submit([phantom_jpeg()], patient_id="P2", priority="urgent"), 503, "overloaded")
+    assert api.submit([phantom_jpeg()], patient_id="P3", priority="stat").status_code == 202
+    problem(api.submit([phantom_jpeg()], patient_id="P4", priority="stat"), 503, "overloaded")
 
 
 def test_a_file_larger_than_what_is_left_of_the_disk_is_refused_before_it_is_read(
@@ -98,10 +121,16 @@ def test_a_rerun_is_refused_like_an_upload(api: Api, settings: Any) -> None:
     assert rows() == before
 
 
-def test_the_same_key_gets_its_submission_once_there_is_room(api: Api, settings: Any) -> None:
+def test_the_same_key_gets_its_submission_once_there_is_room(
+    api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bcweb.middleware.BELIEVED_S", 0.0)
     settings.BCWEB_MAX_QUEUE = 1
     data = phantom_jpeg()
     first = api.submit([data], key="order-1", patient_id="P1")
+    # At the limit this is no new work; at the door's nobody can know.
+    assert api.submit([data], key="order-1", patient_id="P1").json()["id"] == first.json()["id"]
+    api.submit([phantom_jpeg()], patient_id="P2", priority="stat")
     problem(api.submit([data], key="order-1", patient_id="P1"), 503, "overloaded")
     answer_waiting()
     again = api.submit([data], key="order-1", patient_id="P1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bcweb.backup import archive
+from bcweb.backup import archive, restore
 from bcweb.backup.archive import DUMP, BackupError, Writer, read_manifest
 from bcweb.backup.restore import main
 from bcweb.embedded import paths
@@ -84,6 +85,38 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         writer.add_file("state/x", tmp_path / "none")
     writer.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_keeps_no_draft(tmp_path: Path) -> None:
+    """Closing writes what is buffered, and fails: nobody's data may stay for that."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("may not mount a small disk")
+    try:
+        writer = Writer(disk / "backup")
+        writer.add(DUMP, io.BytesIO(os.urandom(200 * 1024)))
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(100):
+                writer.add(f"state/{number}", io.BytesIO(os.urandom(1000)))
+        with pytest.raises(OSError, match="No space left"):
+            writer.close()
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.check_call(["umount", str(disk)])
+
+
+def test_a_disk_without_hard_links_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(BackupError, match="hard links"):
+        Writer(tmp_path / "backup")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -199,6 +232,36 @@ def test_a_dump_that_cannot_be_restored_leaves_nothing(
     assert code == 1
     assert "could not be restored" in said
     assert not paths.run_folder(tmp_path / ".new.restoring").exists()
+
+
+def test_a_second_restore_waits_for_the_first_ones_name_and_touches_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = write(tmp_path / "backup"), tmp_path / "new"
+    draft = tmp_path / ".new.restoring"
+    told: list[int] = []
+    rename = Path.rename
+
+    def at_that_moment(self: Path, to: Path) -> Path:
+        # Nothing is left to do but this: a second restore must still see the first.
+        told.append(main([str(path), "--state", str(target)]))
+        made = rename(self, to)
+        told.append(main([str(path), "--state", str(target)]))
+        # The draft of one that began then, into the folder as it was before.
+        draft.mkdir()
+        (draft / "restore.lock").write_text("")
+        (draft / "somebody's").write_text("work")
+        return made
+
+    monkeypatch.setattr(Path, "rename", at_that_moment)
+    with restore._draft(target) as ours:
+        (ours / "secret_key").write_text("ours")
+    assert told == [1, 2]
+    said = capsys.readouterr().err
+    assert "under way" in said
+    assert "is not empty" in said
+    assert {p.name: p.read_text() for p in target.iterdir()} == {"secret_key": "ours"}
+    assert (draft / "somebody's").read_text() == "work"
 
 
 def test_restore_reads_no_settings_and_makes_no_keys(tmp_path: Path) -> None:

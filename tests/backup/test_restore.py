@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from cases.management.commands import backup as command
 from cases.models import AuditEvent, Image, TrainingSnapshot
 from cases.services.patient_keys import patient_key_id
 from cases.services.previews import frame_png
+from cases.vocabulary import SnapshotRole
 from tests.factories import make_actor, make_site, submit
 from tests.live import wait_for
 from tests.phantoms import bmode_phantom, dicom_bytes
@@ -31,6 +35,7 @@ from tests.phantoms import bmode_phantom, dicom_bytes
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parents[2]
+FROZEN = "d" * 64
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +53,9 @@ def state(tmp_path: Path, settings: Any) -> Path:
         "demo.json": "{}",
         "snapshots/abc/snapshot.json": "{}",
         "snapshots/.draft.1/picture.png": "unfinished",
-        "frozen/def/data/1.png": "a picture",
+        f"frozen/{FROZEN}/data/1.png": "a picture",
+        # Of a freeze whose row was not there at the moment, and perhaps never will be.
+        f"frozen/{'e' * 64}/data/1.png": "of no snapshot",
         "frozen/.job.1/2.png": "unfinished",
         "initial/start.safetensors": "weights",
         "models/m.safetensors": "made again",
@@ -65,12 +72,13 @@ def state(tmp_path: Path, settings: Any) -> Path:
     return folder
 
 
+# What comes out of the file, beside the id of the patients' key.
 RESTORED = {
     "secret_key",
     "patient_key",
     "demo.json",
     "snapshots/abc/snapshot.json",
-    "frozen/def/data/1.png",
+    f"frozen/{FROZEN}/data/1.png",
     "initial/start.safetensors",
 }
 
@@ -79,13 +87,14 @@ def some_content(state: Path) -> None:
     image = submit(files=[dicom_bytes(bmode_phantom(seed=1))], patient_id="").images.get()
     frame_png(image=image, index=0)
     TrainingSnapshot.objects.create(
-        pk="d" * 64,
+        pk=FROZEN,
         name="frozen",
         images=0,
         classes={},
-        data_root=f"{state}/frozen/def/data",
+        data_root=f"{state}/frozen/{FROZEN}/data",
         storage_name=image.storage_name,
         document_sha256=image.sha256,
+        role=SnapshotRole.TRAINING,
         created_by="tests",
     )
 
@@ -161,7 +170,7 @@ def test_a_backup_holds_one_moment_and_comes_back_as_it_was(
     with services.use(new, ["postgres"]), psycopg.connect(paths.database_url(new)) as link:
         after = contents(link)
         row = link.execute("SELECT data_root FROM cases_trainingsnapshot").fetchone()
-        assert row == (f"{new}/frozen/def/data",)
+        assert row == (f"{new}/frozen/{FROZEN}/data",)
     differing = {name for name in before if before[name] != after[name]}
     # Where the pictures of snapshots lie is another folder now.
     assert differing == {"cases_trainingsnapshot"}
@@ -185,11 +194,12 @@ def _compare_files(old: Path, new: Path) -> None:
     ours = {
         name for name in made if not re.match(r"(postgres|locks|log)/", name) and name != "valkey"
     }
-    assert ours == RESTORED
+    assert ours == {*RESTORED, "patient_key_id"}
+    assert (new / "patient_key_id").read_text().strip() == patient_key_id()
     for name in RESTORED:
         assert (new / name).read_bytes() == (old / name).read_bytes()
         assert stat.S_IMODE((new / name).stat().st_mode) == 0o600
-    for folder in (new, new / "frozen", new / "frozen/def/data"):
+    for folder in (new, new / "frozen", new / "frozen" / FROZEN / "data"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -207,6 +217,48 @@ def test_the_patients_key_may_stay_apart(
     assert main(words) == 0
     assert (tmp_path / "with" / "patient_key").read_bytes() == key.read_bytes()
     assert stat.S_IMODE((tmp_path / "with" / "patient_key").stat().st_mode) == 0o600
+    # Another one would part every patient from the keys of before: neither given, nor made.
+    key.write_text("k" * 64)
+    words = [str(out), "--state", str(tmp_path / "wrong"), "--patient-key", str(key)]
+    assert main(words) == 2
+    assert patient_key_id() in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()
+    refused = manage(tmp_path / "without", "check")
+    assert refused.returncode
+    assert f"was restored with the patients' key {patient_key_id()}" in refused.stderr
+    assert not (tmp_path / "without" / "patient_key").exists()
+    assert manage(tmp_path / "with", "check").returncode == 0
+
+
+def test_an_older_key_beside_the_one_in_use_is_not_taken_for_it(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (state / "patient_key").write_text("an older one, of before the environment had it")
+    out = tmp_path / "backup.tar"
+    call_command("backup", str(out))
+    assert f"Its id is {patient_key_id()}" in capsys.readouterr().out
+    with tarfile.open(out) as tar:
+        assert "state/patient_key" not in tar.getnames()
+
+
+def test_frozen_pictures_that_are_not_here_are_told_and_those_that_vanish_end_the_backup(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some_content(state)
+    pictures = state / "frozen" / FROZEN
+    kept = pictures.rename(tmp_path / "kept")
+    call_command("backup", str(tmp_path / "without"))
+    assert "the pictures of 1 snapshots" in capsys.readouterr().out
+    kept.rename(pictures)
+
+    def while_it_works(state: Path, *, without_key: bool) -> Iterator[str]:
+        shutil.rmtree(pictures)
+        return iter(())
+
+    monkeypatch.setattr(command, "_single_files", while_it_works)
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("backup", str(tmp_path / "half"))
+    assert not (tmp_path / "half").exists()
 
 
 def test_a_restore_that_is_killed_leaves_nothing_that_looks_whole(

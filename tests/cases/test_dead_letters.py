@@ -23,7 +23,7 @@ from cases.selectors.dead_letters import (
     dead_letter_page,
 )
 from cases.services.dead_letters import dead_letters_retry
-from cases.services.jobs import job_rerun
+from cases.services.jobs import job_cancel, job_rerun
 from cases.states import JobState
 from tests.factories import at_once, make_actor, make_site, stored_result, submit
 from tests.failing import fail, failed_job
@@ -180,6 +180,24 @@ def test_one_that_cannot_be_tried_again_keeps_no_other_from_it(site: Site) -> No
     ]
     assert told[3].new is not None
     assert not Job.objects.filter(rerun_of=elsewhere).exists()
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_retry_that_failed_as_well_is_no_success(site: Site, end: str) -> None:
+    admin, sender = make_actor(roles=["admin"], site=site), make_actor(site=site)
+    job = failed_job(actor=sender)
+    first = dead_letters_retry(actor=admin, job_ids=[job.pk])[0].new
+    assert first is not None
+    assert dead_letters_retry(actor=admin, job_ids=[job.pk])[0].new == first
+    if end == "failed":
+        fail(first)
+    else:
+        job_cancel(actor=sender, job_id=first.pk)
+    told = dead_letters_retry(actor=admin, job_ids=[job.pk])[0]
+    assert told.new is None
+    assert isinstance(told.error, StateConflict)
+    assert end in told.error.detail
+    assert job.reruns.count() == 1
 
 
 def test_where_there_is_no_room_the_rest_is_not_tried(site: Site, settings: Any) -> None:

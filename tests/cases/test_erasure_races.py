@@ -9,10 +9,12 @@ import pytest
 from django.db import connection, transaction
 
 from cases import errors
-from cases.models import Blob, Image, Job, PatientErasure, Submission
+from cases.models import Blob, Frame, Image, Job, PatientErasure, Submission
+from cases.services.frames import frame_store
 from cases.services.leases import engine_jobs_claim
 from cases.services.results import result_store
 from cases.states import JobState, ModelState
+from cases.storage import read_bytes
 from tests.cases.erasing import erase
 from tests.cases.governing import candidate, promoted
 from tests.factories import (
@@ -26,6 +28,7 @@ from tests.factories import (
     submit,
 )
 from tests.live import wait_for
+from tests.phantoms import bmode_phantom, dicom_bytes
 
 
 @pytest.mark.django_db(transaction=True)
@@ -48,6 +51,39 @@ def test_a_delivery_at_the_same_moment_is_erased_or_starts_anew() -> None:
         assert image.case.patient.erased_at is None
     for image in Image.objects.filter(sha256=""):
         assert image.case.patient.erased_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bytes_that_another_record_is_about_to_rely_on_stay() -> None:
+    site = make_site()
+    reader, admin = make_actor(site=site), make_actor(roles=["admin"], site=site)
+    case = submit(actor=reader, files=[dicom_bytes(bmode_phantom(seed=11))], patient_id="").case
+    other = submit(actor=reader).images.get()
+    shared = Frame.objects.get(image__case=case)
+    png = read_bytes(shared.storage_name)
+    came: list[Any] = []
+
+    def work() -> None:
+        try:
+            came.append(erase(admin, case))
+        finally:
+            connection.close()
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
+            return cursor.fetchone() is not None
+
+    thread = threading.Thread(target=work)
+    with transaction.atomic():
+        # Another frame of a cine, whose picture happens to be the same.
+        frame_store(image=other, index=7, png=png)
+        thread.start()
+        wait_for("the erasure to wait for the frame", waits, seconds=20)
+    thread.join(30)
+    assert isinstance(came[0], PatientErasure)
+    assert read_bytes(Frame.objects.get(image=other, index=7).storage_name) == png
+    assert not Frame.objects.filter(image__case=case).exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -22,6 +22,7 @@ def test_a_full_queue_is_told_in_words_and_nothing_is_stored(
 ) -> None:
     settings.BCWEB_MAX_QUEUE = 1
     submit()
+    submit(priority="stat")
     before = Submission.objects.count()
     response = post(sign_in(role="sonographer"), file(), patient_id="P")
     assert response.status_code == 503
@@ -32,9 +33,25 @@ def test_a_full_queue_is_told_in_words_and_nothing_is_stored(
     assert Submission.objects.count() == before
 
 
+def test_what_is_not_stat_is_refused_on_the_form_and_stat_is_taken_in(
+    sign_in: SignIn, settings: Any
+) -> None:
+    settings.BCWEB_MAX_QUEUE = 1
+    submit()
+    client = sign_in(role="sonographer")
+    response = post(client, file(), patient_id="PATIENT-7", priority="urgent")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "30")
+    page = read(response.content)
+    assert "More images are waiting than this service takes on at once." in page.text
+    assert page.values()["patient_id"] == "PATIENT-7"
+    assert post(client, file(), patient_id="PATIENT-7", priority="stat").status_code == 302
+    assert Submission.objects.count() == 2
+
+
 def test_nobody_reads_the_form_of_a_refused_upload(settings: Any) -> None:
     settings.BCWEB_MAX_QUEUE = 1
     submit()
+    submit(priority="stat")
 
     class Untouched:
         def read(self, *_: Any) -> bytes:

@@ -136,8 +136,19 @@ def test_a_server_that_hangs_is_left_after_its_time(
     assert len(gate.seen) == 2
 
 
+def test_bytes_that_trickle_are_given_up(
+    bucket: Bucket, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("blobs/x", b"a" * 1024**2)
+    assert len(read_bytes("blobs/x")) == 1024**2
+    clock = iter(range(0, 10_000, 30))
+    monkeypatch.setattr("cases.storage_s3.monotonic", lambda: float(next(clock)))
+    with pytest.raises(StorageUnavailable):
+        read_bytes("blobs/x")
+
+
 def test_a_passing_fault_is_tried_again(bucket: Bucket, gate: Gate, settings: Any) -> None:
-    storage = storage_of(gate.url, prefix=bucket.prefix, attempts=3)
+    storage = storage_of(gate.url, prefix=bucket.prefix, attempts=2)
     settings.STORAGES = {**settings.STORAGES, "uploads": storage}
     fails = iter([True, False])
     gate.fails = lambda method: next(fails, False)  # type: ignore[method-assign]
@@ -166,7 +177,8 @@ GOOD = {
     "BCWEB_S3_ACCESS_KEY": "key",
     "BCWEB_S3_SECRET_KEY": "secret",
     "BCWEB_S3_PREFIX": "bcweb/main",
-    "BCWEB_S3_ATTEMPTS": "4",
+    "BCWEB_S3_ATTEMPTS": "3",
+    "BCWEB_S3_SECONDS": "2",
 }
 
 
@@ -181,7 +193,7 @@ def configured(
     env = environs.Env(eager=False)
     told = byte_store.declare(env)
     env.seal()
-    return byte_store.uploads_storage(told, max_upload_bytes=most)
+    return byte_store.uploads_storage(told, max_upload_bytes=most, lease_seconds=20)
 
 
 def test_the_environment_chooses_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +201,7 @@ def test_the_environment_chooses_the_storage(monkeypatch: pytest.MonkeyPatch) ->
     made = configured(monkeypatch, GOOD)
     assert made["BACKEND"] == "cases.storage_s3.S3Uploads"
     assert made["OPTIONS"]["location"] == "bcweb/main"
-    assert made["OPTIONS"]["client_config"].retries["total_max_attempts"] == 4
+    assert made["OPTIONS"]["client_config"].retries["total_max_attempts"] == 3
     # A machine's role has no keys.
     without = {k: v for k, v in GOOD.items() if not k.endswith("_KEY")}
     assert configured(monkeypatch, without)["OPTIONS"]["access_key"] is None
@@ -211,6 +223,9 @@ def test_the_environment_chooses_the_storage(monkeypatch: pytest.MonkeyPatch) ->
         {"BCWEB_S3_SECRET_KEY": ""},
         {"BCWEB_S3_ADDRESSING": "both"},
         {"BCWEB_S3_SECONDS": "0"},
+        # A call could outlast the lease of the jobs it is made for.
+        {"BCWEB_S3_SECONDS": "5"},
+        {"BCWEB_S3_ATTEMPTS": "5"},
         {"BCWEB_S3_SECONDS": "soon"},
         {"BCWEB_S3_ATTEMPTS": "11"},
     ],

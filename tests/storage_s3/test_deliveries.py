@@ -4,10 +4,12 @@ without a row are cleared away or found."""
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
@@ -230,16 +232,40 @@ def test_an_erasure_takes_the_objects_and_one_that_fails_takes_none(bucket: Buck
 
 
 def test_an_erasure_while_the_server_is_away_leaves_an_orphan_to_be_found(
-    bucket: Bucket, gate: Gate
+    bucket: Bucket, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = make_site()
-    case = submit(actor=make_actor(site=site)).case
-    name = case.images.get().storage_name
+    case = submit(actor=make_actor(site=site), files=[phantom_jpeg(), phantom_jpeg()]).case
+    names = sorted(case.images.values_list("storage_name", flat=True))
     gate.is_down = True
+    gate.seen.clear()
+    caplog.set_level(logging.INFO)
     erase(make_actor(roles=["admin"], site=site), case)
+    # Asked for one of them, and no more: somebody waits.
+    assert [line.split()[0] for line in gate.seen] == ["DELETE"]
+    entries = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    told: dict[str, Any] = {entry["event"]: entry for entry in entries}
+    assert set(names) <= set(told["stored_bytes_going"]["names"])
+    assert told["stored_bytes_left"]["remaining"] == len(told["stored_bytes_going"]["names"])
     gate.up()
-    assert verify() == (1, [f"orphan - {name}"])
-    assert orphan_delete(actor=SYSTEM, name=name, older_than=timedelta(0))
+    assert verify() == (1, [f"orphan - {name}" for name in names])
+    for name in names:
+        assert orphan_delete(actor=SYSTEM, name=name, older_than=timedelta(0))
+
+
+def test_a_batch_waits_as_a_whole_and_is_not_asked_for_one_by_one(
+    bucket: Bucket, gate: Gate
+) -> None:
+    jobs = [submit().jobs.get() for _ in range(3)]
+    claims = engine_jobs_claim(actor=WORKER, limit=3)
+    gate.is_down = True
+    gate.seen.clear()
+    Runner(name="tests").process(claims)
+    assert len(gate.seen) == 1
+    assert {job.state for job in Job.objects.all()} == {JobState.PENDING}
+    for job in jobs:
+        job.refresh_from_db()
+        assert job.max_attempts - job.attempt == 3
 
 
 def test_a_job_whose_bytes_cannot_be_had_now_waits_and_is_not_failed(

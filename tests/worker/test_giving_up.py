@@ -104,7 +104,7 @@ def test_a_heartbeat_without_a_database_costs_no_answer(
 
     monkeypatch.setattr("worker.runner.jobs_heartbeat", away)
     # The connection of this test holds its transaction: it is to stay.
-    monkeypatch.setattr("worker.runner.connection.close", lambda: None)
+    monkeypatch.setattr("worker.inference_faults.connection.close", lambda: None)
     real = runner.engine._watch
 
     def watch(sock: Any, deadline: float, on_wait: Any) -> None:
@@ -149,7 +149,7 @@ def test_a_full_disk_at_the_worker_is_no_fault_of_the_image(
 ) -> None:
     job = submit().jobs.get()
 
-    def full(name: str) -> bytes:
+    def full(name: str, beside: Any) -> bytes:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
