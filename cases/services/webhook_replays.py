@@ -93,7 +93,7 @@ def _told(webhook: Webhook, since: datetime) -> Any:
 
 
 def _send_again(webhook: Webhook, events: list[JobEvent]) -> int:
-    keys = [delivery_id(webhook.pk, event.pk) for event in events]
+    keys = [delivery_id(webhook.pk, event) for event in events]
     locked = WebhookDelivery.objects.select_for_update(no_key=True).filter(pk__in=keys)
     there = {row.pk: row for row in locked.order_by("pk")}
     ended = [row for row in there.values() if row.state not in DELIVERY.active]

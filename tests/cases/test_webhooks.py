@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -108,6 +108,26 @@ def test_a_move_that_is_taken_back_tells_nobody(site: Site) -> None:
         transaction.set_rollback(True)
     assert not WebhookDelivery.objects.exists()
     assert not JobEvent.objects.exists()
+
+
+def test_after_a_restore_new_messages_have_ids_that_no_receiver_knows(site: Site) -> None:
+    make_webhook(site)
+    sequence = JobEvent._meta.db_table + "_id_seq"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT last_value FROM {sequence}")
+        (before,) = cursor.fetchone()
+    known: list[tuple[int | None, Any]] = []
+    for _ in range(2):
+        with transaction.atomic():
+            submit(actor=make_actor(site=site))
+            known += WebhookDelivery.objects.values_list("event_id", "pk")
+            # What a restore does: what came after the backup is gone, and so are its numbers.
+            transaction.set_rollback(True)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval(%s, %s)", [sequence, before])
+    (event, first), (again, second) = known
+    assert event == again
+    assert first != second
 
 
 def test_a_failed_attempt_holds_up_its_own_job_and_no_other(site: Site) -> None:
