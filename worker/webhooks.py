@@ -24,6 +24,8 @@ from worker.webhook_transport import post
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 8
+# Of these, for webhooks whose last attempt failed.
+MOST_FAILING = AT_ONCE // 2
 # How often it is looked whether the worker was told to end.
 LOOK_S = 0.5
 # The supervisor gives the workers 4 s.
@@ -58,14 +60,14 @@ class Deliverer:
         self._actor = Actor(kind=ActorKind.WORKER, label=name)
         self._should_stop, self._send = should_stop, send
         self._sent: queue.SimpleQueue[_Sent] = queue.SimpleQueue()
-        self._out = 0
+        # How many are on their way; of these, to webhooks that fail.
+        self._out = self._failing = 0
 
     def drain(self) -> int:
         """Deliver whatever is due; returns how many attempts were made."""
         made = 0
         while not self._should_stop():
-            free = AT_ONCE - self._out
-            letters = deliveries_claim(actor=self._actor, limit=free) if free else []
+            letters = self._claim()
             for letter in letters:
                 self._start(letter)
             made += len(letters)
@@ -77,8 +79,14 @@ class Deliverer:
             self._note_one(end - time.monotonic())
         return made
 
+    def _claim(self) -> list[Letter]:
+        free = AT_ONCE - self._out
+        failing = MOST_FAILING - self._failing
+        return deliveries_claim(actor=self._actor, limit=free, failing=failing) if free else []
+
     def _start(self, letter: Letter) -> None:
         self._out += 1
+        self._failing += letter.failing
         threading.Thread(target=self._run, args=(letter,), name="webhook-send", daemon=True).start()
 
     def _run(self, letter: Letter) -> None:
@@ -97,6 +105,7 @@ class Deliverer:
         except queue.Empty:
             return
         self._out -= 1
+        self._failing -= sent.letter.failing
         if sent.ending is None:
             # Its lease ends, and it is sent again, in its bounded number of attempts.
             return

@@ -53,6 +53,8 @@ class Letter:
     url: str
     headers: dict[str, str]
     body: bytes
+    # To a webhook whose last attempt failed.
+    failing: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,24 @@ def _due(webhook_id: Any) -> QuerySet[WebhookDelivery]:
     )
 
 
-def deliveries_claim(*, actor: Actor, limit: int) -> list[Letter]:
+def deliveries_claim(*, actor: Actor, limit: int, failing: int | None = None) -> list[Letter]:
     """PENDING (or SENDING with a lease that ran out) -> SENDING, for up to ``limit`` messages.
 
-    Only of webhooks that are on, a few of each, in turns that chance decides. A message whose
-    attempts are used up is FAILED instead; so is, for this time, one whose secret cannot be read.
+    Only of webhooks that are on, a few of each, in turns that chance decides. Those whose last
+    attempt failed come after all others, with one message each and at most ``failing`` together:
+    receivers that take all their time to answer nothing must not keep those that do from theirs.
+    A message whose attempts are used up is FAILED instead; so is, for this time, one whose secret
+    cannot be read.
     """
     letters: list[Letter] = []
-    told = Webhook.objects.filter(Exists(_due(OuterRef("pk"))), enabled=True).order_by("?")
-    for webhook in told:
-        if len(letters) >= limit:
+    told = Webhook.objects.filter(Exists(_due(OuterRef("pk"))), enabled=True)
+    for webhook in told.annotate(failing=Q(failing_since__isnull=False)).order_by("failing", "?"):
+        room = limit - len(letters)
+        if webhook.failing and failing is not None:
+            room = min(room, failing - sum(letter.failing for letter in letters))
+        if room <= 0:
             break
-        letters += _claim(actor, webhook, limit - len(letters))
+        letters += _claim(actor, webhook, room)
     return letters
 
 
@@ -109,11 +117,12 @@ def _claim(actor: Actor, webhook: Webhook, limit: int) -> list[Letter]:
     busy = WebhookDelivery.objects.filter(
         webhook=webhook, state=DeliveryState.SENDING, available_at__gt=Now()
     ).count()
+    most = MOST_AT_ONCE if webhook.failing_since is None else 1
     rows = list(
         _due(webhook.pk)
         .select_for_update(skip_locked=True, of=("self",), no_key=True)
         .select_related("event", "job__image", "job__result")
-        .order_by("available_at", "event_id")[: max(0, min(limit, MOST_AT_ONCE - busy))]
+        .order_by("available_at", "event_id")[: max(0, min(limit, most - busy))]
     )
     letters = []
     for row in rows:
@@ -161,7 +170,8 @@ def _letter(actor: Actor, webhook: Webhook, row: WebhookDelivery) -> Letter | No
         keys, message_id=str(row.pk), timestamp=int(timezone.now().timestamp()), body=body
     )
     headers |= {"content-type": CONTENT_TYPE, "user-agent": USER_AGENT}
-    return Letter(row.pk, row.attempt, webhook.url, headers, body)
+    failing = webhook.failing_since is not None
+    return Letter(row.pk, row.attempt, webhook.url, headers, body, failing)
 
 
 def delivery_move(row: WebhookDelivery, to: DeliveryState, **changes: Any) -> bool:

@@ -260,6 +260,26 @@ def test_a_webhook_gets_a_few_messages_at_once_and_others_their_turn(site: Site)
     assert slow.deliveries.filter(state=D.PENDING).count() == 2
 
 
+def test_those_that_fail_come_last_with_one_message_each_and_few_together(site: Site) -> None:
+    for name in ("a", "b", "c"):
+        make_webhook(site, url=f"https://dead.example.org/{name}")
+    Webhook.objects.update(failing_since=Now())
+    good, _ = make_webhook(site)
+    for _ in range(6):
+        submit(actor=make_actor(site=site))
+    letters = claim(limit=8, failing=2)
+    assert [letter.url for letter in letters[:4]] == [good.url] * 4
+    dead = [letter for letter in letters if letter.failing]
+    assert (len(letters), len({letter.url for letter in dead})) == (6, 2)
+    # The third of them is not kept out for ever, and none gets a second one.
+    assert [letter.failing for letter in claim(limit=8, failing=2)] == [True]
+    assert claim(limit=8, failing=2) == []
+    for letter in dead:
+        finish(letter)
+    # One that took a message is like any other again.
+    assert len(claim(limit=20, failing=0)) == 8
+
+
 @pytest.mark.parametrize("source", D)
 @pytest.mark.parametrize("target", D)
 def test_a_delivery_moves_only_as_its_lifecycle_says(source: D, target: D, site: Site) -> None:
