@@ -16,10 +16,12 @@ from django.db.models.functions import Now
 
 from cases.models import Webhook, WebhookDelivery
 from cases.states import DeliveryState
+from cases.vocabulary import WebhookEvent
 from tests.factories import at_once, make_actor, make_site, stored_result, submit
 from tests.live import ROOT
 from tests.receiver import OK, Received, Receiver, Reply, receiver
 from tests.webhooks import due_now, is_signed, let_call_here, make_webhook
+from worker import webhooks
 from worker.webhooks import Deliverer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -155,6 +157,32 @@ def test_two_dead_receivers_do_not_hold_up_a_third(it: Receiver, settings: Any) 
             worker.join(60)
     assert [it.states_of(job.pk) for job in jobs] == [ALL] * 5
     assert not unfinished()
+
+
+def test_a_receiver_that_never_answers_does_not_keep_the_deliverer_for_ever(
+    it: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, go_on = make_site(), threading.Event()
+    settings.BCWEB_WEBHOOK_SECONDS = 1
+    monkeypatch.setattr(webhooks, "TURN_S", 0.5)
+
+    def wait(_: Received) -> Reply:
+        go_on.wait(60)
+        return OK
+
+    it.answer = wait
+    make_webhook(site, url=it.url, events=[WebhookEvent.JOB_CREATED])
+    for _ in range(7):
+        submit(actor=make_actor(site=site))
+    deliverer = Deliverer(name="w", should_stop=lambda: False)
+    try:
+        for made in (4, 1):
+            # A turn: what goes out at once, and nothing more once that has taken its time.
+            assert deliverer.drain() == made
+            assert deliverer.more_waits
+        assert WebhookDelivery.objects.filter(state="PENDING").count() == 7
+    finally:
+        go_on.set()
 
 
 def _drain_and_close() -> None:
