@@ -216,20 +216,45 @@ def delivery_finish(
     if ending.outcome is AttemptOutcome.DELIVERED:
         delivery_move(row, DeliveryState.DELIVERED)
         Webhook.objects.filter(pk=row.webhook_id).update(failing_since=None, delivered_at=Now())
-        # The next one of this job may go now.
+        if row.tries > 1:
+            _move_later(row, Now())
         return DeliveryState.DELIVERED
     Webhook.objects.filter(pk=row.webhook_id, failing_since=None).update(failing_since=Now())
     if ending.outcome is AttemptOutcome.GONE or row.tries >= settings.BCWEB_WEBHOOK_ATTEMPTS:
         _give_up(actor, row, gone=ending.outcome is AttemptOutcome.GONE)
         return DeliveryState.FAILED
     wait = max(pause_s(row.tries), min(ending.retry_after_s, LONGEST_PAUSE_S))
-    delivery_move(row, DeliveryState.PENDING, available_at=Now() + Value(timedelta(seconds=wait)))
+    again_at = Now() + Value(timedelta(seconds=wait))
+    delivery_move(row, DeliveryState.PENDING, available_at=again_at)
+    _move_later(row, again_at)
     return DeliveryState.PENDING
+
+
+def _move_later(row: WebhookDelivery, available_at: Any) -> None:
+    """Let what waits behind ``row`` in its job be due with it: what is due and may not go yet
+    would be looked at by every claim, the more the longer a receiver fails.
+
+    Not what has been tried by itself: it has a pause of its own. Nor what somebody holds, who
+    asks for it once more: waiting for them could be waiting for each other.
+    """
+    if row.job_id is None:
+        return
+    later = WebhookDelivery.objects.filter(
+        webhook_id=row.webhook_id,
+        job_id=row.job_id,
+        event_id__gt=row.event_id,
+        state=DeliveryState.PENDING,
+        tries=0,
+    )
+    held = later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+    if keys := list(held):
+        WebhookDelivery.objects.filter(pk__in=keys).update(available_at=available_at)
 
 
 def _give_up(actor: Actor, row: WebhookDelivery, *, gone: bool = False) -> None:
     """SENDING -> FAILED. Switches the webhook off where it is gone, or fails for too long."""
     delivery_move(row, DeliveryState.FAILED)
+    _move_later(row, Now())
     long = Now() - Value(timedelta(hours=settings.BCWEB_WEBHOOK_OFF_HOURS))
     failing = Webhook.objects.filter(pk=row.webhook_id, enabled=True)
     if not gone:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from cases.models import AuditEvent, JobEvent, Site, Webhook, WebhookDelivery
 from cases.services.deliveries import (
     Ending,
+    Letter,
     deliveries_tidy,
     delivery_move,
     pause_s,
@@ -149,6 +150,38 @@ def test_a_failed_attempt_holds_up_its_own_job_and_no_other(site: Site) -> None:
     finish(again)
     assert deliver_all() == ["job.started", "job.succeeded"]
     assert {row.job_id for row in webhook.deliveries.all()} == {first.job_id, second.job_id}
+
+
+def due(webhook: Webhook) -> int:
+    return webhook.deliveries.filter(state=D.PENDING, available_at__lte=Now()).count()
+
+
+def test_what_waits_behind_a_failed_message_is_not_due_before_it(site: Site, settings: Any) -> None:
+    settings.BCWEB_WEBHOOK_ATTEMPTS = 3
+    webhook, _ = make_webhook(site)
+    answered(site)
+    submit(actor=make_actor(site=site))
+    first = claim(limit=1)[0]
+    busy = Ending(AttemptOutcome.BAD_STATUS, "Busy.", 1.0, 503, retry_after_s=600.0)
+    finish(first, busy)
+    assert due(webhook) == 1, "the other job's"
+    moments = webhook.deliveries.filter(job_id=job_of(first)).values_list("available_at")
+    assert len(set(moments)) == 1
+    # Delivered, or given up: the next one goes at once.
+    webhook.deliveries.filter(pk=first.delivery_id).update(available_at=Now())
+    Webhook.objects.update(failing_since=None)
+    (again,) = [x for x in claim() if x.delivery_id == first.delivery_id]
+    finish(again)
+    assert due(webhook) == 2
+    (second,) = [x for x in claim() if job_of(x) == job_of(first)]
+    webhook.deliveries.filter(pk=second.delivery_id).update(tries=settings.BCWEB_WEBHOOK_ATTEMPTS)
+    webhook.deliveries.filter(state=D.PENDING).update(available_at=Now() + timedelta(hours=1))
+    assert finish(second, BAD) is D.FAILED
+    assert due(webhook) == 1
+
+
+def job_of(letter: Letter) -> str:
+    return str(json.loads(letter.body)["data"]["job"]["id"])
 
 
 def test_what_is_given_up_lets_the_next_one_go(site: Site, settings: Any) -> None:
