@@ -7,6 +7,7 @@ again, with the same id. All times are the database's.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -186,6 +187,16 @@ def delivery_move(row: WebhookDelivery, to: DeliveryState, **changes: Any) -> bo
         WebhookDelivery.objects.filter(pk=row.pk, state=row.state, attempt=row.attempt).update(
             state=to, **changes
         )
+    )
+
+
+def deliveries_again(keys: Sequence[UUID]) -> int:
+    """DELIVERED | FAILED -> PENDING for those of ``keys`` that ended, with all their attempts
+    before them. Returns how many."""
+    again = DeliveryState.PENDING
+    ended = [s for s in DeliveryState if s not in DELIVERY.active and DELIVERY.allows(s, again)]
+    return WebhookDelivery.objects.filter(pk__in=keys, state__in=ended).update(
+        state=again, tries=0, available_at=Now(), replayed_at=Now(), finished_at=None
     )
 
 
