@@ -109,9 +109,11 @@ class PinnedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         last: Exception = NotResolved()
-        for address in self._checked(host, port)[:MOST_ADDRESSES]:
+        addresses = self._checked(host, port)[:MOST_ADDRESSES]
+        for number, address in enumerate(addresses):
             try:
-                left = self._clock.left(httpcore.ConnectTimeout)
+                # Its share of the time: a first one that says nothing leaves some for the next.
+                left = self._clock.left(httpcore.ConnectTimeout) / (len(addresses) - number)
                 stream = self._dial.connect_tcp(address, port, left)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 last = error

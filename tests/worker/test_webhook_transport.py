@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,22 @@ def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:
         assert send(url, it.port, resolve=lambda *_: both).outcome is A.DELIVERED
     port = free_port()
     assert send(f"http://127.0.0.1:{port}/", port).outcome is A.NOT_CONNECTED
+
+
+def test_the_next_address_is_tried_where_one_says_nothing_at_all() -> None:
+    with receiver() as it, socket.socket() as deaf, ExitStack() as stack:
+        # Linux drops what comes once nobody takes connections and the queue of them is full.
+        deaf.bind(("127.0.0.2", it.port))
+        deaf.listen(0)
+        for _ in range(4):
+            knock = stack.enter_context(socket.socket())
+            knock.setblocking(False)
+            knock.connect_ex(("127.0.0.2", it.port))
+        url = f"http://hooks.example.org:{it.port}/"
+        both = ["127.0.0.2", "127.0.0.1"]
+        ending = send(url, it.port, resolve=lambda *_: both, seconds=2)
+    assert ending.outcome is A.DELIVERED
+    assert ending.duration_ms >= 900
 
 
 @contextmanager
