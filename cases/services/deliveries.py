@@ -7,6 +7,7 @@ again, with the same id. All times are the database's.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,6 +44,8 @@ LONGEST_PAUSE_S = 6 * 3600.0
 LEASE_TIMES = 3
 LEASE_EXTRA_S = 5
 TIDY_AT_ONCE = 2000
+# So long a turn of tidying goes on at most.
+TIDY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -286,12 +289,22 @@ def _give_up(actor: Actor, row: WebhookDelivery, *, gone: bool = False) -> None:
 
 def deliveries_tidy() -> int:
     """Remove deliveries older than the days they are kept: those that ended, and those that wait
-    for a webhook that stays off. Returns how many; a part of them at a time."""
+    for a webhook that stays off. Returns how many; what takes longer than a turn is for the next.
+    """
     before = Now() - Value(timedelta(days=settings.BCWEB_WEBHOOK_KEEP_DAYS))
     ended = ~Q(state__in=WAITING) & Q(finished_at__lt=before)
-    held = Q(webhook__enabled=False, webhook__off_at__lt=before, created_at__lt=before)
-    old = WebhookDelivery.objects.filter(ended | held).values_list("pk", flat=True)
-    keys = list(old[:TIDY_AT_ONCE])
+    held = Q(state__in=WAITING, created_at__lt=before)
+    held &= Q(webhook__enabled=False, webhook__off_at__lt=before)
+    end, removed = time.monotonic() + TIDY_S, 0
+    # One after the other: each has its index.
+    for old in (ended, held):
+        while time.monotonic() < end and (some := _remove(old)):
+            removed += some
+    return removed
+
+
+def _remove(old: Q) -> int:
+    keys = list(WebhookDelivery.objects.filter(old).values_list("pk", flat=True)[:TIDY_AT_ONCE])
     # Asked for once more in the meantime: kept.
-    _, counts = WebhookDelivery.objects.filter(ended | held, pk__in=keys).delete()
+    _, counts = WebhookDelivery.objects.filter(old, pk__in=keys).delete()
     return counts.get("cases.WebhookDelivery", 0)

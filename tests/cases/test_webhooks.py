@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from cases.models import AuditEvent, JobEvent, Site, Webhook, WebhookDelivery
+from cases.services import deliveries
 from cases.services.deliveries import (
     Ending,
     Letter,
@@ -350,6 +351,19 @@ def test_the_database_holds_the_rules_too(site: Site) -> None:
             actor="x",
         )
         JobEvent.objects.all().delete()
+
+
+def test_many_old_messages_go_in_one_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "TIDY_AT_ONCE", 2)
+    webhook, _ = make_webhook(site)
+    answered(site)
+    answered(site)
+    assert len(deliver_all()) == 6
+    webhook.deliveries.update(finished_at=Now() - timedelta(days=31))
+    monkeypatch.setattr(deliveries, "TIDY_S", 0.0)
+    assert deliveries_tidy() == 0, "a turn ends when its time is up"
+    monkeypatch.setattr(deliveries, "TIDY_S", 60.0)
+    assert deliveries_tidy() == 6
 
 
 def test_old_messages_go_and_those_on_their_way_stay(site: Site) -> None:
