@@ -241,6 +241,10 @@ def delivery_finish(
     again_at = Now() + Value(timedelta(seconds=wait))
     delivery_move(row, DeliveryState.PENDING, available_at=again_at)
     _move_later(row, again_at)
+    # Of a long queue, one at a time, even the first may not have had its last attempt by then.
+    long = _long_ago()
+    waited = {"deliveries__pk": row.pk, "deliveries__created_at__lte": long}
+    _switch_off(actor, row, WebhookOff.FAILING, failing_since__lte=long, **waited)
     return DeliveryState.PENDING
 
 
@@ -269,12 +273,20 @@ def _give_up(actor: Actor, row: WebhookDelivery, *, gone: bool = False) -> None:
     """SENDING -> FAILED. Switches the webhook off where it is gone, or fails for too long."""
     delivery_move(row, DeliveryState.FAILED)
     _move_later(row, Now())
-    long = Now() - Value(timedelta(hours=settings.BCWEB_WEBHOOK_OFF_HOURS))
-    failing = Webhook.objects.filter(pk=row.webhook_id, enabled=True)
-    if not gone:
-        failing = failing.filter(failing_since__lte=long)
-    why = WebhookOff.GONE if gone else WebhookOff.FAILING
-    if failing.update(enabled=False, off_reason=why, off_at=Now()):
+    if gone:
+        _switch_off(actor, row, WebhookOff.GONE)
+    else:
+        _switch_off(actor, row, WebhookOff.FAILING, failing_since__lte=_long_ago())
+
+
+def _long_ago() -> Any:
+    return Now() - Value(timedelta(hours=settings.BCWEB_WEBHOOK_OFF_HOURS))
+
+
+def _switch_off(actor: Actor, row: WebhookDelivery, why: WebhookOff, **where: Any) -> None:
+    """Switch the webhook of ``row`` off where it is on and ``where`` holds."""
+    on = Webhook.objects.filter(pk=row.webhook_id, enabled=True, **where)
+    if on.update(enabled=False, off_reason=why, off_at=Now()):
         webhook = Webhook.objects.get(pk=row.webhook_id)
         audit_record(
             actor=actor,

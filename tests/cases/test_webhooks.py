@@ -269,6 +269,23 @@ def test_one_that_is_gone_is_switched_off_at_once_and_one_that_fails_after_a_whi
     assert (failing.off_reason, failing.failing_since) == ("", None)
 
 
+def test_one_that_fails_for_long_is_switched_off_though_its_messages_have_attempts_left(
+    site: Site,
+) -> None:
+    webhook, _ = make_webhook(site, events=[WebhookEvent.JOB_CREATED])
+    long = Now() - timedelta(hours=73)
+    submit(actor=make_actor(site=site))
+    Webhook.objects.filter(pk=webhook.pk).update(failing_since=long)
+    finish(claim()[0], BAD)
+    webhook.refresh_from_db()
+    assert webhook.enabled, "a new message gets its attempts"
+    webhook.deliveries.update(created_at=long)
+    due_now(webhook)
+    assert finish(claim()[0], BAD) is D.PENDING
+    webhook.refresh_from_db()
+    assert (webhook.enabled, webhook.off_reason) == (False, "failing")
+
+
 def test_a_success_ends_the_time_of_failing(site: Site) -> None:
     webhook, _ = make_webhook(site)
     answered(site)
