@@ -95,7 +95,7 @@ def test_a_worker_takes_the_bell_off_before_it_looks(
     seen: list[int] = []
 
     class Looks:
-        reading = None
+        reading, more_waits = None, False
 
         def drain(self) -> int:
             # Somebody submits at the very moment: the bell must be heard again.

@@ -166,8 +166,8 @@ def test_what_waits_behind_a_failed_message_is_not_due_before_it(site: Site, set
     busy = Ending(AttemptOutcome.BAD_STATUS, "Busy.", 1.0, 503, retry_after_s=600.0)
     finish(first, busy)
     assert due(webhook) == 1, "the other job's"
-    moments = webhook.deliveries.filter(job_id=job_of(first)).values_list("available_at")
-    assert len(set(moments)) == 1
+    soon = timezone.now() + timedelta(seconds=500)
+    assert webhook.deliveries.filter(job_id=job_of(first), available_at__gt=soon).count() == 3
     # Delivered, or given up: the next one goes at once.
     webhook.deliveries.filter(pk=first.delivery_id).update(available_at=Now())
     Webhook.objects.update(failing_since=None)
