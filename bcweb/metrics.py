@@ -61,7 +61,6 @@ def _watched() -> Iterator[Metric]:
 def _queue() -> Iterator[Metric]:
     waiting = {(row.kind, row.priority): (row.jobs, row.oldest_s) for row in jobs_waiting()}
     yield from queue_metrics(waiting, jobs_running())
-    yield from job_metrics(*jobs_counted())
     yield from worker_metrics(services_alive())
 
 
@@ -88,13 +87,26 @@ def _sizes() -> Iterator[Metric]:
     )
 
 
+def _counted() -> Iterator[Metric]:
+    yield from job_metrics(*jobs_counted())
+
+
 SOURCES: list[Callable[[], Iterable[Metric]]] = [_models, _watched, _queue, _sealed, _sizes]
 
 
-class _Everything(Collector):
+class _From(Collector):
+    def __init__(self, sources: Iterable[Callable[[], Iterable[Metric]]]) -> None:
+        self._sources = sources
+
     def collect(self) -> Iterator[Metric]:
-        for source in SOURCES:
+        for source in self._sources:
             yield from source()
+
+
+def _rendered(sources: Iterable[Callable[[], Iterable[Metric]]]) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_From(sources))
+    return generate_latest(registry)
 
 
 class _Kept:
@@ -108,9 +120,7 @@ class _Kept:
     def text(self) -> bytes:
         with self._lock:
             if time.monotonic() >= self._until:
-                registry = CollectorRegistry(auto_describe=False)
-                registry.register(_Everything())
-                self._text = generate_latest(registry)
+                self._text = _rendered(SOURCES)
                 self._until = time.monotonic() + KEPT_S
             return self._text
 
@@ -133,9 +143,10 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {token}".encode()):
         return HttpResponse(status=401, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
     try:
-        text = kept.text()
+        # Counters anew each time, for one row: kept by each process for itself, they would seem to
+        # go down from one answer to the next, which reads as a restart and is added up once more.
+        text = kept.text() + _rendered([_counted])
     except DatabaseError as error:
         log.warning("metrics_database", error=type(error).__name__)
         return HttpResponse(status=503, headers={"Retry-After": "15"})
-    # Requests anew each time: kept by each process for itself, counts would seem to go down.
     return HttpResponse(text + http_text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -36,6 +36,7 @@ QUEUE_OF_KIND: dict[JobKind, str] = {
 }
 SWEEP_TASK = "worker.tasks.sweep"
 DELIVER_TASK = "worker.tasks.deliver_webhooks"
+DELIVER_QUEUE = "webhooks"
 
 # One ring wakes one worker, which then takes all that waits; more rings only wake more workers.
 MAX_RINGS = 8
@@ -43,7 +44,7 @@ RING_LIFE_S = 60
 # A bell that rings and is not answered keeps others silent for so long: its message may be lost.
 BELL_LIFE_S = 5
 # The queues whose workers take the bell off before they look at the rows.
-BELLS = frozenset({"inference"})
+BELLS = frozenset({"inference", DELIVER_QUEUE})
 
 
 def ring_on_commit(
@@ -90,12 +91,16 @@ def ring_deliverer_on_commit() -> None:
     transaction.on_commit(ring_deliverer)
 
 
-def ring_deliverer() -> None:
-    """One message: the deliverer takes all that is due. A dead broker is logged, not raised."""
+def ring_deliverer(*, sure: bool = False) -> None:
+    """One message, where none waits already: the deliverer takes all that is due. ``sure``: send
+    all the same. A dead broker is logged, not raised."""
+    if not (sure or _bell_free(DELIVER_QUEUE)):
+        return
     try:
-        current_app.send_task(DELIVER_TASK, queue="webhooks", expires=RING_LIFE_S)
+        current_app.send_task(DELIVER_TASK, queue=DELIVER_QUEUE, expires=RING_LIFE_S)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("ring_failed", kind="webhooks", error=type(error).__name__)
+        bell_answer(DELIVER_QUEUE)
 
 
 def _bell_free(queue: str) -> bool:

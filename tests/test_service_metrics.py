@@ -108,12 +108,29 @@ def test_what_jobs_became_is_told_as_counters_and_histograms() -> None:
     assert value("jobs_counted_timestamp_seconds", found) is not None
 
 
+def test_counters_are_the_same_in_a_process_that_has_just_counted_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Processes keep gauges for a while, each since a moment of its own."""
+    monkeypatch.setattr(metrics, "KEPT_S", 600.0)
+    metrics.kept.forget()
+    before = parsed(scrape())
+    submit()
+    jobs_tally()
+    after = parsed(scrape())
+    here = {"kind": "inference", "priority": "routine"}
+    made = [value("jobs_created_total", found, kind="inference") for found in (before, after)]
+    assert made == [0, 1]
+    assert value("queue_jobs", before, **here) == value("queue_jobs", after, **here) == 0
+
+
 def test_workers_that_are_there_are_told() -> None:
     assert value("workers", kind="inference") == 0
     pulse_beat(name="inference@here:1", kind="inference", ready=True, details={})
     pulse_beat(name="inference@here:2", kind="inference", ready=False, details={})
     assert value("workers", kind="inference") == 1
-    assert value("workers", kind="beat") == 0
+    # Those that are missing are told, so that an alert can be raised.
+    assert value("workers", kind="beat") == value("workers", kind="webhooks") == 0
 
 
 def test_how_far_the_audit_is_sealed_is_told() -> None:

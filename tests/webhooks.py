@@ -77,8 +77,8 @@ def is_signed(item: Received, secret: str) -> bool:
     )
 
 
-def claim(limit: int = 10) -> list[Letter]:
-    return deliveries_claim(actor=WORKER, limit=limit)
+def claim(limit: int = 10, failing: int | None = None) -> list[Letter]:
+    return deliveries_claim(actor=WORKER, limit=limit, failing=failing)
 
 
 def finish(letter: Letter, ending: Ending = OK) -> DeliveryState | None:

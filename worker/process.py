@@ -146,9 +146,15 @@ def freeze() -> int:
 
 
 def deliver() -> int:
-    """Send what is due to webhooks, in this worker."""
+    """Send what is due to webhooks, in this worker, for a while."""
+    queue.bell_answer(queue.DELIVER_QUEUE)
     name = f"webhooks@{socket.gethostname()}:{os.getpid()}"
-    return Deliverer(name=name, should_stop=stopping).drain()
+    deliverer = Deliverer(name=name, should_stop=stopping)
+    made = deliverer.drain()
+    if deliverer.more_waits:
+        # Behind the messages that are there by now.
+        queue.ring_deliverer(sure=True)
+    return made
 
 
 def ensure_ready() -> None:

@@ -20,6 +20,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import httpcore
+import structlog
 
 from cases.outbound import AddressRefused, OutboundRules, Target, address_check, target_of
 from cases.services.deliveries import Ending
@@ -28,6 +29,9 @@ from cases.vocabulary import AttemptOutcome
 Resolver = Callable[[str, int], list[str]]
 # A name with more addresses than this is not tried at all of them.
 MOST_ADDRESSES = 4
+INSIDE = "The host's name stands for an address inside this or another network: it is not called."
+
+log = structlog.get_logger(__name__)
 
 
 class NotResolved(Exception):
@@ -109,9 +113,11 @@ class PinnedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         last: Exception = NotResolved()
-        for address in self._checked(host, port)[:MOST_ADDRESSES]:
+        addresses = self._checked(host, port)[:MOST_ADDRESSES]
+        for number, address in enumerate(addresses):
             try:
-                left = self._clock.left(httpcore.ConnectTimeout)
+                # Its share of the time: a first one that says nothing leaves some for the next.
+                left = self._clock.left(httpcore.ConnectTimeout) / (len(addresses) - number)
                 stream = self._dial.connect_tcp(address, port, left)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 last = error
@@ -124,7 +130,12 @@ class PinnedBackend(httpcore.NetworkBackend):
         left = self._clock.left(NotResolved)
         addresses = _within(left, functools.partial(self._resolve, host, port))
         for address in addresses:
-            address_check(ip_address(address), self._rules)
+            try:
+                address_check(ip_address(address), self._rules)
+            except AddressRefused as error:
+                # What names of this network stand for is the operator's to know, not a site's.
+                log.warning("webhook_address_refused", host=host, address=address)
+                raise AddressRefused(INSIDE) from error
         return addresses
 
     def connect_unix_socket(

@@ -24,6 +24,11 @@ from worker.webhook_transport import post
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 8
+# Of these, for webhooks whose last attempt failed.
+MOST_FAILING = AT_ONCE // 2
+# Where something is always due, others of this worker's tasks get their turn after so long (and
+# what is on its way then: at most one attempt more).
+TURN_S = 30.0
 # How often it is looked whether the worker was told to end.
 LOOK_S = 0.5
 # The supervisor gives the workers 4 s.
@@ -50,7 +55,8 @@ class _Sent:
 
 
 class Deliverer:
-    """Sends until nothing is due. ``should_stop``: whether the process was told to end."""
+    """Sends until nothing is due, or its turn is over. ``should_stop``: whether the process was
+    told to end."""
 
     def __init__(
         self, *, name: str, should_stop: Callable[[], bool], send: Send = send_letter
@@ -58,14 +64,23 @@ class Deliverer:
         self._actor = Actor(kind=ActorKind.WORKER, label=name)
         self._should_stop, self._send = should_stop, send
         self._sent: queue.SimpleQueue[_Sent] = queue.SimpleQueue()
-        self._out = 0
+        # How many are on their way; of these, to webhooks that fail.
+        self._out = self._failing = 0
+        # Whether the last `drain` ended because its turn was over.
+        self.more_waits = False
 
     def drain(self) -> int:
-        """Deliver whatever is due; returns how many attempts were made."""
-        made = 0
+        """Deliver whatever is due; returns how many attempts were made.
+
+        Once the turn is over those that fail get nothing more, and all others go on for as long
+        as the last of these may take.
+        """
+        made, began = 0, time.monotonic()
+        self.more_waits = False
         while not self._should_stop():
-            free = AT_ONCE - self._out
-            letters = deliveries_claim(actor=self._actor, limit=free) if free else []
+            spent = time.monotonic() - began
+            self.more_waits = spent >= TURN_S
+            letters = self._claim(spent)
             for letter in letters:
                 self._start(letter)
             made += len(letters)
@@ -77,8 +92,16 @@ class Deliverer:
             self._note_one(end - time.monotonic())
         return made
 
+    def _claim(self, spent: float) -> list[Letter]:
+        free = AT_ONCE - self._out
+        if not free or spent >= TURN_S + settings.BCWEB_WEBHOOK_SECONDS:
+            return []
+        failing = MOST_FAILING - self._failing if spent < TURN_S else 0
+        return deliveries_claim(actor=self._actor, limit=free, failing=failing)
+
     def _start(self, letter: Letter) -> None:
         self._out += 1
+        self._failing += letter.failing
         threading.Thread(target=self._run, args=(letter,), name="webhook-send", daemon=True).start()
 
     def _run(self, letter: Letter) -> None:
@@ -97,6 +120,7 @@ class Deliverer:
         except queue.Empty:
             return
         self._out -= 1
+        self._failing -= sent.letter.failing
         if sent.ending is None:
             # Its lease ends, and it is sent again, in its bounded number of attempts.
             return

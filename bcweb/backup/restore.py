@@ -51,6 +51,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="where the backup was made with --without-patient-key: the file of that key",
     )
+    made.add_argument(
+        "--keep-webhooks",
+        action="store_true",
+        help="leave webhooks on that were on: this copy replaces the service it was made of",
+    )
     return made
 
 
@@ -59,7 +64,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        told = restore(options.file, options.state, patient_key=options.patient_key)
+        told = restore(
+            options.file,
+            options.state,
+            patient_key=options.patient_key,
+            keep_webhooks=options.keep_webhooks,
+        )
     except BackupError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -84,9 +94,12 @@ def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def restore(file: Path, state: Path, *, patient_key: Path | None = None) -> list[str]:
+def restore(
+    file: Path, state: Path, *, patient_key: Path | None = None, keep_webhooks: bool = False
+) -> list[str]:
     """Restore `file` into the new folder `state`; return what to tell.
 
+    Webhooks are switched off unless they are to be kept: a rehearsal must not call real receivers.
     Raises ``BackupError`` (``UsageError`` for a folder that is not empty), ``StartupError`` where
     Postgres does not start, ``OSError``.
     """
@@ -101,8 +114,8 @@ def restore(file: Path, state: Path, *, patient_key: Path | None = None) -> list
         _check_manifest(manifest)
         key = _key(manifest, patient_key)
         with _draft(target) as draft:
-            _fill(draft, archive, manifest, key, target)
-    return _told(manifest, target)
+            off = _fill(draft, archive, manifest, key, target, keep_webhooks)
+    return _told(manifest, target, off)
 
 
 def _check_target(target: Path) -> None:
@@ -197,8 +210,14 @@ def _await_no_server(draft: Path) -> None:
 
 
 def _fill(
-    draft: Path, archive: IO[bytes], manifest: dict[str, Any], key: bytes | None, target: Path
-) -> None:
+    draft: Path,
+    archive: IO[bytes],
+    manifest: dict[str, Any],
+    key: bytes | None,
+    target: Path,
+    keep_webhooks: bool,
+) -> int:
+    """Returns how many webhooks were switched off."""
     paths.make_state_dir(draft)
     with services.use(draft, ["postgres"]):
         for info, content in members(archive):
@@ -211,10 +230,12 @@ def _fill(
         _write(draft / keys.ID_FILE, f"{manifest['patient_key_id']}\n".encode(), 0o600)
         _compare_rows(draft, manifest["rows"])
         _move_pictures(draft, manifest["state"], target)
+        off = 0 if keep_webhooks else _switch_webhooks_off(draft)
         _sql(draft, "ANALYZE")
     _await_no_server(draft)
     shutil.rmtree(paths.run_folder(draft), ignore_errors=True)
     os.sync()
+    return off
 
 
 def _restore_file(draft: Path, info: tarfile.TarInfo, content: IO[bytes]) -> None:
@@ -308,12 +329,24 @@ def _move_pictures(draft: Path, old: str, target: Path) -> None:
         )
 
 
+def _switch_webhooks_off(draft: Path) -> int:
+    """As by hand, with all that waits. A backup of an earlier version has none."""
+    if _sql(draft, "SELECT to_regclass('cases_webhook') IS NULL") == ["t"]:
+        return 0
+    off = "UPDATE cases_webhook SET enabled = false, off_reason = 'by_hand', off_at = now()"
+    (count,) = _sql(
+        draft,
+        f"WITH off AS ({off} WHERE enabled RETURNING 1) SELECT count(*) FROM off",  # noqa: S608
+    )
+    return int(count)
+
+
 def _text(value: str) -> str:
     """A string as SQL writes it, whatever is in it."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def _told(manifest: dict[str, Any], target: Path) -> list[str]:
+def _told(manifest: dict[str, Any], target: Path, off: int) -> list[str]:
     made = (
         f"restored: {target} (of {manifest['created_at']}, {sum(manifest['rows'].values())} rows)"
     )
@@ -330,5 +363,10 @@ def _told(manifest: dict[str, Any], target: Path) -> list[str]:
         )
     if not (target / "secret_key").exists():
         lines.append("SECRET_KEY came from the environment, and is not in this backup.")
+    if off:
+        lines.append(
+            f"Webhooks were switched off ({off}), so that this copy calls nobody. If it replaces "
+            "the service, switch them on in the portal, or restore with --keep-webhooks."
+        )
     lines.append(f"Start it with: make run STATE={target}")
     return lines

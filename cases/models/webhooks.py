@@ -117,6 +117,11 @@ class WebhookDelivery(models.Model):
                 condition=Q(state__in=WAITING),
                 name="delivery_order_of_job",
             ),
+            models.Index(
+                fields=["webhook"],
+                condition=Q(state=DeliveryState.SENDING.value),
+                name="delivery_busy",
+            ),
             models.Index(fields=["webhook", "-created_at", "-id"], name="delivery_log"),
             models.Index(
                 fields=["finished_at"],

@@ -23,7 +23,7 @@ from cases.vocabulary import JobKind, PriorityRank
 
 KINDS = tuple(kind.value for kind in JobKind)
 # Kinds of processes that show a pulse.
-SERVICES = ("inference", "training", "beat")
+SERVICES = ("inference", "training", "webhooks", "beat")
 
 
 def queue_metrics(

@@ -7,6 +7,8 @@ again, with the same id. All times are the database's.
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -42,6 +44,8 @@ LONGEST_PAUSE_S = 6 * 3600.0
 LEASE_TIMES = 3
 LEASE_EXTRA_S = 5
 TIDY_AT_ONCE = 2000
+# So long a turn of tidying goes on at most.
+TIDY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Letter:
     url: str
     headers: dict[str, str]
     body: bytes
+    # To a webhook whose last attempt failed.
+    failing: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,18 +95,24 @@ def _due(webhook_id: Any) -> QuerySet[WebhookDelivery]:
     )
 
 
-def deliveries_claim(*, actor: Actor, limit: int) -> list[Letter]:
+def deliveries_claim(*, actor: Actor, limit: int, failing: int | None = None) -> list[Letter]:
     """PENDING (or SENDING with a lease that ran out) -> SENDING, for up to ``limit`` messages.
 
-    Only of webhooks that are on, a few of each, in turns that chance decides. A message whose
-    attempts are used up is FAILED instead; so is, for this time, one whose secret cannot be read.
+    Only of webhooks that are on, a few of each, in turns that chance decides. Those whose last
+    attempt failed come after all others, with one message each and at most ``failing`` together:
+    receivers that take all their time to answer nothing must not keep those that do from theirs.
+    A message whose attempts are used up is FAILED instead; so is, for this time, one whose secret
+    cannot be read.
     """
     letters: list[Letter] = []
-    told = Webhook.objects.filter(Exists(_due(OuterRef("pk"))), enabled=True).order_by("?")
-    for webhook in told:
-        if len(letters) >= limit:
+    told = Webhook.objects.filter(Exists(_due(OuterRef("pk"))), enabled=True)
+    for webhook in told.annotate(failing=Q(failing_since__isnull=False)).order_by("failing", "?"):
+        room = limit - len(letters)
+        if webhook.failing and failing is not None:
+            room = min(room, failing - sum(letter.failing for letter in letters))
+        if room <= 0:
             break
-        letters += _claim(actor, webhook, limit - len(letters))
+        letters += _claim(actor, webhook, room)
     return letters
 
 
@@ -109,11 +121,12 @@ def _claim(actor: Actor, webhook: Webhook, limit: int) -> list[Letter]:
     busy = WebhookDelivery.objects.filter(
         webhook=webhook, state=DeliveryState.SENDING, available_at__gt=Now()
     ).count()
+    most = MOST_AT_ONCE if webhook.failing_since is None else 1
     rows = list(
         _due(webhook.pk)
         .select_for_update(skip_locked=True, of=("self",), no_key=True)
         .select_related("event", "job__image", "job__result")
-        .order_by("available_at", "event_id")[: max(0, min(limit, MOST_AT_ONCE - busy))]
+        .order_by("available_at", "event_id")[: max(0, min(limit, most - busy))]
     )
     letters = []
     for row in rows:
@@ -161,7 +174,8 @@ def _letter(actor: Actor, webhook: Webhook, row: WebhookDelivery) -> Letter | No
         keys, message_id=str(row.pk), timestamp=int(timezone.now().timestamp()), body=body
     )
     headers |= {"content-type": CONTENT_TYPE, "user-agent": USER_AGENT}
-    return Letter(row.pk, row.attempt, webhook.url, headers, body)
+    failing = webhook.failing_since is not None
+    return Letter(row.pk, row.attempt, webhook.url, headers, body, failing)
 
 
 def delivery_move(row: WebhookDelivery, to: DeliveryState, **changes: Any) -> bool:
@@ -176,6 +190,16 @@ def delivery_move(row: WebhookDelivery, to: DeliveryState, **changes: Any) -> bo
         WebhookDelivery.objects.filter(pk=row.pk, state=row.state, attempt=row.attempt).update(
             state=to, **changes
         )
+    )
+
+
+def deliveries_again(keys: Sequence[UUID]) -> int:
+    """DELIVERED | FAILED -> PENDING for those of ``keys`` that ended, with all their attempts
+    before them. Returns how many."""
+    again = DeliveryState.PENDING
+    ended = [s for s in DeliveryState if s not in DELIVERY.active and DELIVERY.allows(s, again)]
+    return WebhookDelivery.objects.filter(pk__in=keys, state__in=ended).update(
+        state=again, tries=0, available_at=Now(), replayed_at=Now(), finished_at=None
     )
 
 
@@ -206,26 +230,63 @@ def delivery_finish(
     if ending.outcome is AttemptOutcome.DELIVERED:
         delivery_move(row, DeliveryState.DELIVERED)
         Webhook.objects.filter(pk=row.webhook_id).update(failing_since=None, delivered_at=Now())
-        # The next one of this job may go now.
+        if row.tries > 1:
+            _move_later(row, Now())
         return DeliveryState.DELIVERED
     Webhook.objects.filter(pk=row.webhook_id, failing_since=None).update(failing_since=Now())
     if ending.outcome is AttemptOutcome.GONE or row.tries >= settings.BCWEB_WEBHOOK_ATTEMPTS:
         _give_up(actor, row, gone=ending.outcome is AttemptOutcome.GONE)
         return DeliveryState.FAILED
     wait = max(pause_s(row.tries), min(ending.retry_after_s, LONGEST_PAUSE_S))
-    delivery_move(row, DeliveryState.PENDING, available_at=Now() + Value(timedelta(seconds=wait)))
+    again_at = Now() + Value(timedelta(seconds=wait))
+    delivery_move(row, DeliveryState.PENDING, available_at=again_at)
+    _move_later(row, again_at)
+    # Of a long queue, one at a time, even the first may not have had its last attempt by then.
+    long = _long_ago()
+    waited = {"deliveries__pk": row.pk, "deliveries__created_at__lte": long}
+    _switch_off(actor, row, WebhookOff.FAILING, failing_since__lte=long, **waited)
     return DeliveryState.PENDING
+
+
+def _move_later(row: WebhookDelivery, available_at: Any) -> None:
+    """Let what waits behind ``row`` in its job be due with it: what is due and may not go yet
+    would be looked at by every claim, the more the longer a receiver fails.
+
+    Not what has been tried by itself: it has a pause of its own. Nor what somebody holds, who
+    asks for it once more: waiting for them could be waiting for each other.
+    """
+    if row.job_id is None:
+        return
+    later = WebhookDelivery.objects.filter(
+        webhook_id=row.webhook_id,
+        job_id=row.job_id,
+        event_id__gt=row.event_id,
+        state=DeliveryState.PENDING,
+        tries=0,
+    )
+    held = later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+    if keys := list(held):
+        WebhookDelivery.objects.filter(pk__in=keys).update(available_at=available_at)
 
 
 def _give_up(actor: Actor, row: WebhookDelivery, *, gone: bool = False) -> None:
     """SENDING -> FAILED. Switches the webhook off where it is gone, or fails for too long."""
     delivery_move(row, DeliveryState.FAILED)
-    long = Now() - Value(timedelta(hours=settings.BCWEB_WEBHOOK_OFF_HOURS))
-    failing = Webhook.objects.filter(pk=row.webhook_id, enabled=True)
-    if not gone:
-        failing = failing.filter(failing_since__lte=long)
-    why = WebhookOff.GONE if gone else WebhookOff.FAILING
-    if failing.update(enabled=False, off_reason=why, off_at=Now()):
+    _move_later(row, Now())
+    if gone:
+        _switch_off(actor, row, WebhookOff.GONE)
+    else:
+        _switch_off(actor, row, WebhookOff.FAILING, failing_since__lte=_long_ago())
+
+
+def _long_ago() -> Any:
+    return Now() - Value(timedelta(hours=settings.BCWEB_WEBHOOK_OFF_HOURS))
+
+
+def _switch_off(actor: Actor, row: WebhookDelivery, why: WebhookOff, **where: Any) -> None:
+    """Switch the webhook of ``row`` off where it is on and ``where`` holds."""
+    on = Webhook.objects.filter(pk=row.webhook_id, enabled=True, **where)
+    if on.update(enabled=False, off_reason=why, off_at=Now()):
         webhook = Webhook.objects.get(pk=row.webhook_id)
         audit_record(
             actor=actor,
@@ -240,12 +301,22 @@ def _give_up(actor: Actor, row: WebhookDelivery, *, gone: bool = False) -> None:
 
 def deliveries_tidy() -> int:
     """Remove deliveries older than the days they are kept: those that ended, and those that wait
-    for a webhook that stays off. Returns how many; a part of them at a time."""
+    for a webhook that stays off. Returns how many; what takes longer than a turn is for the next.
+    """
     before = Now() - Value(timedelta(days=settings.BCWEB_WEBHOOK_KEEP_DAYS))
     ended = ~Q(state__in=WAITING) & Q(finished_at__lt=before)
-    held = Q(webhook__enabled=False, webhook__off_at__lt=before, created_at__lt=before)
-    old = WebhookDelivery.objects.filter(ended | held).values_list("pk", flat=True)
-    keys = list(old[:TIDY_AT_ONCE])
+    held = Q(state__in=WAITING, created_at__lt=before)
+    held &= Q(webhook__enabled=False, webhook__off_at__lt=before)
+    end, removed = time.monotonic() + TIDY_S, 0
+    # One after the other: each has its index.
+    for old in (ended, held):
+        while time.monotonic() < end and (some := _remove(old)):
+            removed += some
+    return removed
+
+
+def _remove(old: Q) -> int:
+    keys = list(WebhookDelivery.objects.filter(old).values_list("pk", flat=True)[:TIDY_AT_ONCE])
     # Asked for once more in the meantime: kept.
-    _, counts = WebhookDelivery.objects.filter(ended | held, pk__in=keys).delete()
+    _, counts = WebhookDelivery.objects.filter(old, pk__in=keys).delete()
     return counts.get("cases.WebhookDelivery", 0)

@@ -44,7 +44,10 @@ def jobs_move(
     changes["lease_expires_at"] = changes.get("lease_expires_at")
     if to in JOB.final:
         changes["finished_at"] = Now()
-    held = Job.objects.select_for_update().filter(_at(list(job_ids), fence), state__in=sources)
+    # no_key: what refers to a job meanwhile, such as a message about it, need not wait.
+    held = Job.objects.select_for_update(no_key=True).filter(
+        _at(list(job_ids), fence), state__in=sources
+    )
     # Without a savepoint of its own: who catches what goes wrong here has one around it.
     with transaction.atomic(savepoint=False):
         try:

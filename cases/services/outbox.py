@@ -8,6 +8,7 @@ nothing to relay, no place in a sequence to remember and nothing that commits la
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from uuid import UUID, uuid5
 
 from cases import queue
@@ -36,9 +37,12 @@ def kind_of(event: JobEvent) -> WebhookEvent | None:
     return TOLD.get((event.from_state, event.to_state))
 
 
-def delivery_id(webhook_id: UUID, event_id: int) -> UUID:
-    """The same for the same message, whenever and however often it is made."""
-    return uuid5(webhook_id, str(event_id))
+def delivery_id(webhook_id: UUID, event: JobEvent) -> UUID:
+    """The same for the same message, whenever and however often it is made.
+
+    After a restore the numbers of events are given out again, to other events: job and time go in.
+    """
+    return uuid5(webhook_id, f"{event.pk}:{event.job_id}:{event.at.astimezone(UTC).isoformat()}")
 
 
 def deliveries_make(events: Sequence[JobEvent]) -> None:
@@ -67,7 +71,7 @@ def deliveries_make(events: Sequence[JobEvent]) -> None:
 
 def delivery_of(webhook: Webhook, event: JobEvent, kind: WebhookEvent) -> WebhookDelivery:
     return WebhookDelivery(
-        pk=delivery_id(webhook.pk, event.pk),
+        pk=delivery_id(webhook.pk, event),
         webhook=webhook,
         event=event,
         job_id=event.job_id,

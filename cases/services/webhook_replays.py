@@ -17,10 +17,11 @@ from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
 from cases.models import JobEvent, Webhook, WebhookDelivery
 from cases.services.audit import audit_record
-from cases.services.deliveries import delivery_move
+from cases.services.deliveries import deliveries_again, delivery_move
+from cases.services.locks import advisory_lock
 from cases.services.outbox import TOLD, delivery_id, delivery_of, kind_of
 from cases.services.webhooks import webhook_own
-from cases.states import DELIVERY, DeliveryState
+from cases.states import DeliveryState
 from cases.vocabulary import JobKind, WebhookEvent
 
 MOST_AT_ONCE = 10_000
@@ -59,14 +60,26 @@ def delivery_replay(*, actor: Actor, delivery_id: UUID) -> WebhookDelivery:
     return row
 
 
-@transaction.atomic
 def webhook_replay_since(*, actor: Actor, webhook_id: UUID, since: datetime) -> int:
     """Send everything the webhook subscribes to that happened at or after ``since``, once more or
     for the first time, in the order of each job. Returns how many messages.
 
-    What waits or is being sent is left as it is. ``FieldInvalid`` for a moment in the future,
-    before the days that are kept, or with more messages than go at once.
+    What waits or is being sent is left as it is. Committed a stretch at a time, so that nobody
+    waits for all of it: one that breaks off has asked for the first ones, and may be asked for
+    again. ``FieldInvalid`` for a moment in the future, before the days that are kept, or with more
+    messages than go at once.
     """
+    webhook, events = _asked_for(actor, webhook_id, since)
+    number = sum(
+        _send_again(webhook, events[at : at + STRETCH]) for at in range(0, len(events), STRETCH)
+    )
+    queue.ring_deliverer_on_commit()
+    return number
+
+
+@transaction.atomic
+def _asked_for(actor: Actor, webhook_id: UUID, since: datetime) -> tuple[Webhook, list[JobEvent]]:
+    """The webhook and the events to tell it, audited."""
     webhook = _on(actor, webhook_id)
     _check_since(since)
     events = list(_told(webhook, since).select_related("job").order_by("pk")[: MOST_AT_ONCE + 1])
@@ -74,12 +87,9 @@ def webhook_replay_since(*, actor: Actor, webhook_id: UUID, since: datetime) -> 
         raise FieldInvalid(
             errors={"since": [f"More than {MOST_AT_ONCE} messages: choose a later moment."]}
         )
-    number = sum(
-        _send_again(webhook, events[at : at + STRETCH]) for at in range(0, len(events), STRETCH)
-    )
-    _audit(actor, webhook, "webhook.replayed", {"since": since.isoformat(), "deliveries": number})
-    queue.ring_deliverer_on_commit()
-    return number
+    detail = {"since": since.isoformat(), "events": len(events)}
+    _audit(actor, webhook, "webhook.replayed", detail)
+    return webhook, events
 
 
 def _told(webhook: Webhook, since: datetime) -> Any:
@@ -92,20 +102,20 @@ def _told(webhook: Webhook, since: datetime) -> Any:
     return events.exclude(job__kind=JobKind.SHADOW)
 
 
+@transaction.atomic
 def _send_again(webhook: Webhook, events: list[JobEvent]) -> int:
-    keys = [delivery_id(webhook.pk, event.pk) for event in events]
-    locked = WebhookDelivery.objects.select_for_update(no_key=True).filter(pk__in=keys)
-    there = {row.pk: row for row in locked.order_by("pk")}
-    ended = [row for row in there.values() if row.state not in DELIVERY.active]
-    for row in ended:
-        _again(row)
+    # Two replays at once would lock the same rows, each in an order of its own.
+    advisory_lock("webhook-replay", str(webhook.pk), wait=True)
+    keys = [delivery_id(webhook.pk, event) for event in events]
+    there = set(WebhookDelivery.objects.filter(pk__in=keys).values_list("pk", flat=True))
+    ended = deliveries_again(keys)
     new = [
         delivery_of(webhook, event, kind)
         for event, key in zip(events, keys, strict=True)
         if key not in there and (kind := kind_of(event)) is not None
     ]
     WebhookDelivery.objects.bulk_create(new, ignore_conflicts=True)
-    return len(ended) + len(new)
+    return ended + len(new)
 
 
 def _again(row: WebhookDelivery) -> None:

@@ -31,6 +31,7 @@ from cases.vocabulary import SnapshotRole
 from tests.factories import make_actor, make_site, submit
 from tests.live import wait_for
 from tests.phantoms import bmode_phantom, dicom_bytes
+from tests.webhooks import make_webhook
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -203,18 +204,30 @@ def _compare_files(old: Path, new: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def webhooks_of(state: Path) -> list[Any]:
+    with services.use(state, ["postgres"]), psycopg.connect(paths.database_url(state)) as link:
+        return link.execute("SELECT id, enabled, off_reason FROM cases_webhook").fetchall()
+
+
 def test_the_patients_key_may_stay_apart(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, key = tmp_path / "backup.tar", tmp_path / "key"
+    webhook, _ = make_webhook(make_site())
     call_command("backup", str(out), "--without-patient-key")
     assert patient_key_id() in capsys.readouterr().out
     key.write_bytes((state / "patient_key").read_bytes())
     assert main([str(out), "--state", str(tmp_path / "without")]) == 0
-    assert patient_key_id() in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert patient_key_id() in said
     assert not (tmp_path / "without" / "patient_key").exists()
+    # Nor does a copy call the receivers of the service it was made of.
+    assert "Webhooks were switched off (1)" in said
+    assert webhooks_of(tmp_path / "without") == [(webhook.pk, False, "by_hand")]
     words = [str(out), "--state", str(tmp_path / "with"), "--patient-key", str(key)]
-    assert main(words) == 0
+    assert main([*words, "--keep-webhooks"]) == 0
+    assert "Webhooks" not in capsys.readouterr().out
+    assert webhooks_of(tmp_path / "with") == [(webhook.pk, True, "")]
     assert (tmp_path / "with" / "patient_key").read_bytes() == key.read_bytes()
     assert stat.S_IMODE((tmp_path / "with" / "patient_key").stat().st_mode) == 0o600
     # Another one would part every patient from the keys of before: neither given, nor made.

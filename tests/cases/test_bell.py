@@ -9,12 +9,13 @@ from django.core.cache import cache
 
 from cases import queue
 from cases.access import SYSTEM
-from cases.models import Job
+from cases.models import Job, WebhookDelivery
 from cases.services.leases import jobs_sweep
 from cases.vocabulary import JobKind
-from tests.factories import submit
+from tests.factories import make_actor, make_site, submit
+from tests.webhooks import make_webhook
 from tests.worker.rings import Rings
-from worker import process
+from worker import process, webhooks
 
 
 @pytest.fixture
@@ -60,6 +61,33 @@ def test_a_bell_falls_silent_by_itself(rings: Rings) -> None:
     assert len(rings.taken()) == 2
 
 
+DELIVER = "worker.tasks.deliver_webhooks"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_moves_ring_the_deliverer_once_until_it_answers(rings: Rings) -> None:
+    site = make_site()
+    make_webhook(site)
+    for _ in range(3):
+        submit(actor=make_actor(site=site))
+    assert rings.taken().count(DELIVER) == 1
+    # It answers, and finds nothing that is due.
+    WebhookDelivery.objects.update(available_at="2100-01-01T00:00:00Z")
+    process.deliver()
+    assert rings.taken() == []
+    submit(actor=make_actor(site=site))
+    assert rings.taken().count(DELIVER) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deliverer_whose_turn_is_over_rings_for_itself(
+    rings: Rings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TURN_S", 0.0)
+    process.deliver()
+    assert rings.taken() == [DELIVER]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_takes_the_bell_off_before_it_looks(
     rings: Rings, monkeypatch: pytest.MonkeyPatch
@@ -67,7 +95,7 @@ def test_a_worker_takes_the_bell_off_before_it_looks(
     seen: list[int] = []
 
     class Looks:
-        reading = None
+        reading, more_waits = None, False
 
         def drain(self) -> int:
             # Somebody submits at the very moment: the bell must be heard again.

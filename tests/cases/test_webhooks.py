@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from cases.models import AuditEvent, JobEvent, Site, Webhook, WebhookDelivery
+from cases.services import deliveries
 from cases.services.deliveries import (
     Ending,
+    Letter,
     deliveries_tidy,
     delivery_move,
     pause_s,
@@ -110,6 +112,26 @@ def test_a_move_that_is_taken_back_tells_nobody(site: Site) -> None:
     assert not JobEvent.objects.exists()
 
 
+def test_after_a_restore_new_messages_have_ids_that_no_receiver_knows(site: Site) -> None:
+    make_webhook(site)
+    sequence = JobEvent._meta.db_table + "_id_seq"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT last_value FROM {sequence}")
+        (before,) = cursor.fetchone()
+    known: list[tuple[int | None, Any]] = []
+    for _ in range(2):
+        with transaction.atomic():
+            submit(actor=make_actor(site=site))
+            known += WebhookDelivery.objects.values_list("event_id", "pk")
+            # What a restore does: what came after the backup is gone, and so are its numbers.
+            transaction.set_rollback(True)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval(%s, %s)", [sequence, before])
+    (event, first), (again, second) = known
+    assert event == again
+    assert first != second
+
+
 def test_a_failed_attempt_holds_up_its_own_job_and_no_other(site: Site) -> None:
     webhook, _ = make_webhook(site)
     first = answered(site)
@@ -129,6 +151,38 @@ def test_a_failed_attempt_holds_up_its_own_job_and_no_other(site: Site) -> None:
     finish(again)
     assert deliver_all() == ["job.started", "job.succeeded"]
     assert {row.job_id for row in webhook.deliveries.all()} == {first.job_id, second.job_id}
+
+
+def due(webhook: Webhook) -> int:
+    return webhook.deliveries.filter(state=D.PENDING, available_at__lte=Now()).count()
+
+
+def test_what_waits_behind_a_failed_message_is_not_due_before_it(site: Site, settings: Any) -> None:
+    settings.BCWEB_WEBHOOK_ATTEMPTS = 3
+    webhook, _ = make_webhook(site)
+    answered(site)
+    submit(actor=make_actor(site=site))
+    first = claim(limit=1)[0]
+    busy = Ending(AttemptOutcome.BAD_STATUS, "Busy.", 1.0, 503, retry_after_s=600.0)
+    finish(first, busy)
+    assert due(webhook) == 1, "the other job's"
+    soon = timezone.now() + timedelta(seconds=500)
+    assert webhook.deliveries.filter(job_id=job_of(first), available_at__gt=soon).count() == 3
+    # Delivered, or given up: the next one goes at once.
+    webhook.deliveries.filter(pk=first.delivery_id).update(available_at=Now())
+    Webhook.objects.update(failing_since=None)
+    (again,) = [x for x in claim() if x.delivery_id == first.delivery_id]
+    finish(again)
+    assert due(webhook) == 2
+    (second,) = [x for x in claim() if job_of(x) == job_of(first)]
+    webhook.deliveries.filter(pk=second.delivery_id).update(tries=settings.BCWEB_WEBHOOK_ATTEMPTS)
+    webhook.deliveries.filter(state=D.PENDING).update(available_at=Now() + timedelta(hours=1))
+    assert finish(second, BAD) is D.FAILED
+    assert due(webhook) == 1
+
+
+def job_of(letter: Letter) -> str:
+    return str(json.loads(letter.body)["data"]["job"]["id"])
 
 
 def test_what_is_given_up_lets_the_next_one_go(site: Site, settings: Any) -> None:
@@ -215,6 +269,23 @@ def test_one_that_is_gone_is_switched_off_at_once_and_one_that_fails_after_a_whi
     assert (failing.off_reason, failing.failing_since) == ("", None)
 
 
+def test_one_that_fails_for_long_is_switched_off_though_its_messages_have_attempts_left(
+    site: Site,
+) -> None:
+    webhook, _ = make_webhook(site, events=[WebhookEvent.JOB_CREATED])
+    long = Now() - timedelta(hours=73)
+    submit(actor=make_actor(site=site))
+    Webhook.objects.filter(pk=webhook.pk).update(failing_since=long)
+    finish(claim()[0], BAD)
+    webhook.refresh_from_db()
+    assert webhook.enabled, "a new message gets its attempts"
+    webhook.deliveries.update(created_at=long)
+    due_now(webhook)
+    assert finish(claim()[0], BAD) is D.PENDING
+    webhook.refresh_from_db()
+    assert (webhook.enabled, webhook.off_reason) == (False, "failing")
+
+
 def test_a_success_ends_the_time_of_failing(site: Site) -> None:
     webhook, _ = make_webhook(site)
     answered(site)
@@ -238,6 +309,26 @@ def test_a_webhook_gets_a_few_messages_at_once_and_others_their_turn(site: Site)
     webhook_ping(actor=operator(site), webhook_id=other.pk)
     assert [letter.url for letter in claim()] == [other.url]
     assert slow.deliveries.filter(state=D.PENDING).count() == 2
+
+
+def test_those_that_fail_come_last_with_one_message_each_and_few_together(site: Site) -> None:
+    for name in ("a", "b", "c"):
+        make_webhook(site, url=f"https://dead.example.org/{name}")
+    Webhook.objects.update(failing_since=Now())
+    good, _ = make_webhook(site)
+    for _ in range(6):
+        submit(actor=make_actor(site=site))
+    letters = claim(limit=8, failing=2)
+    assert [letter.url for letter in letters[:4]] == [good.url] * 4
+    dead = [letter for letter in letters if letter.failing]
+    assert (len(letters), len({letter.url for letter in dead})) == (6, 2)
+    # The third of them is not kept out for ever, and none gets a second one.
+    assert [letter.failing for letter in claim(limit=8, failing=2)] == [True]
+    assert claim(limit=8, failing=2) == []
+    for letter in dead:
+        finish(letter)
+    # One that took a message is like any other again.
+    assert len(claim(limit=20, failing=0)) == 8
 
 
 @pytest.mark.parametrize("source", D)
@@ -277,6 +368,19 @@ def test_the_database_holds_the_rules_too(site: Site) -> None:
             actor="x",
         )
         JobEvent.objects.all().delete()
+
+
+def test_many_old_messages_go_in_one_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "TIDY_AT_ONCE", 2)
+    webhook, _ = make_webhook(site)
+    answered(site)
+    answered(site)
+    assert len(deliver_all()) == 6
+    webhook.deliveries.update(finished_at=Now() - timedelta(days=31))
+    monkeypatch.setattr(deliveries, "TIDY_S", 0.0)
+    assert deliveries_tidy() == 0, "a turn ends when its time is up"
+    monkeypatch.setattr(deliveries, "TIDY_S", 60.0)
+    assert deliveries_tidy() == 6
 
 
 def test_old_messages_go_and_those_on_their_way_stay(site: Site) -> None:

@@ -14,14 +14,17 @@ class Rings:
     """Rings go to queues of their own, so that no worker of another test answers them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.names = {name: f"test-{name}-{uuid4()}" for name in ("inference", "training")}
+        names = ("inference", "training", "webhooks")
+        self.names = {name: f"test-{name}-{uuid4()}" for name in names}
         told = {kind: self.names[name] for kind, name in queue.QUEUE_OF_KIND.items()}
         monkeypatch.setattr(queue, "QUEUE_OF_KIND", told)
-        monkeypatch.setattr(queue, "BELLS", frozenset({self.names["inference"]}))
+        bells = frozenset({self.names["inference"], self.names["webhooks"]})
+        monkeypatch.setattr(queue, "BELLS", bells)
+        monkeypatch.setattr(queue, "DELIVER_QUEUE", self.names["webhooks"])
         # Longer than any test takes on a busy machine.
         monkeypatch.setattr(queue, "BELL_LIFE_S", 600)
         answer = queue.bell_answer
-        monkeypatch.setattr(queue, "bell_answer", lambda name: answer(self.names[name]))
+        monkeypatch.setattr(queue, "bell_answer", lambda name: answer(self.names.get(name, name)))
 
     def taken(self) -> list[str]:
         """The tasks rung for since the last look."""

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from structlog.testing import capture_logs
 
 from cases.outbound import OutboundRules, networks_of
 from cases.services.deliveries import Ending
@@ -82,14 +83,17 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_address_that_is_not_allowed_is_never_connected_to() -> None:
+    """Nor is told what a name stands for, but in the operator's log."""
     with receiver() as it:
         strict = rules(it.port, allowed=())
         assert send(it.url, it.port, rules=strict).outcome is A.ADDRESS_REFUSED
         for answer in (["127.0.0.1"], ["::ffff:127.0.0.1"], ["8.8.8.8", "127.0.0.1"]):
             url = f"http://hooks.example.org:{it.port}/"
-            ending = send(url, it.port, rules=strict, resolve=lambda *_, a=answer: a)
+            with capture_logs() as log:
+                ending = send(url, it.port, rules=strict, resolve=lambda *_, a=answer: a)
             assert ending.outcome is A.ADDRESS_REFUSED
-            assert "127.0.0.1" in ending.detail
+            assert "127.0.0.1" not in ending.detail
+            assert [entry["address"] for entry in log] == [answer[-1]]
         assert it.received == []
 
 
@@ -143,6 +147,22 @@ def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:
         assert send(url, it.port, resolve=lambda *_: both).outcome is A.DELIVERED
     port = free_port()
     assert send(f"http://127.0.0.1:{port}/", port).outcome is A.NOT_CONNECTED
+
+
+def test_the_next_address_is_tried_where_one_says_nothing_at_all() -> None:
+    with receiver() as it, socket.socket() as deaf, ExitStack() as stack:
+        # Linux drops what comes once nobody takes connections and the queue of them is full.
+        deaf.bind(("127.0.0.2", it.port))
+        deaf.listen(0)
+        for _ in range(4):
+            knock = stack.enter_context(socket.socket())
+            knock.setblocking(False)
+            knock.connect_ex(("127.0.0.2", it.port))
+        url = f"http://hooks.example.org:{it.port}/"
+        both = ["127.0.0.2", "127.0.0.1"]
+        ending = send(url, it.port, resolve=lambda *_: both, seconds=2)
+    assert ending.outcome is A.DELIVERED
+    assert ending.duration_ms >= 900
 
 
 @contextmanager

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
-from cases.models import WebhookDelivery
+from cases.models import Webhook, WebhookDelivery
 from cases.states import DeliveryState
+from cases.vocabulary import WebhookEvent
 from tests.factories import at_once, make_actor, make_site, stored_result, submit
 from tests.live import ROOT
 from tests.receiver import OK, Received, Receiver, Reply, receiver
 from tests.webhooks import due_now, is_signed, let_call_here, make_webhook
+from worker import webhooks
 from worker.webhooks import Deliverer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,6 +124,65 @@ def test_a_slow_receiver_does_not_hold_up_another(it: Receiver, settings: Any) -
             go_on.set()
             worker.join(30)
     assert it.states_of(job.pk) == ALL
+
+
+def test_two_dead_receivers_do_not_hold_up_a_third(it: Receiver, settings: Any) -> None:
+    site, go_on = make_site(), threading.Event()
+    settings.BCWEB_WEBHOOK_SECONDS = 60
+
+    def wait(_: Received) -> Reply:
+        go_on.wait(60)
+        return OK
+
+    with receiver() as dead, receiver() as quick:
+        let_call_here(settings, it.port, dead.port, quick.port)
+        it.answer = dead.answer = wait
+        for one in (it, dead, quick):
+            make_webhook(site, url=one.url)
+        Webhook.objects.exclude(url=quick.url).update(failing_since=Now())
+        jobs = [submit(actor=make_actor(site=site)).jobs.get() for _ in range(5)]
+        for job in jobs:
+            stored_result(job)
+        worker = threading.Thread(target=_drain_and_close)
+        worker.start()
+        try:
+            for _ in range(15):
+                quick.came.get(timeout=30)
+            assert [quick.states_of(job.pk) for job in jobs] == [ALL] * 5
+            for one in (it, dead):
+                one.came.get(timeout=30)
+                assert len(one.received) == 1, "one that fails gets one message at a time"
+        finally:
+            go_on.set()
+            worker.join(60)
+    assert [it.states_of(job.pk) for job in jobs] == [ALL] * 5
+    assert not unfinished()
+
+
+def test_a_receiver_that_never_answers_does_not_keep_the_deliverer_for_ever(
+    it: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, go_on = make_site(), threading.Event()
+    settings.BCWEB_WEBHOOK_SECONDS = 1
+    monkeypatch.setattr(webhooks, "TURN_S", 0.5)
+
+    def wait(_: Received) -> Reply:
+        go_on.wait(60)
+        return OK
+
+    it.answer = wait
+    make_webhook(site, url=it.url, events=[WebhookEvent.JOB_CREATED])
+    for _ in range(7):
+        submit(actor=make_actor(site=site))
+    deliverer = Deliverer(name="w", should_stop=lambda: False)
+    try:
+        for made in (4, 1):
+            # A turn: what goes out at once, and nothing more once that has taken its time.
+            assert deliverer.drain() == made
+            assert deliverer.more_waits
+        assert WebhookDelivery.objects.filter(state="PENDING").count() == 7
+    finally:
+        go_on.set()
 
 
 def _drain_and_close() -> None:
