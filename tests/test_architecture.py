@@ -178,6 +178,8 @@ def test_only_one_function_changes_the_state_of_a_job() -> None:
                     writing.append(f"{name_of(path)}.{node.name}")
     assert sorted(set(writing)) == [
         "cases.services.candidate_moves.candidate_move",
+        # Ended messages asked for once more, many in one statement.
+        "cases.services.deliveries.deliveries_again",
         "cases.services.deliveries.delivery_move",
         "cases.services.model_moves.model_move",
         "cases.services.moves.jobs_move",
