@@ -1,4 +1,4 @@
-"""What stands in for the model's process: answers at once, and dies of the pictures it is told to.
+"""What stands in for the model's process: answers soon, and dies of the pictures it is told to.
 
 `python -m bench.chaos.engine FD OPTIONS`, as `worker.engine_child`; with BCWEB_CHAOS_MODEL=real
 the real engine answers, and marked pictures have the same effect.
@@ -13,10 +13,12 @@ import socket
 import sys
 import threading
 import time
+from hashlib import sha256 as hash_of
 from typing import Any
 
 from bcweb.embedded.linux import die_with_parent
 from bench.chaos.poison import poison_of
+from bench.chaos.reading import SHAPE, THRESHOLD, reading_of
 from worker import wire
 
 IMAGE_S = float(os.environ.get("BCWEB_CHAOS_IMAGE_S", "0.05"))
@@ -24,7 +26,7 @@ HOARD_MB = int(os.environ.get("BCWEB_ENGINE_MEMORY_MB", "600")) + 200
 
 
 class StandIn:
-    """Takes a moment for each picture and says the same of every one."""
+    """Takes a moment for each picture, and answers by its bytes."""
 
     def load(self, sha256: str, path: str) -> dict[str, Any]:
         return {"engine": "stand-in"}
@@ -33,16 +35,19 @@ class StandIn:
         self, sha256: str, pictures: list[bytes]
     ) -> tuple[list[dict[str, Any]], list[bytes]]:
         time.sleep(IMAGE_S * len(pictures))
-        return [dict(ANSWER) for _ in pictures], [b"\0" * 294 for _ in pictures]
+        readings = [reading_of(hash_of(picture).hexdigest()) for picture in pictures]
+        answers = [
+            {**ANSWER, "label": said.label, "scores": said.scores, "phash": said.phash}
+            for said in readings
+        ]
+        return answers, [said.heatmap for said in readings]
 
 
 ANSWER: dict[str, Any] = {
     "outcome": "answered",
     "reason": "",
     "reason_code": "",
-    "label": "benign",
-    "scores": {"benign": 0.8, "malignant": 0.1, "normal": 0.1},
-    "operating_point": {"threshold": 0.4, "sensitivity": 0.95},
+    "operating_point": {"threshold": THRESHOLD, "sensitivity": 0.95},
     "temperature": 1.0,
     "minimum_score": None,
     "feature_distance": 1.0,
@@ -53,9 +58,8 @@ ANSWER: dict[str, Any] = {
         "fit": "pad",
         "size": 224,
     },
-    "heatmap_shape": [3, 7, 7],
+    "heatmap_shape": list(SHAPE),
     "heatmap_box": [0.0, 0.0, 256.0, 240.0],
-    "phash": 1,
     "engine": "stand-in",
     "preprocessing": "stand-in",
     "duration_ms": 1000 * IMAGE_S,

@@ -175,7 +175,8 @@ def _look_back(rig: Rig, story: Story, striker: Striker) -> None:
     began = time.monotonic()
     rest = settle(rig)
     story.settling_s = time.monotonic() - began
-    night = Night(rig.sql, story.books, tuple(striker.cut_off))
+    cut_off = tuple(striker.cut_off)
+    night = Night(rig.sql, story.books, cut_off, stand_in=not rig.real_model)
     story.checks = [rest, *(invariant(night) for invariant in INVARIANTS)]
     story.checks += [files_are_gone(rig), *verified(rig), faults_struck(story.strikes)]
     story.jobs = dict(rig.sql("SELECT state, count(*) FROM cases_job GROUP BY state"))

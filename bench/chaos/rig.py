@@ -46,6 +46,7 @@ class Rig:
     def __init__(self, state: Path, *, pace: float, real_model: bool = False) -> None:
         self.state = state
         self.pace = pace
+        self.real_model = real_model
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.flags = state / "chaos"
