@@ -12,12 +12,14 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from redis.exceptions import RedisError
 
 from bcweb.embedded import linux
@@ -67,6 +69,9 @@ class Striker:
                 return FAULTS[kind](self, random.Random(seed))
             except RigError as error:
                 raise Missed(str(error)) from error
+            except (subprocess.TimeoutExpired, psycopg.Error) as error:
+                # What is asked has long been tried again: it does not come back.
+                raise Unanswered(f"{type(error).__name__}: {error}".strip()) from error
             except (OSError, RedisError) as error:
                 if time.monotonic() > deadline:
                     raise Missed(f"{type(error).__name__}: {error}") from error

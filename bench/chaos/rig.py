@@ -149,10 +149,17 @@ class Rig:
         return self._process.pid
 
     def end_supervisor(self, number: int) -> int:
-        """Send the supervisor a signal and wait for its end; its exit code."""
+        """Send the supervisor a signal and wait for its end; its exit code.
+
+        One that does not end is killed, as a service manager would: -9.
+        """
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(60 * self.pace)
+        try:
+            code = self._process.wait(60 * self.pace)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait(60 * self.pace)
         linux.reap_others()
         return code
 

@@ -75,7 +75,7 @@ def test_submissions_do_not_run_away_from_a_fault_that_is_not_over() -> None:
         sending = gate.take()
         assert sending is not None and sending.number == number
     # Its time has come, and nobody may go on before it is over.
-    gate.await_turn(fault)
+    assert gate.await_turn(fault, seconds=0)
     assert not gate._may_go_on()
     gate.over(fault)
     assert gate._may_go_on()
