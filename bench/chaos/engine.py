@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from hashlib import sha256 as hash_of
+from pathlib import Path
 from typing import Any
 
 from bcweb.embedded.linux import die_with_parent
@@ -22,6 +23,7 @@ from bench.chaos.reading import SHAPE, THRESHOLD, reading_of
 from worker import wire
 
 IMAGE_S = float(os.environ.get("BCWEB_CHAOS_IMAGE_S", "0.05"))
+SLOW_S = float(os.environ.get("BCWEB_CHAOS_SLOW_S", "4"))
 HOARD_MB = int(os.environ.get("BCWEB_ENGINE_MEMORY_MB", "600")) + 200
 
 
@@ -80,6 +82,13 @@ def misbehave(kind: str, sock: socket.socket) -> None:
         sock.sendall(b"\x00\x00\x00\x04nope")
 
 
+def dawdle(flags: Path, worker: int) -> None:
+    """While STATE/chaos/slow is there a batch takes long: tell who has it in its hands."""
+    if (flags / "slow").exists():
+        (flags / "slow.met").write_text(str(worker))
+        time.sleep(SLOW_S)
+
+
 def engine(options: dict[str, Any]) -> Any:
     if os.environ.get("BCWEB_CHAOS_MODEL") != "real":
         return StandIn()
@@ -95,6 +104,7 @@ def main() -> None:
     die_with_parent(options["parent"])
     sock = socket.socket(fileno=descriptor)
     standing = engine(options)
+    flags = Path(os.environ["BCWEB_STATE"]) / "chaos"
     while True:
         try:
             request, blobs = wire.receive(sock)
@@ -103,6 +113,7 @@ def main() -> None:
         if request["do"] == "load":
             wire.send(sock, standing.load(request["sha256"], request["path"]))
             continue
+        dawdle(flags, options["parent"])
         for blob in blobs:
             misbehave(poison_of(blob), sock)
         answers, heatmaps = standing.predict(request["sha256"], blobs)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bcweb.embedded import linux
 from bench.chaos.client import Books, Client
-from bench.chaos.faults import Impossible, Missed, Striker, Unanswered
+from bench.chaos.faults import FENCED_OUT, Impossible, Missed, Striker, Unanswered
 from bench.chaos.invariants import INVARIANTS, Check, Night
 from bench.chaos.plan import Fault, Plan, Sending, filler
 from bench.chaos.rig import ROOT, NoStartError, Rig, RigError
@@ -229,7 +229,7 @@ def looked_at(name: str, look: Callable[[], list[Check]]) -> list[Check]:
 
 def _count(rig: Rig, story: Story) -> list[Check]:
     """What the report tells beside the checks."""
-    story.fenced_out = rig.logged("job_fenced_out")
+    story.fenced_out = rig.logged(FENCED_OUT)
     story.jobs = dict(rig.sql("SELECT state, count(*) FROM cases_job GROUP BY state"))
     story.attempts = dict(
         rig.sql("SELECT attempt, count(*) FROM cases_job GROUP BY attempt ORDER BY attempt")
