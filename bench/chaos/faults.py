@@ -138,9 +138,9 @@ class Striker:
 
     def _freeze(self) -> tuple[str, int]:
         """Freeze a worker once; how many results of its came late."""
-        before = self.rig.logged(FENCED_OUT)
         worker = self._in_a_slow_batch()
         with self.rig.held_still([worker]):
+            before = self.rig.logged(FENCED_OUT)
             held = self.rig.held_by(worker)
             self.rig.wait(
                 lambda: not self.rig.held_by(worker),
