@@ -41,7 +41,7 @@ LARGE = 200_000
 # What a worker logs of an answer that came too late.
 FENCED_OUT = "job_fenced_out"
 LATE_S = 10.0
-FREEZES = 3
+FREEZES = 6
 
 
 class Missed(Exception):

@@ -120,7 +120,7 @@ def spend(rig: Rig, plan: Plan, say: Callable[[str], None]) -> Story:
     books = Books()
     story = Story(plan, books)
     striker = Striker(rig, books)
-    gate = Gate(plan)
+    gate = Gate(plan, trickle_s=TRICKLE_S * rig.pace)
     began = time.monotonic()
     threads = clients(rig, gate, books)
     try:

@@ -26,9 +26,9 @@ KINDS = (
     "messages dropped",
     "storage full",
 )
-SEED, JOBS = "5", "40"
+SEED, JOBS = "5", "30"
 # Other tests run beside it.
-PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.5")
+PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.2")
 
 
 @pytest.mark.flow
