@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bcweb.embedded import linux
@@ -30,14 +31,17 @@ def main() -> int:
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     kinds = options.faults or list(FAULTS)
     plan = make_plan(seed, options.jobs, kinds)
+    again = replay(seed, options)
     say(
         f"seed {seed}: {len(plan.sendings)} submissions, {plan.jobs} jobs, {len(plan.faults)} "
-        f"faults; the same again: make chaos SEED={seed} JOBS={options.jobs}"
+        f"faults; the same again: {again}"
     )
     if options.plan:
         for fault in plan.faults:
             say(f"  at submission {fault.at:5d}  {fault.kind}")
         return 0
+    # What an earlier run told is not about this one, should it end without a word.
+    options.out.unlink(missing_ok=True)
     # What a killed supervisor leaves becomes this process' own, and can be collected.
     linux.adopt_orphans()
     state = Path(tempfile.mkdtemp(prefix="bcweb-chaos-"))
@@ -61,7 +65,13 @@ def main() -> int:
     if story is None:
         say(f"chaos: seed {seed} was not run to its end")
         return 1
-    settings = {"jobs_wanted": options.jobs, "pace": options.pace, "real_model": options.real_model}
+    settings = {
+        "jobs_wanted": options.jobs,
+        "kinds_wanted": kinds,
+        "pace": options.pace,
+        "real_model": options.real_model,
+        "again": again,
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report.as_json(story, settings), indent=2) + "\n")
     for line in report.lines(story):
@@ -69,7 +79,7 @@ def main() -> int:
     return 1 if story.broken else 0
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="of an earlier run; default: a new one")
     parser.add_argument("--jobs", type=_positive, default=300, help="to be submitted (300)")
@@ -86,10 +96,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("var/chaos.json"), metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="keep the state folder in any case")
     parser.add_argument("--plan", action="store_true", help="print the schedule and end")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     if options.pace < 1:
         parser.error("--pace is 1 or more")
     return options
+
+
+def replay(seed: int, options: argparse.Namespace) -> str:
+    """The command that makes the same night again."""
+    more = [f'--faults "{kind}"' for kind in options.faults or ()]
+    more += [f"--pace {options.pace:g}"] if options.pace != 1 else []
+    more += ["--real-model"] if options.real_model else []
+    arguments = f" ARGS='{' '.join(more)}'" if more else ""
+    return f"make chaos SEED={seed} JOBS={options.jobs}{arguments}"
 
 
 def _positive(text: str) -> int:

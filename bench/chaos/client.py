@@ -76,6 +76,11 @@ class Books:
         with self._lock:
             self.oddities.append(what)
 
+    def broke(self, sending: Sending, error: Exception) -> None:
+        """Note that a client could not make sense of what it met."""
+        told = f"{type(error).__name__}: {error}"[:300]
+        self.odd(f"submission {sending.number} ({sending.kind}) broke its client: {told}")
+
     def end(self, sending: Sending) -> None:
         """All that was to be done with a submission is done."""
         with self._end:
@@ -116,8 +121,9 @@ class Client:
         files = [(f"{place}.jpg", content(file)) for place, file in enumerate(sending.files)]
         sent.hashes = [sha256(data).hexdigest() for _, data in files]
         if sending.kind == "race":
-            twins = [threading.Thread(target=self._post, args=(sent, files)) for _ in range(2)]
+            twins = [threading.Thread(target=self._twin, args=(sent, files)) for _ in range(2)]
             for twin in twins:
+                twin.daemon = True
                 twin.start()
             for twin in twins:
                 twin.join()
@@ -128,6 +134,13 @@ class Client:
         if sending.kind == "cancel" and sent.accepted:
             self._cancel(sent)
         self._compare(sent)
+
+    def _twin(self, sent: Sent, files: list[tuple[str, bytes]]) -> None:
+        """`_post` in a thread of its own, where nobody would hear of an error."""
+        try:
+            self._post(sent, files)
+        except Exception as error:  # noqa: BLE001
+            self._books.broke(sent.sending, error)
 
     def _post(self, sent: Sent, files: list[tuple[str, bytes]]) -> None:
         data = {"patient_id": sent.sending.patient, "accession_number": sent.sending.accession}

@@ -12,26 +12,36 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from redis.exceptions import RedisError
 
 from bcweb.embedded import linux
 from bench.chaos.client import Books
 from bench.chaos.pictures import picture
 from bench.chaos.queues import messages, rewrite
-from bench.chaos.rig import Rig, RigError, kill
+from bench.chaos.rig import STOP_S, Rig, RigError, kill
 from bench.chaos.service import WORKERS
 
 # How long a fault looks for something to strike, and waits for what it struck to follow.
 LOOK_S = 60.0
 FOLLOW_S = 120.0
+# A worker that is told to stop has so long beyond what its batch may still take; a whole service
+# has what it promises (`bcweb.embedded.supervisor`).
+WORKER_STOP_S = STOP_S + 5.0
+SERVICE_STOP_S = 10.0
 # Bytes; the pictures of clients are far smaller.
 LARGE = 200_000
+# What a worker logs of an answer that came too late.
+FENCED_OUT = "job_fenced_out"
+LATE_S = 10.0
+FREEZES = 6
 
 
 class Missed(Exception):
@@ -67,6 +77,9 @@ class Striker:
                 return FAULTS[kind](self, random.Random(seed))
             except RigError as error:
                 raise Missed(str(error)) from error
+            except (subprocess.TimeoutExpired, psycopg.Error) as error:
+                # What is asked has long been tried again: it does not come back.
+                raise Unanswered(f"{type(error).__name__}: {error}".strip()) from error
             except (OSError, RedisError) as error:
                 if time.monotonic() > deadline:
                     raise Missed(f"{type(error).__name__}: {error}") from error
@@ -103,40 +116,57 @@ class Striker:
             raise Missed("the engine was gone already")
         return f"{struck} engine"
 
-    def worker_frozen(self, _: random.Random) -> str:
-        """SIGSTOP past the lease; woken when others have taken over."""
+    def _in_a_slow_batch(self) -> int:
+        """A worker that has just begun a batch which takes long."""
+        with self.rig.slowed_down():
+            return self.rig.wait(
+                self.rig.slow_worker, seconds=LOOK_S, what="a worker with a slow batch"
+            )
 
-        def frozen() -> int | None:
-            worker = self.rig.busy_worker()
-            if worker is None:
-                return None
-            os.kill(worker, signal.SIGSTOP)
-            if self.rig.held_by(worker):
-                return worker
-            # It had just finished.
-            os.kill(worker, signal.SIGCONT)
-            return None
+    def worker_frozen(self, rng: random.Random) -> str:
+        """SIGSTOP past the lease; woken when others have taken over. Its answer comes too late.
 
-        with suppress(ProcessLookupError):
-            worker = self.rig.wait(frozen, seconds=LOOK_S, what="a worker with a batch")
+        Where taking over takes so long that it has given up on its engine, no answer comes: then
+        once more.
+        """
+        told = ""
+        for _ in range(FREEZES):
+            told, late = self._freeze()
+            if late:
+                return f"{told}, {late} late results fenced out"
+        raise Missed(f"{told}, and no late result came in {FREEZES} times")
+
+    def _freeze(self) -> tuple[str, int]:
+        """Freeze a worker once; how many results of its came late."""
+        worker = self._in_a_slow_batch()
+        with self.rig.held_still([worker]):
+            before = self.rig.logged(FENCED_OUT)
             held = self.rig.held_by(worker)
-            with self.rig.held_still([worker]):
-                self.rig.wait(
-                    lambda: not self.rig.held_by(worker),
-                    seconds=FOLLOW_S,
-                    what="leases to be taken back",
-                )
-            return f"worker {worker}, {len(held)} jobs taken over"
-        raise Missed("the worker was gone already")
+            self.rig.wait(
+                lambda: not self.rig.held_by(worker),
+                seconds=FOLLOW_S,
+                what="leases to be taken back",
+            )
+        with suppress(RigError):
+            self.rig.wait(
+                lambda: self.rig.logged(FENCED_OUT) > before, seconds=LATE_S, what="a late result"
+            )
+        late = self.rig.logged(FENCED_OUT) - before
+        return f"worker {worker}, {len(held)} jobs taken over", late
 
     def worker_told_to_stop(self, _: random.Random) -> str:
-        """SIGTERM in the middle of a batch, as a rolling deploy does; it must end by itself."""
-        worker = self._busy()
+        """SIGTERM in the middle of a batch that takes longer than it may go on, as in a rolling
+        deploy; it must end by itself and in time."""
+        worker = self._in_a_slow_batch()
         began = time.monotonic()
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
         self._follow("a worker to stop", lambda: not linux.is_alive(worker))
-        return f"worker {worker}, gone after {time.monotonic() - began:.1f} s"
+        took, most = time.monotonic() - began, WORKER_STOP_S * self.rig.pace
+        told = f"worker {worker}, gone after {took:.1f} s"
+        if took > most:
+            raise Unanswered(f"{told}, not within {most:g} s")
+        return told
 
     # Web server, beat, supervisor
 
@@ -181,15 +211,22 @@ class Striker:
         return f"exit code {code}, started again"
 
     def deploy(self, _: random.Random) -> str:
-        """SIGTERM to everything in the middle of a batch, then a start anew."""
+        """SIGTERM to everything in the middle of a slow batch, then a start anew. All must end in
+        order, in time, and by itself."""
         with suppress(RigError):
-            self._busy()
+            self._in_a_slow_batch()
         began = time.monotonic()
         code = self.rig.end_supervisor(signal.SIGTERM)
-        took = time.monotonic() - began
+        took, most = time.monotonic() - began, SERVICE_STOP_S * self.rig.pace
+        killed = self.rig.says("did not stop in time: killed")
         self.rig.restarts += 1
         self.rig.start()
-        return f"stopped in {took:.1f} s with exit code {code}"
+        told = f"stopped in {took:.1f} s with exit code {code}"
+        if killed:
+            raise Unanswered(f"{told}, and something had to be killed")
+        if code or took > most:
+            raise Unanswered(f"{told}: it must be 0, within {most:g} s")
+        return told
 
     # Valkey and Postgres
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.chaos.client import Books, Sent
 from bench.chaos.poison import ENGINE_POISON
+from bench.chaos.reading import reading_of
 from cases.states import JOB, JobState
 
 Query = Callable[..., list[tuple[Any, ...]]]
@@ -32,11 +33,15 @@ class Check:
 
 @dataclass
 class Night:
-    """What the checks look at: the database, the books, and patients of uploads cut off."""
+    """What the checks look at: the database, the books, and patients of uploads cut off.
+
+    `stand_in`: the answers are the stand-in's, which can be foretold.
+    """
 
     query: Query
     books: Books
     cut_off: Sequence[str] = ()
+    stand_in: bool = True
 
     def accepted(self) -> list[Sent]:
         return self.books.accepted()
@@ -197,6 +202,34 @@ def one_result_each(night: Night) -> Check:
     return check
 
 
+def answers_fit_pictures(night: Night) -> Check:
+    """Each result is what the stand-in reads in the bytes of its own job's image or frame."""
+    check = Check("every result is the answer about its own picture")
+    if not night.stand_in:
+        check.name += " (not looked at: the real model's answers are not foretold)"
+        return check
+    hashes = stored_hashes(night.query)
+    for job, name, own, benign, malignant, normal, label, heatmap, phash in night.query(
+        "SELECT r.job_id, coalesce(f.storage_name, i.storage_name), "
+        "r.image_id = j.image_id AND r.frame = j.frame, r.score_benign, r.score_malignant, "
+        "r.score_normal, r.label, r.heatmap, i.phash "
+        "FROM cases_result r JOIN cases_job j ON j.id = r.job_id "
+        "JOIN cases_image i ON i.id = j.image_id "
+        "LEFT JOIN cases_frame f ON f.image_id = j.image_id AND f.index = j.frame"
+    ):
+        if name not in hashes:
+            check.expect(False, f"job {job}: no bytes to compare its result with")
+            continue
+        wanted = reading_of(hashes[name])
+        scores = {"benign": benign, "malignant": malignant, "normal": normal}
+        # The database has no unsigned numbers. Of several frames the first to be read gives it.
+        near = phash is not None and phash % 2**64 == wanted.phash
+        said = scores == wanted.scores and label == wanted.label
+        seen = heatmap is not None and bytes(heatmap) == wanted.heatmap
+        check.expect(own and said and seen and near, f"job {job}: an answer to another picture")
+    return check
+
+
 def fence_held(night: Night) -> Check:
     """The result is of the job's last attempt, stored by the worker that had claimed it."""
     check = Check("no result by an attempt that was fenced out")
@@ -312,7 +345,9 @@ def poison_fails_alone(night: Night) -> Check:
 
 def clients_were_served(night: Night) -> Check:
     """Every client got the answer it had to get in the end."""
-    check = Check("every client got its answer in the end", checked=len(night.books.sent))
+    check = Check("every client got its answer in the end")
+    for _, sent in sorted(night.books.sent.items()):
+        check.expect(sent.accepted or bool(sent.refused), f"{sent.key} got no answer")
     check.broken += night.books.oddities
     return check
 
@@ -326,6 +361,7 @@ INVARIANTS: tuple[Callable[[Night], Check], ...] = (
     no_orphans,
     all_final,
     one_result_each,
+    answers_fit_pictures,
     fence_held,
     moves_are_legal,
     audit_is_complete,

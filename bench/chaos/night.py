@@ -7,14 +7,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bcweb.embedded import linux
 from bench.chaos.client import Books, Client
-from bench.chaos.faults import Impossible, Missed, Striker, Unanswered
+from bench.chaos.faults import FENCED_OUT, Impossible, Missed, Striker, Unanswered
 from bench.chaos.invariants import INVARIANTS, Check, Night
 from bench.chaos.plan import Fault, Plan, Sending, filler
-from bench.chaos.rig import ROOT, Rig, RigError
+from bench.chaos.rig import ROOT, NoStartError, Rig, RigError
 
 CLIENTS = 6
 # So many submissions may go ahead of a fault that is not over: it strikes a service at work.
@@ -92,10 +93,10 @@ class Gate:
             return True
         return time.monotonic() - self._given_at >= self._trickle_s
 
-    def await_turn(self, fault: Fault) -> None:
-        """Return when the fault's submission has begun."""
+    def await_turn(self, fault: Fault, *, seconds: float) -> bool:
+        """Return when the fault's submission has begun; False where it has not by then."""
         with self._changed:
-            self._changed.wait_for(lambda: self._begun > fault.at)
+            return self._changed.wait_for(lambda: self._begun > fault.at, seconds)
 
     def over(self, fault: Fault) -> None:
         """The fault, the first of those left, has struck or missed."""
@@ -112,32 +113,53 @@ class Gate:
 
 
 def spend(rig: Rig, plan: Plan, say: Callable[[str], None]) -> Story:
-    """Run the plan on a started service and check what is left of it."""
+    """Run the plan on a started service and check what is left of it.
+
+    Whatever goes wrong meanwhile breaks a check of the story: the night has a verdict.
+    """
     books = Books()
     story = Story(plan, books)
     striker = Striker(rig, books)
-    gate = Gate(plan)
+    gate = Gate(plan, trickle_s=TRICKLE_S * rig.pace)
     began = time.monotonic()
-    threads = _clients(rig, gate, books)
+    threads = clients(rig, gate, books)
     try:
-        for fault in plan.faults:
-            gate.await_turn(fault)
-            strike = _strike(striker, fault)
-            story.strikes.append(strike)
-            say(f"  {fault.kind:30} {strike.outcome:10} {strike.seconds:5.1f} s  {strike.told}")
-            gate.over(fault)
+        _strike_all(story, striker, gate, say)
+    except NoStartError as error:
+        # Nothing runs that could be looked at.
+        gate.give_up()
+        story.sending_s = time.monotonic() - began
+        story.checks = [Check("the service comes up again", 1, [str(error)])]
+        return story
     except BaseException:
         gate.give_up()
         raise
-    for thread in threads:
-        thread.join()
+    await_clients(threads, books, seconds=3 * PATIENCE_S * rig.pace)
+    for sending in plan.sendings:
+        if sending.number not in books.sent:
+            books.odd(f"submission {sending.number} ({sending.kind}) was never sent")
     story.sending_s = time.monotonic() - began
     say(f"sent {len(books.sent)} submissions in {story.sending_s:.0f} s; waiting for the rest")
     _look_back(rig, story, striker)
     return story
 
 
-def _clients(rig: Rig, gate: Gate, books: Books) -> list[threading.Thread]:
+def _strike_all(story: Story, striker: Striker, gate: Gate, say: Callable[[str], None]) -> None:
+    for fault in story.plan.faults:
+        # A client that is alive begins another submission when its patience with one is over.
+        if not gate.await_turn(fault, seconds=2 * PATIENCE_S * striker.rig.pace):
+            story.books.odd(f"submission {fault.at} did not begin: the clients are stuck")
+            gate.give_up()
+            return
+        strike = _strike(striker, fault)
+        story.strikes.append(strike)
+        say(f"  {fault.kind:30} {strike.outcome:10} {strike.seconds:5.1f} s  {strike.told}")
+        gate.over(fault)
+
+
+def clients(rig: Rig, gate: Gate, books: Books) -> list[threading.Thread]:
+    """Start those that send what the gate gives. One that breaks at a submission notes that and
+    goes on with the next."""
     token = rig.token()
 
     def work() -> None:
@@ -147,6 +169,8 @@ def _clients(rig: Rig, gate: Gate, books: Books) -> list[threading.Thread]:
                 if sending.kind == "stolen" and sending.of is not None:
                     books.await_end(sending.of)
                 client.send(sending)
+            except Exception as error:  # noqa: BLE001
+                books.broke(sending, error)
             finally:
                 books.end(sending)
 
@@ -155,6 +179,15 @@ def _clients(rig: Rig, gate: Gate, books: Books) -> list[threading.Thread]:
         thread.daemon = True
         thread.start()
     return threads
+
+
+def await_clients(threads: Sequence[threading.Thread], books: Books, *, seconds: float) -> None:
+    """Return when all are done; those that are not by then are noted and left alone."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            books.odd(f"{thread.name} did not come to an end")
 
 
 def _strike(striker: Striker, fault: Fault) -> Strike:
@@ -173,16 +206,35 @@ def _strike(striker: Striker, fault: Fault) -> Strike:
 def _look_back(rig: Rig, story: Story, striker: Striker) -> None:
     """Wait until all is at rest, then check every invariant."""
     began = time.monotonic()
-    rest = settle(rig)
+    story.checks = looked_at("settle", lambda: [settle(rig)])
     story.settling_s = time.monotonic() - began
-    night = Night(rig.sql, story.books, tuple(striker.cut_off))
-    story.checks = [rest, *(invariant(night) for invariant in INVARIANTS)]
-    story.checks += [files_are_gone(rig), *verified(rig), faults_struck(story.strikes)]
+    cut_off = tuple(striker.cut_off)
+    night = Night(rig.sql, story.books, cut_off, stand_in=not rig.real_model)
+    for invariant in INVARIANTS:
+        story.checks += looked_at(invariant.__name__, lambda: [invariant(night)])  # noqa: B023
+    story.checks += looked_at("files_are_gone", lambda: [files_are_gone(rig)])
+    story.checks += looked_at("verified", lambda: verified(rig))
+    story.checks.append(faults_struck(story.strikes))
+    story.checks += looked_at("count", lambda: _count(rig, story))
+
+
+def looked_at(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+    """What a check found. One that cannot be made proves nothing: it counts as broken."""
+    try:
+        return look()
+    except Exception as error:  # noqa: BLE001
+        told = f"{type(error).__name__}: {error}".strip()
+        return [Check(f"{name} could be looked at", 1, [told])]
+
+
+def _count(rig: Rig, story: Story) -> list[Check]:
+    """What the report tells beside the checks."""
+    story.fenced_out = rig.logged(FENCED_OUT)
     story.jobs = dict(rig.sql("SELECT state, count(*) FROM cases_job GROUP BY state"))
     story.attempts = dict(
         rig.sql("SELECT attempt, count(*) FROM cases_job GROUP BY attempt ORDER BY attempt")
     )
-    story.fenced_out = rig.logged("job_fenced_out")
+    return []
 
 
 def settle(rig: Rig) -> Check:
@@ -208,9 +260,11 @@ def files_are_gone(rig: Rig) -> Check:
         os.utime(path, (time.time() - 7200,) * 2)
     old = rig.web_master()
     if old:
-        os.kill(old, signal.SIGTERM)
-        rig.wait(lambda: not linux.is_alive(old), seconds=READY_S, what="the web server to stop")
+        with suppress(ProcessLookupError):
+            os.kill(old, signal.SIGTERM)
     try:
+        if old:
+            rig.wait(lambda: not linux.is_alive(old), seconds=READY_S, what="the web server's end")
         rig.wait(rig.is_ready, seconds=READY_S, what="/readyz")
     except RigError as error:
         check.broken.append(str(error))

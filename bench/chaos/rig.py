@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Without a pause between two tries a start that fails would be tried hundreds of times.
 RESTART_PAUSE_S = 1.0
 STARTS = 5
+# How long the batch of a worker that is told to end may go on.
+STOP_S = 2.0
 # The first one sets everything up, which takes minutes on a machine that has much else to do.
 START_S = 600.0
 T = TypeVar("T")
@@ -46,6 +48,7 @@ class Rig:
     def __init__(self, state: Path, *, pace: float, real_model: bool = False) -> None:
         self.state = state
         self.pace = pace
+        self.real_model = real_model
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.flags = state / "chaos"
@@ -68,8 +71,13 @@ class Rig:
             "BCWEB_CHAOS_MODEL": "real" if real_model else "stand-in",
             "BCWEB_LEASE_SECONDS": self._seconds(3),
             "BCWEB_SWEEP_SECONDS": "1",
-            # Longer than a lease: a worker that was frozen past it still has its answer to store.
-            "BCWEB_BATCH_SECONDS": self._seconds(30 if real_model else 5),
+            # In this order: a slow batch (`dawdle` in bench.chaos.engine) outlasts the time that a
+            # worker has to end, and a worker that was frozen in one until others took its jobs
+            # over has not given up on the engine yet: its answer comes, too late.
+            "BCWEB_STOP_SECONDS": self._seconds(STOP_S),
+            "BCWEB_CHAOS_SLOW_S": self._seconds(4),
+            "BCWEB_BATCH_SECONDS": self._seconds(30 if real_model else 6),
+            "BCWEB_CHAOS_PACE": str(self.pace),
             "BCWEB_DECODE_SECONDS": self._seconds(5),
             # More than in life: a job may be in the hands of several that are killed in a row.
             "BCWEB_MAX_ATTEMPTS": "5",
@@ -133,9 +141,13 @@ class Rig:
         raise NoStartError(f"the service does not start: {self._log.read_text()[-500:]}")
 
     def _says_ready(self) -> bool:
+        return self.says("bcweb is ready at")
+
+    def says(self, words: str) -> bool:
+        """Whether the supervisor has said this since it was started last."""
         with self._log.open("rb") as log:
             log.seek(self._told_before)
-            return b"bcweb is ready at" in log.read()
+            return words.encode() in log.read()
 
     def is_up(self) -> bool:
         """Whether the supervisor lives."""
@@ -148,10 +160,17 @@ class Rig:
         return self._process.pid
 
     def end_supervisor(self, number: int) -> int:
-        """Send the supervisor a signal and wait for its end; its exit code."""
+        """Send the supervisor a signal and wait for its end; its exit code.
+
+        One that does not end is killed, as a service manager would: -9.
+        """
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(60 * self.pace)
+        try:
+            code = self._process.wait(60 * self.pace)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait(60 * self.pace)
         linux.reap_others()
         return code
 
@@ -295,6 +314,21 @@ class Rig:
         living = self.workers() if rows else []
         pids = [int(row[0].rpartition(":")[2]) for row in rows]
         return next((pid for pid in pids if pid in living), None)
+
+    def slow_worker(self) -> int | None:
+        """The worker that has a slow batch in its hands since `slowed_down` began."""
+        met = self.flags / "slow.met"
+        return int(met.read_text() or 0) if met.exists() else None
+
+    @contextmanager
+    def slowed_down(self) -> Iterator[None]:
+        """Let every batch begun within the block take long."""
+        (self.flags / "slow.met").unlink(missing_ok=True)
+        (self.flags / "slow").touch()
+        try:
+            yield
+        finally:
+            (self.flags / "slow").unlink()
 
     @contextmanager
     def held_still(self, pids: Sequence[int]) -> Iterator[None]:

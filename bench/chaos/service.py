@@ -13,7 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bcweb.embedded import linux, paths, roster
+from bcweb.embedded import linux, paths, roster, supervisor
 from bcweb.embedded.errors import StartupError
 from bcweb.embedded.process import Service
 from bcweb.embedded.supervisor import Supervisor
@@ -65,6 +65,13 @@ def _clocked(service: Service, clocks: Path) -> Service:
     return replace(service, environment={**service.environment, **steps})
 
 
+def stretch(pace: float) -> None:
+    """Give services on a slow machine more time to end, as to all else in a run: what a worker may
+    take for its batch is stretched too."""
+    supervisor._GROUP_STOP_SECONDS *= pace
+    supervisor._APP_STOP_SECONDS *= pace
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos.service", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
@@ -72,6 +79,7 @@ def main() -> int:
     options = parser.parse_args()
     # A driver that is killed leaves nothing running.
     linux.die_with_parent(os.getppid(), signal.SIGTERM)
+    stretch(float(os.environ.get("BCWEB_CHAOS_PACE", "1")))
     try:
         state = paths.make_state_dir(options.state)
         return Supervisor(

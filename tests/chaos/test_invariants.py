@@ -15,11 +15,13 @@ from bench.chaos import invariants
 from bench.chaos.client import Books, Sent, content, refusals
 from bench.chaos.invariants import INVARIANTS, Night, story_fault
 from bench.chaos.plan import Plan, Sending, make_plan
+from bench.chaos.reading import THRESHOLD, reading_of
 from cases.access import SYSTEM, Actor
 from cases.errors import UserFacingError
 from cases.services.jobs import job_cancel
-from cases.services.leases import engine_jobs_claim, job_fail
-from cases.services.results import result_store
+from cases.services.leases import Claim, engine_jobs_claim, job_fail
+from cases.services.results import Answer, result_store
+from cases.storage import read_bytes
 from tests.factories import WORKER, answer, make_actor, submit
 
 # Rows that no statement may change, unless the owner of the tables switches that off.
@@ -119,16 +121,29 @@ def spent() -> Night:
             told: dict[str, Any] = {"job_id": claim.job_id, "attempt": claim.attempt}
             wrong = poison.get(str(claim.job_id))
             if wrong is None:
-                assert result_store(actor=WORKER, answer=answer(), **told)
+                assert result_store(actor=WORKER, answer=read(claim), **told)
                 continue
             code = invariants.ENGINE_POISON[wrong]
             job_fail(actor=WORKER, code=code, detail="it did", transient=False, **told)
     return Night(query, books)
 
 
+def read(claim: Claim) -> Answer:
+    """What the stand-in would say of the picture."""
+    said = reading_of(sha256(read_bytes(claim.storage_name)).hexdigest())
+    told = {"label": said.label, "scores": said.scores, "phash": said.phash}
+    return replace(answer(threshold=THRESHOLD), heatmap=said.heatmap, **told)
+
+
 def broken(night: Night) -> set[str]:
     """The names of the invariants that do not hold."""
     return {check.__name__ for check in INVARIANTS if check(night).broken}
+
+
+@pytest.mark.django_db
+def test_nothing_sent_and_nothing_stored_breaks_nothing() -> None:
+    # By its mark it has the database made also where this file alone is run.
+    assert broken(Night(query, Books())) == set()
 
 
 def test_a_sound_night_breaks_nothing_and_everything_was_looked_at(night: Night) -> None:
@@ -141,6 +156,7 @@ def test_a_sound_night_breaks_nothing_and_everything_was_looked_at(night: Night)
 
 
 A_JOB = "(SELECT id FROM cases_job WHERE state = 'SUCCEEDED' ORDER BY id LIMIT 1)"
+ANOTHER_JOB = "(SELECT id FROM cases_job WHERE state = 'SUCCEEDED' ORDER BY id DESC LIMIT 1)"
 AN_IMAGE = "(SELECT id FROM cases_image ORDER BY id LIMIT 1)"
 
 # A statement, and the invariants that must see it (others may see it too).
@@ -201,6 +217,27 @@ TAMPERINGS: dict[str, tuple[str, set[str]]] = {
         f"LIMIT 1) WHERE job_id = {A_JOB}",
         {"one_result_each"},
     ),
+    "scores are those of another picture": (
+        "UPDATE cases_result r SET score_benign = o.score_benign, label = o.label, "
+        "score_malignant = o.score_malignant, score_normal = o.score_normal FROM cases_result o "
+        f"WHERE r.job_id = {A_JOB} AND o.job_id = {ANOTHER_JOB}",
+        {"answers_fit_pictures"},
+    ),
+    "a heatmap is that of another picture": (
+        "UPDATE cases_result r SET heatmap = o.heatmap FROM cases_result o "
+        f"WHERE r.job_id = {A_JOB} AND o.job_id = {ANOTHER_JOB}",
+        {"answers_fit_pictures"},
+    ),
+    "a perceptual hash is that of another picture": (
+        f"UPDATE cases_image SET phash = phash # 1 WHERE id = (SELECT image_id FROM cases_job "
+        f"WHERE id = {A_JOB})",
+        {"answers_fit_pictures"},
+    ),
+    "a result hangs on another image": (
+        "UPDATE cases_result r SET image_id = o.image_id FROM cases_job o "
+        f"WHERE r.job_id = {A_JOB} AND o.id = {ANOTHER_JOB}",
+        {"answers_fit_pictures"},
+    ),
     "a result of an earlier attempt": (
         f"UPDATE cases_job SET attempt = 2 WHERE id = {A_JOB}",
         {"fence_held", "moves_are_legal"},
@@ -259,6 +296,13 @@ def test_what_is_tampered_with_is_seen(night: Night, what: str) -> None:
     statement, seen = TAMPERINGS[what]
     tamper(statement)
     assert broken(night) >= seen
+
+
+def test_the_real_models_answers_are_not_foretold(night: Night) -> None:
+    tamper(TAMPERINGS["scores are those of another picture"][0])
+    night.stand_in = False
+    assert broken(night) == set()
+    assert invariants.answers_fit_pictures(night).checked == 0
 
 
 def test_a_second_result_is_seen(night: Night) -> None:

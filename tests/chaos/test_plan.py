@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import pytest
 
+from bench.chaos.__main__ import arguments, replay
 from bench.chaos.client import content, refusals
 from bench.chaos.faults import FAULTS
 from bench.chaos.night import AHEAD, Gate
@@ -75,7 +77,7 @@ def test_submissions_do_not_run_away_from_a_fault_that_is_not_over() -> None:
         sending = gate.take()
         assert sending is not None and sending.number == number
     # Its time has come, and nobody may go on before it is over.
-    gate.await_turn(fault)
+    assert gate.await_turn(fault, seconds=0)
     assert not gate._may_go_on()
     gate.over(fault)
     assert gate._may_go_on()
@@ -93,3 +95,26 @@ def test_submissions_never_cease_while_a_fault_looks_for_something_to_strike() -
     assert all(sending.kind == "good" and len(sending.files) == 2 for sending in more)
     gate.over(plan.faults[0])
     assert gate.take() is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--pace", "2.5"],
+        ["--real-model"],
+        ["--faults", "beat killed", "--faults", "disk full", "--pace", "3"],
+    ],
+)
+def test_the_line_to_repeat_a_night_says_all_that_made_it(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BCWEB_CHAOS_PACE", raising=False)
+    options = arguments(["--jobs", "40", *given])
+    make, target, *variables = shlex.split(replay(7, options))
+    assert (make, target) == ("make", "chaos")
+    told = dict(variable.split("=", 1) for variable in variables)
+    assert (told["SEED"], told["JOBS"]) == ("7", "40")
+    # As make hands them to the shell.
+    again = arguments(["--jobs", told["JOBS"], *shlex.split(told.get("ARGS", ""))])
+    assert again == options
