@@ -46,7 +46,7 @@ def measured(part: str, *, small: bool, patience: float) -> Section:
         command = [sys.executable, "-m", "bench", "--measure", part, "--json", out.name]
         child = subprocess.Popen(
             [*command, *(["--small"] if small else [])],
-            stdout=sys.stderr,
+            stdout=2,
             start_new_session=True,
         )
         try:

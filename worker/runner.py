@@ -367,12 +367,14 @@ class Runner:
             jobs_heartbeat(claims=[*self._held.values(), *self._ahead])
 
     def _beside(self) -> None:
-        """What is done while the engine works: leases are kept, and the next batch is taken.
-
-        One at most, and only readings that wait: somebody urgent is behind two batches, never more.
-        """
+        """While the engine works: leases are kept, and the next batch is taken. One at most, and
+        only readings that wait: somebody urgent is behind two batches, never more."""
         self._keep()
-        if not self._may_look_ahead or self.should_stop():
+        if self.should_stop():
+            # What is being read may go on for a while: who takes over begins with the rest.
+            with without_database("release_failed"):
+                self._release_ahead(STOPPING)
+        if self.should_stop() or not self._may_look_ahead:
             return
         self._may_look_ahead = False
         # A gain of time and nothing else: what is being read must not suffer from it.

@@ -108,7 +108,7 @@ def test_a_locked_patient_of_the_service_enters_no_training_through_an_import() 
     # The original pictures: other files, other hashes; only the id is the same.
     for first, source in ((0, None), (10, "exported")):
         told = refused(registered(first, (source, 123), (source, 9)))
-        assert "1 patient with the locked set frozen" in told
+        assert "1 patient with a locked set of another site" in told
     assert "1 patient" in refused(registered(20, ("HOSPITAL", 7)))
     # Of an issuer that no site has, and nobody is filed under.
     make_run(snapshot=registered(30, ("exported", 7), ("exported", 124)))
@@ -126,7 +126,7 @@ def test_an_import_that_holds_a_patient_in_training_is_not_locked() -> None:
     frozen(0, "training", (site.patient_issuer, "123"))
     with pytest.raises(FieldInvalid) as error:
         make_plan(registered(100, (None, 123)))
-    assert "1 patient with snapshot frozen" in (error.value.errors or {})["locked_set"][0]
+    assert "1 patient with a snapshot of another site" in (error.value.errors or {})["locked_set"][0]
     make_plan(registered(200, (None, 124)))
 
 

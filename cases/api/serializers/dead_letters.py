@@ -22,7 +22,7 @@ class DeadLetterQuerySerializer(ListQuerySerializer):
     until = ZonedDateTimeField(required=False, help_text="Failed before this moment.")
 
 
-class AttemptSerializer(serializers.Serializer[Any]):
+class JobAttemptSerializer(serializers.Serializer[Any]):
     """One attempt: which worker had the job, from when to when, and how it ended."""
 
     number = serializers.IntegerField()
@@ -50,9 +50,9 @@ class DeadLetterSerializer(serializers.Serializer[Any]):
     def get_error(self, job: Job) -> dict[str, str]:
         return {"code": job.error_code, "detail": job.error_detail}
 
-    @extend_schema_field(AttemptSerializer(many=True))
+    @extend_schema_field(JobAttemptSerializer(many=True))
     def get_attempts(self, job: Job) -> Any:
-        return AttemptSerializer(self.context["attempts"][job.pk], many=True).data
+        return JobAttemptSerializer(self.context["attempts"][job.pk], many=True).data
 
 
 class RetryRequestSerializer(serializers.Serializer[Any]):
