@@ -126,7 +126,8 @@ def test_an_import_that_holds_a_patient_in_training_is_not_locked() -> None:
     frozen(0, "training", (site.patient_issuer, "123"))
     with pytest.raises(FieldInvalid) as error:
         make_plan(registered(100, (None, 123)))
-    assert "1 patient with a snapshot of another site" in (error.value.errors or {})["locked_set"][0]
+    told = (error.value.errors or {})["locked_set"][0]
+    assert "1 patient with a snapshot of another site" in told
     make_plan(registered(200, (None, 124)))
 
 
