@@ -58,6 +58,9 @@ class Outputs:
 class Engine(Protocol):
     """Runs one network on prepared inputs. Not thread-safe: one per process or thread."""
 
+    uses_network: bool
+    """Whether it reads the PyTorch network at each run, or has a copy of its own."""
+
     @property
     def name(self) -> str:
         """Name, version and device, such as "onnxruntime-1.20.1-cpu"."""
@@ -80,6 +83,8 @@ class TorchEngine:
     ``network`` is moved to ``device`` and kept. ``threads`` sets torch's CPU threads for the
     whole process; None leaves them as they are.
     """
+
+    uses_network = True
 
     def __init__(self, network: ResNet, device: torch.device, threads: int | None = None) -> None:
         if threads is not None:

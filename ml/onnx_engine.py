@@ -41,6 +41,8 @@ class OnnxEngine:
     Raises ``EngineError`` where the network is not one it can write or ONNX Runtime refuses it.
     """
 
+    uses_network = False
+
     def __init__(self, network: ResNet, *, size: int, threads: int) -> None:
         self._size = size
         options = onnxruntime.SessionOptions()

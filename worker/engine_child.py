@@ -59,6 +59,7 @@ class Engine:
 
         predictor = Predictor(path, device=self.device, threads=self.threads, engine=self.kind)
         predictor.warm_up()
+        predictor.compact()
         return predictor
 
     def predict(

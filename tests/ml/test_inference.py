@@ -142,6 +142,17 @@ def test_both_engines_give_the_same_answers(model_file, predictor):
 # Abstention and refusal
 
 
+@pytest.mark.parametrize(("kind", "kept"), [("onnx", False), ("pytorch", True)])
+def test_what_only_loading_needed_can_be_given_back(model_file, kind, kept):
+    made = Predictor(model_file, device="cpu", engine=kind)
+    before = made.predict(PICTURES[:2])
+    made.compact()
+    assert [p.probabilities for p in made.predict(PICTURES[:2])] == [
+        p.probabilities for p in before
+    ]
+    assert all(p.is_meta is not kept for p in made.model.network.parameters())
+
+
 def with_rules(model: LoadedModel, *, minimum: float | None = None, refuses=None) -> Predictor:
     """A predictor whose card abstains below ``minimum`` and whose detector is ``refuses``."""
     rule = {} if minimum is None else {"abstention": {"minimum_score": minimum}}
