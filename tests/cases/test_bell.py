@@ -111,6 +111,22 @@ def test_a_worker_takes_the_bell_off_before_it_looks(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("more", [True, False])
+def test_a_worker_whose_turn_is_over_rings_for_itself(
+    rings: Rings, monkeypatch: pytest.MonkeyPatch, more: bool
+) -> None:
+    class Leaves:
+        reading, more_waits = None, more
+
+        def drain(self) -> int:
+            return 2
+
+    monkeypatch.setattr(process, "_runner", Leaves())
+    assert process.work() == 2
+    assert len(rings.taken()) == int(more)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_waits_in_spite_of_a_ringing_bell_is_rung_for_by_the_sweeper(rings: Rings) -> None:
     submit()
     submit()

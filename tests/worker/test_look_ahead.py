@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection, transaction
 
 from cases.access import SYSTEM
 from cases.models import Job, JobEvent, Result
 from cases.services.leases import engine_jobs_claim
+from cases.services.model_moves import model_life_lock
 from cases.services.replays import replay_request
+from cases.services.rollback import model_roll_back
+from cases.services.serving import serving_resume, serving_suspend
 from cases.states import JobState
 from cases.storage import read_small, uploads
-from tests.factories import WORKER, stored_result, submit
+from tests.cases.governing import admin, approver, candidate, promoted
+from tests.factories import WORKER, live_model, stored_result, submit
 from worker import engine
+from worker import runner as loop
 from worker.engine import EngineOptions
 from worker.runner import Runner
 
@@ -114,6 +121,121 @@ def test_a_worker_told_to_stop_gives_back_what_it_took_ahead(
     runner.should_stop = lambda: False
     assert runner.drain() == 2
     assert Result.objects.count() == 4
+
+
+def after_the_first_reading(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> None:
+    """Have ``act`` done when the first batch is read and the next one is taken."""
+    real, acts = runner.engine.predict, [act]
+
+    def predict(*args: Any, **kwargs: Any) -> Any:
+        answers = real(*args, **kwargs)
+        if acts:
+            assert running() == 4
+            acts.pop()()
+        return answers
+
+    monkeypatch.setattr(runner.engine, "predict", predict)
+
+
+NOT_BEGUN = "answers were suspended, or their model was taken back"
+
+
+def reasons_given_back() -> set[str]:
+    given_back = JobEvent.objects.filter(from_state="RUNNING").exclude(to_state="SUCCEEDED")
+    return set(given_back.values_list("reason", flat=True))
+
+
+def test_what_was_taken_ahead_keeps_to_a_suspension(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        submit()
+    operator = admin()
+    after_the_first_reading(
+        runner, monkeypatch, lambda: serving_suspend(actor=operator, reason="Odd answers.")
+    )
+    assert runner.drain() == 2
+    assert sorted(Job.objects.values_list("state", flat=True)) == [
+        *["PENDING"] * 2,
+        *["SUCCEEDED"] * 2,
+    ]
+    assert reasons_given_back() == {NOT_BEGUN}
+    serving_resume(actor=operator, reason="All is well.")
+    assert runner.drain() == 2
+
+
+def test_what_was_taken_ahead_is_read_by_the_model_that_came_back(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = live_model(), promoted(candidate())
+    for _ in range(4):
+        submit()
+    after_the_first_reading(
+        runner,
+        monkeypatch,
+        lambda: model_roll_back(
+            actor=approver(), model_id=old.pk, reason="Odd answers.", expected_active=new.pk
+        ),
+    )
+    assert runner.drain() == 4
+    (reason,) = reasons_given_back()
+    assert reason.startswith(NOT_BEGUN)
+    by = Result.objects.values_list("model_version_id", flat=True)
+    assert sorted(map(str, by)) == sorted(map(str, [old.pk, old.pk, new.pk, new.pk]))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_looking_ahead_waits_for_no_lock_and_what_is_read_is_stored(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        submit()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        """A promotion or rollback that takes its time."""
+        with transaction.atomic():
+            model_life_lock()
+            held.set()
+            done.wait(60)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    gave_up: list[bool] = []
+
+    def claim(*, actor: Any, limit: int, readings_only: bool = False) -> Any:
+        if not readings_only:
+            return engine_jobs_claim(actor=actor, limit=limit)
+        if not gave_up:
+            holder.start()
+            assert held.wait(20)
+        try:
+            return engine_jobs_claim(actor=actor, limit=limit, readings_only=True)
+        except OperationalError:
+            gave_up.append(True)
+            raise
+        finally:
+            done.set()
+
+    monkeypatch.setattr("worker.runner.engine_jobs_claim", claim)
+    assert runner.drain() == 4
+    holder.join()
+    assert gave_up == [True]
+    assert set(Job.objects.values_list("state", "attempt")) == {(JobState.SUCCEEDED, 1)}
+
+
+def test_a_turn_that_is_over_leaves_the_rest_and_says_so(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TURN_S", 0.0)
+    for _ in range(3):
+        submit()
+    assert (runner.drain(), runner.more_waits) == (2, True)
+    # Nothing was taken ahead that another worker would have to wait for.
+    assert running() == 0
+    assert (runner.drain(), runner.more_waits) == (1, False)
 
 
 def test_leases_of_what_was_taken_ahead_are_kept(
