@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "bcweb-model/1"
 ARCHITECTURE: Final = "resnet50"
-SHIPPED: Final = Path(__file__).parent / "weights" / "resnet50-busi-busbra-20261125.safetensors"
+SHIPPED: Final = Path(__file__).parent / "weights" / "resnet50-busi-busbra-20261126.safetensors"
 """The model that ships with the project; :func:`shipped_path` honours ``BCWEB_MODEL``."""
 
 # These card entries change the answer, so a copy travels inside the weights file, under its hash.
