@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.fuzz.cases import Case, case
 from bench.fuzz.run import Report, own_memory, run
+from cases.intake import Limits, sandbox
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +28,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", type=int, help="this file alone")
     made.add_argument("--save", type=Path, help="with --only: write the file here")
     made.add_argument("--json", type=Path, help="write the report here")
+    made.add_argument(
+        "--patience",
+        type=float,
+        default=1,
+        help="times as long by the clock for each file, where other work has the processor",
+    )
     made.add_argument("--http", action="store_true", help="through a whole service of its own")
     return made
 
@@ -49,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory(prefix="bcweb-fuzz-") as folder:
             before = own_memory()
-            report = run(_told(options.seed, numbers), folder=Path(folder))
+            limits = Limits(wall_s=Limits().wall_s * options.patience)
+            sandbox.START_S *= options.patience
+            report = run(_told(options.seed, numbers), limits, Path(folder))
             grown = own_memory() - before
         print(f"this process grew by {grown / 2**20:.0f} MiB")
     tell(report)
@@ -75,6 +84,7 @@ def tell(report: Report) -> None:
     for event, example in report.examples.items():
         print(f"  {event}: first by file {example}")
     print(f"slowest {report.slowest_s:.1f} s: {report.slowest}")
+    print(f"most processor time {report.busiest_s:.1f} s: {report.busiest}")
     print(f"most memory {report.largest_bytes / 2**20:.0f} MiB: {report.largest}")
     for finding in report.findings:
         print(f"FINDING {finding}")

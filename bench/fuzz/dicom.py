@@ -259,7 +259,7 @@ def stream(rng: Rng, data: bytes) -> bytes:
 
 @cache
 def _zeros() -> bytes:
-    packer = zlib.compressobj(9, wbits=-15)
+    packer = zlib.compressobj(1, wbits=-15)
     return packer.compress(bytes(2**30)) + packer.flush()
 
 

@@ -21,6 +21,8 @@ from cases.intake import CheckedImage, Limits, inspect, receive, render_preview,
 
 # A file that kills its child is tried once more in a fresh one, and starting that takes a while.
 SLACK_S = 60.0
+CPU_S = 20.0
+"""Processor time that one file may take of its child: the limit that the service gives it."""
 BASE_BYTES = 512 * 2**20
 """What a child holds before its first file, at most, and what its limit does not count."""
 
@@ -36,6 +38,8 @@ class Report:
     findings: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     slowest: str = ""
+    busiest_s: float = 0.0
+    busiest: str = ""
     largest_bytes: int = 0
     largest: str = ""
     seconds: float = 0.0
@@ -83,7 +87,7 @@ def run(files: Iterator[Case], limits: Limits | None = None, folder: Path | None
 def _one(file: Case, limits: Limits, folder: Path | None, events: _Events, report: Report) -> None:
     events.seen.clear()
     _forget_peaks()
-    began = time.perf_counter()
+    used, began = _processor_time(), time.perf_counter()
     try:
         answer = _through(file, limits, folder, report)
     except Exception as error:  # noqa: BLE001 - anything else than a refusal is what is looked for
@@ -92,6 +96,11 @@ def _one(file: Case, limits: Limits, folder: Path | None, events: _Events, repor
     seconds = time.perf_counter() - began
     report.files += 1
     report.answers[answer] += 1
+    busy = _processor_time() - used
+    if busy > report.busiest_s:
+        report.busiest_s, report.busiest = busy, file.name
+    if busy > CPU_S:
+        report.findings.append(f"{file.name}: took {busy:.0f} s of the processor")
     for event in events.seen:
         report.events[event] += 1
         report.examples.setdefault(event, file.name)
@@ -159,6 +168,18 @@ def _peak() -> int:
         kib = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
         most = max(most, kib * 1024)
     return most
+
+
+def _processor_time() -> float:
+    """Seconds that the living children of this process have used so far, all together."""
+    ticks = 0
+    for pid in sandbox.pool().pids():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def own_memory() -> int:

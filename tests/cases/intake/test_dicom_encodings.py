@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.sequence import Sequence
 
 from cases.errors import UserFacingError
-from cases.intake import render_frame
-from tests import encoders, phantoms
+from cases.intake import Limits, render_frame
+from tests import encoders, phantoms, streams
 from tests.cases.intake.conftest import Check, Take
 from tests.cases.intake.test_dicom_pixels import COLOURS, GREY, difference, frame, to_ybr
 from tests.encoders import deep, encoded, written
@@ -105,6 +106,13 @@ def test_jpeg_2000_with_its_own_colour_transform(syntax: str, check: Check) -> N
     assert np.abs(shown.astype(int) - COLOURS).mean() <= (6 if lossy else 0)
 
 
+@pytest.mark.parametrize("number", [201, 202, 203])
+def test_high_throughput_jpeg_2000(number: int, check: Check) -> None:
+    dataset = dicom_dataset(streams.pattern())
+    encoders.put(dataset, f"1.2.840.10008.1.2.4.{number}", streams.HTJ2K)
+    assert difference(frame(check, written(dataset)), streams.pattern()) == 0
+
+
 def test_colour_models_of_jpeg_2000_are_refused_elsewhere(check: Check) -> None:
     data = dicom_bytes(COLOURS, photometric="RGB", extra={"PhotometricInterpretation": "YBR_RCT"})
     with pytest.raises(UserFacingError, match="JPEG 2000 only") as refusal:
@@ -141,6 +149,26 @@ def test_supplemental_palette_colours_the_high_values_only(check: Check) -> None
     dataset.PixelPresentation = "COLOR"
     coloured = np.where(stored[..., None] >= 200, palette[stored % 200 % 3], grey[..., None])
     assert difference(frame(check, written(dataset)), coloured) <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"BitsAllocated": 1},
+        {"BitsAllocated": 24},
+        {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31},
+        {"BitsStored": 0},
+        {"BitsStored": 9},
+        {"HighBit": 8},
+        {"PhotometricInterpretation": "HSV"},
+        {"PhotometricInterpretation": "ARGB"},
+        {"PhotometricInterpretation": "YBR_PARTIAL_420"},
+    ],
+)
+def test_other_depths_and_colour_models_are_refused(wrong: dict[str, Any], check: Check) -> None:
+    with pytest.raises(UserFacingError) as refusal:
+        check(dicom_bytes(GREY, extra=wrong))
+    assert refusal.value.code == "dicom_invalid"
 
 
 # Grey by the standard
@@ -269,6 +297,17 @@ def test_every_frame_of_every_encoding_is_addressable(syntax: str, take: Take) -
     for index in (2, 0, 1):
         shown = np.asarray(Image.open(io.BytesIO(render_frame(path, index))))
         assert difference(shown, stack[index]) == 0
+
+
+def test_one_frame_of_a_long_loop_is_decoded_alone(take: Take) -> None:
+    """Two hundred frames of a million pixels, drawn with memory for a few."""
+    dataset = dicom_dataset(np.zeros((1000, 1000), np.uint8), transfer_syntax=phantoms.RLE)
+    frame_bytes = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.NumberOfFrames = 200
+    encoders.put(dataset, phantoms.RLE, *[frame_bytes] * 200)
+    path = take(written(dataset)).path
+    png = render_frame(path, 199, Limits(memory_bytes=64 * 2**20))
+    assert Image.open(io.BytesIO(png)).size == (1000, 1000)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from cases.errors import UserFacingError
 from cases.intake import Limits, render_frame
+from tests import streams
 from tests.cases.intake.conftest import Check, Take
 from tests.phantoms import bmode_phantom, jpeg_bytes
 from tests.rasters import TiffPage, bmp_of, png_chunk, png_of, tiff_of
@@ -136,6 +137,12 @@ def test_jpeg_of_cmyk_is_no_negative(marked: bool, take: Take) -> None:
         same(shown(take, data), 255 - flat, within=255)
         return
     same(shown(take, data), flat, within=6)
+
+
+@pytest.mark.parametrize("data", [streams.ARITHMETIC, streams.ARITHMETIC_PROGRESSIVE])
+def test_jpeg_with_arithmetic_coding(data: bytes, take: Take) -> None:
+    assert data[data.index(b"\xff\xc9" if b"\xff\xc9" in data else b"\xff\xca") + 2] == 0
+    same(shown(take, data), streams.pattern(), within=4)
 
 
 def test_jpeg_with_restart_markers(take: Take) -> None:
