@@ -11,7 +11,7 @@ import numpy.typing as npt
 def pattern() -> npt.NDArray[np.uint8]:
     """48 x 64 in squares of 16 pixels: what each of the streams shows."""
     y, x = np.mgrid[0:48, 0:64]
-    return ((x // 16 * 37 + y // 16 * 61) % 256).astype(np.uint8)
+    return np.asarray((x // 16 * 37 + y // 16 * 61) % 256, dtype=np.uint8)
 
 
 HTJ2K = base64.b64decode(

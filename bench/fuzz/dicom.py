@@ -16,6 +16,8 @@ _VRS = (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
+# A file of zeros is a million empty elements: enough is enough for a mutation.
+_MOST_ELEMENTS = 3000
 # Numbers that decide how much is read: rows, columns, samples, planes, bits, sign, frames.
 _LAYOUT = {0x00280002: "H", 0x00280006: "H", 0x00280010: "H", 0x00280011: "H", 0x00280100: "H",
            0x00280101: "H", 0x00280102: "H", 0x00280103: "H"}  # fmt: skip
@@ -72,7 +74,7 @@ def parse(data: bytes) -> Parsed:
     deflated = syntax == _DEFLATED
     if deflated:
         try:
-            body = zlib.decompressobj(wbits=-15).decompress(body, 2**24)
+            body = zlib.decompressobj(wbits=-15).decompress(body, 2**22)
         except zlib.error:
             deflated = False
     order = ">" if syntax == b"1.2.840.10008.1.2.2" else "<"
@@ -85,7 +87,7 @@ def _elements(
     data: bytes, place: int, order: str, *, implicit: bool, group: int | None = None
 ) -> list[Element]:
     found: list[Element] = []
-    while place + 8 <= len(data):
+    while place + 8 <= len(data) and len(found) < _MOST_ELEMENTS:
         high, low = struct.unpack(order + "HH", data[place : place + 4])
         if group is not None and high != group:
             break
@@ -259,8 +261,8 @@ def stream(rng: Rng, data: bytes) -> bytes:
 
 @cache
 def _zeros() -> bytes:
-    packer = zlib.compressobj(1, wbits=-15)
-    return packer.compress(bytes(2**30)) + packer.flush()
+    packer, piece = zlib.compressobj(1, wbits=-15), bytes(2**20)
+    return b"".join(packer.compress(piece) for _ in range(1024)) + packer.flush()
 
 
 def bomb(rng: Rng, data: bytes) -> bytes:
