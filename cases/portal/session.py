@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 
 from cases.access import Actor
+from cases.errors import NotAuthenticated
 from cases.models import User
 from cases.services.people import actor_for_user
 
@@ -20,3 +21,10 @@ def actor_of(request: HttpRequest) -> Actor | None:
     actor = actor_for_user(user, request_id=str(getattr(request, "request_id", "")))
     request.portal_actor = actor  # type: ignore[attr-defined]
     return actor
+
+
+def user_of(request: HttpRequest) -> User:
+    """The signed-in person's own row. ``NotAuthenticated`` for the anonymous."""
+    if not isinstance(request.user, User):
+        raise NotAuthenticated()
+    return request.user
