@@ -149,6 +149,8 @@ def library_settings(told: AccountSettings, *, behind_proxy: bool) -> dict[str, 
         },
         "MFA_SUPPORTED_TYPES": ["totp", "webauthn", "recovery_codes"],
         "MFA_PASSKEY_LOGIN_ENABLED": True,
+        # Addresses that single sign-on tells are used for nothing, so nobody verifies them.
+        "MFA_ALLOW_UNVERIFIED_EMAIL": True,
         "MFA_TOTP_ISSUER": "bcweb",
         # Clocks of phones may be half a minute off.
         "MFA_TOTP_TOLERANCE": 1,

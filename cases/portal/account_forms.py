@@ -7,15 +7,17 @@ from typing import Any
 from allauth.account.adapter import get_adapter as account_adapter
 from allauth.account.forms import ChangePasswordForm, LoginForm
 from allauth.core import context
-from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.totp.forms import ActivateTOTPForm
+from django.core.exceptions import ValidationError
 
 from cases.errors import Throttled
 from cases.portal.adapters import locked_out, request_id_of
 from cases.services.accounts import second_factor_code_use, second_factor_refused
 from cases.services.lockout import attempt_begin, attempt_failed, attempt_succeeded
 from cases.vocabulary import LockKind
+
+WRONG_CODE = "This code is not right, or was used before. Wait for the next one and try again."
 
 
 class SignInForm(LoginForm):
@@ -47,7 +49,7 @@ def _use_code(form: Any) -> str:
     if factor is None:
         second_factor_refused(user=form.user, request_id=request_id)
         attempt_failed(attempt=attempt, user=form.user, request_id=request_id)
-        raise get_adapter().validation_error("incorrect_code")
+        raise ValidationError(WRONG_CODE, code="incorrect_code")
     attempt_succeeded(attempt=attempt)
     factor.user = form.user
     form.authenticator = factor
@@ -73,4 +75,7 @@ class AuthenticatorAppForm(ActivateTOTPForm):
 
     def clean_code(self) -> str:
         self.cleaned_data["code"] = "".join(self.cleaned_data["code"].split())
-        return str(super().clean_code())
+        try:
+            return str(super().clean_code())
+        except ValidationError as error:
+            raise ValidationError(WRONG_CODE, code="incorrect_code") from error

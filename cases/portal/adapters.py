@@ -128,9 +128,8 @@ class FactorAdapter(DefaultMFAAdapter):
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "incorrect_code": (
-            "This code is not right, or was used before. Wait for the next one and try again."
-        ),
+        # Of passkeys; codes have a sentence of their own.
+        "incorrect_code": "The passkey does not fit. Try again, or sign in another way.",
         "cannot_delete_authenticator": (
             "Your role asks for a second factor, and this is your only one. Add another one first."
         ),
@@ -159,6 +158,18 @@ class FactorAdapter(DefaultMFAAdapter):
         return len(factors.passkeys) + (factors.app is not None) > 1
 
 
+def claimed_name(told: dict[str, Any], claim: str) -> str:
+    """The user name the issuer claims; "" where it claims none.
+
+    The library keeps what the token said apart from what the issuer told when asked. Both must
+    be of the same subject (OpenID Connect Core 5.3.2), or one could be read for the other.
+    """
+    parts = [part for part in (told.get("id_token"), told.get("userinfo")) if part]
+    if len({str(part.get("sub")) for part in parts}) != 1:
+        return ""
+    return next((str(part[claim]) for part in parts if part.get(claim)), "")
+
+
 class SignOnAdapter(DefaultSocialAccountAdapter):
     """Single sign-on: for users whom an administrator has made under the issuer's name of them."""
 
@@ -170,16 +181,7 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
         if sociallogin.is_existing:
             return
         told = settings.BCWEB_ACCOUNTS
-        claims = sociallogin.account.extra_data
-        # The library keeps what the token said apart from what the issuer told when asked.
-        name = next(
-            (
-                str(part[told.oidc_claim])
-                for part in (claims, claims.get("userinfo", {}), claims.get("id_token", {}))
-                if isinstance(part, dict) and part.get(told.oidc_claim)
-            ),
-            "",
-        )
+        name = claimed_name(sociallogin.account.extra_data, told.oidc_claim)
         user = user_named(username=name) if name else None
         if user is None or not user.is_active or user.is_demo:
             refusal = PermissionDenied(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest
 
 from cases.access import Actor
@@ -28,3 +30,14 @@ def user_of(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise NotAuthenticated()
     return request.user
+
+
+def tell_session_ended(request: HttpRequest) -> None:
+    """Say at the sign-in page why one is there again, where this request met an ended session."""
+    why = getattr(request, "session_ended", "")
+    if why == "idle":
+        minutes = settings.BCWEB_ACCOUNTS.idle_minutes
+        messages.info(request, f"You were signed out: nobody used the page for {minutes} minutes.")
+    elif why == "age":
+        hours = settings.BCWEB_SESSION_HOURS
+        messages.info(request, f"You were signed out: a session ends after {hours} hours.")

@@ -1,25 +1,17 @@
-"""Signing in as people do, and the codes that an authenticator app would show."""
+"""Signing in as people do."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, generate_totp_secret, hotp_value
+from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django.test import Client
 from django.urls import reverse
 
 from cases.models import User
 from cases.services.factor_secrets import secret_seal
 from tests.factories import PASSWORD
-
-PERIOD = 30
-
-
-def app_code(secret: str, *, later: int = 0) -> str:
-    """What the app shows now, or some periods later."""
-    return format_hotp_value(hotp_value(secret, int(time.time()) // PERIOD + later))
 
 
 def make_app(user: User) -> str:

@@ -21,8 +21,9 @@ from cases.services.lockout import attempt_begin, attempt_succeeded, lock_lift, 
 from cases.services.people import actor_for_user
 from cases.vocabulary import LockKind
 from tests.factories import PASSWORD, make_site, make_user
+from tests.portal.codes import app_code
 from tests.portal.markup import read
-from tests.portal.signing_in import app_code, is_signed_in, make_app, password_step
+from tests.portal.signing_in import is_signed_in, make_app, password_step
 
 pytestmark = pytest.mark.django_db
 LOCKED = "Too many failed attempts. Wait"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -17,8 +18,9 @@ from cases.models import AuditEvent, User
 from cases.services.accounts import second_factor_code_use, second_factor_reset
 from cases.services.people import actor_for_user
 from tests.factories import PASSWORD, make_user
+from tests.portal.codes import app_code
 from tests.portal.markup import read
-from tests.portal.signing_in import app_code, is_signed_in, make_app, password_step, signed_in
+from tests.portal.signing_in import is_signed_in, make_app, password_step, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -157,7 +159,7 @@ def test_weighty_changes_ask_who_it_is_unless_they_just_said(page: str) -> None:
     client = Client()
     client.force_login(user)  # long ago, as it were: no step of signing in is on record
     response = client.get(reverse(page))
-    confirm = f"{reverse('account_reauthenticate')}?next={reverse(page)}"
+    confirm = f"{reverse('account_reauthenticate')}?{urlencode({'next': reverse(page)})}"
     assert response.headers["Location"] == confirm
     wrong = client.post(confirm, {"password": "wrong", "next": reverse(page)})
     assert "This is not your password." in wrong.content.decode()

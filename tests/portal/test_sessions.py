@@ -116,6 +116,8 @@ def test_a_session_that_nobody_uses_ends_on_the_server() -> None:
     age(client, last_seen_at=timedelta(minutes=15, seconds=1))
     response = client.get(reverse("model-list"))
     assert response.headers["Location"] == f"{reverse('sign-in')}?next={reverse('model-list')}"
+    page = client.get(response.headers["Location"])
+    assert "nobody used the page for 15 minutes" in page.content.decode()
     event = AuditEvent.objects.get(action="user.session_ended")
     assert (event.user_id, event.detail) == (user.pk, {"code": "idle"})
     assert not Session.objects.exists()

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from cases.errors import NotFound
 from cases.portal.accounts import account_lines
 from cases.portal.places import places_for
-from cases.portal.session import actor_of, user_of
+from cases.portal.session import actor_of, tell_session_ended, user_of
 from cases.portal.views.base import PortalView
 from cases.portal.wording import count_of
 from cases.selectors.accounts import session_state
@@ -31,6 +31,11 @@ class SignInView(LoginView):
     """User name and password first; a second factor follows on a page of its own."""
 
     template_name = "account/sign_in.html"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        tell_session_ended(request)
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         told = settings.BCWEB_ACCOUNTS
@@ -54,6 +59,7 @@ class HomeView(View):
     def get(self, request: HttpRequest) -> HttpResponseBase:
         actor = actor_of(request)
         if actor is None:
+            tell_session_ended(request)
             return redirect_to_login(request.get_full_path(), reverse("sign-in"))
         places = places_for(actor)
         if not places:
@@ -126,6 +132,7 @@ class IdleView(View):
         return super().dispatch(request, *args, **kwargs)
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        tell_session_ended(request)
         key = request.session.session_key
         state = session_state(key=key) if key and actor_of(request) is not None else None
         return JsonResponse({"seconds_left": state.seconds_left if state else 0})

@@ -15,7 +15,7 @@ from django.views import View
 from cases.access import Actor, Capability
 from cases.errors import Overloaded, PermissionDenied, UserFacingError
 from cases.portal.errors import user_facing
-from cases.portal.session import actor_of
+from cases.portal.session import actor_of, tell_session_ended
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,7 @@ class PortalView(View):
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    tell_session_ended(request)
     if "HX-Request" in request.headers:
         # A fragment cannot show the sign-in form: load the page anew, which leads there.
         response = HttpResponse(status=204)
