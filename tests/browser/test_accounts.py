@@ -39,16 +39,13 @@ def make_person(service: LiveService) -> str:
 
 
 def album(window: Watched, name: str) -> None:
-    """Pictures of the page in both themes and at both widths, where somebody asks for pictures."""
+    """The page on a monitor and, dark, on a tablet, where somebody asks for pictures."""
     if not os.environ.get("BCWEB_SCREENSHOTS"):
         return
-    for scheme in ("light", "dark"):
+    for scheme, width in (("dark", 820), ("light", 1440)):
         window.page.emulate_media(color_scheme=scheme)
-        for width in (1440, 820):
-            window.page.set_viewport_size({"width": width, "height": 900})
-            window.picture(f"account-{name}-{scheme}-{width}")
-    window.page.emulate_media(color_scheme="light")
-    window.page.set_viewport_size({"width": 1440, "height": 900})
+        window.page.set_viewport_size({"width": width, "height": 900})
+        window.picture(f"account-{name}-{scheme}-{width}")
 
 
 def type_password(page: Any, name: str) -> None:

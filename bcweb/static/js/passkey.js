@@ -14,7 +14,7 @@
   }
   form.hidden = false;
   const kind = form.dataset.passkey;
-  const told = () => JSON.parse(byId("passkey-options").textContent);
+  const told = () => JSON.parse(form.dataset.options);
 
   function creation() {
     const options = told().creation_options;

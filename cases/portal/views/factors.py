@@ -5,6 +5,7 @@ What each step asks for (a fresh confirmation, an earlier step of signing in) is
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from allauth.account.views import PasswordChangeView, ReauthenticateView
@@ -16,6 +17,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from allauth.mfa.webauthn import views as webauthn
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse, reverse_lazy
@@ -24,6 +26,13 @@ from django.views.decorators.cache import never_cache
 
 from cases.portal.adapters import FactorAdapter
 from cases.portal.session import user_of
+
+
+def with_options(context: dict[str, Any]) -> dict[str, Any]:
+    """What the browser is asked for a passkey, as an attribute: no inline data by the policy."""
+    asked = context.get("js_data")
+    return {**context, "passkey_options": json.dumps(asked, cls=DjangoJSONEncoder) if asked else ""}
+
 
 own_page = method_decorator([never_cache, login_required], name="dispatch")
 ACCOUNT = reverse_lazy("account")
@@ -59,6 +68,9 @@ class ConfirmCodeView(base.ReauthenticateView):
 class ConfirmPasskeyView(webauthn.ReauthenticateWebAuthnView):
     template_name = "account/confirm_passkey.html"
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return with_options(super().get_context_data(**kwargs))
+
     def form_invalid(self, form: Any) -> HttpResponse:
         for sentence in form.errors.get("credential", []):
             messages.error(self.request, sentence)
@@ -73,7 +85,7 @@ class SecondFactorView(base.AuthenticateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = self.stage.login.user
         return {
-            **super().get_context_data(**kwargs),
+            **with_options(super().get_context_data(**kwargs)),
             "has_app": is_mfa_enabled(user, [Authenticator.Type.TOTP]),
             "has_passkey": is_mfa_enabled(user, [Authenticator.Type.WEBAUTHN]),
         }
@@ -119,6 +131,9 @@ class RecoveryCodesNewView(recovery.GenerateRecoveryCodesView):
 @own_page
 class PasskeyAddView(webauthn.AddWebAuthnView):
     template_name = "account/passkey_add.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return with_options(super().get_context_data(**kwargs))
 
     def get_success_url(self) -> str:
         made = self.did_generate_recovery_codes
