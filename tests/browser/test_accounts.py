@@ -48,9 +48,23 @@ def album(window: Watched, name: str) -> None:
         window.picture(f"account-{name}-{scheme}-{width}")
 
 
+def let_idle(service: LiveService, name: str) -> None:
+    """As if nobody had used the sessions of this user for longer than they last."""
+    service.sql(
+        "UPDATE usersessions_usersession SET last_seen_at = now() - interval '16 minutes' "
+        "WHERE user_id = (SELECT id FROM cases_user WHERE username = %s)",
+        name,
+    )
+
+
 def type_password(page: Any, name: str) -> None:
     page.get_by_label("User name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def type_code(page: Any, code: str) -> None:
+    page.get_by_label("Code").fill(code)
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
@@ -87,25 +101,19 @@ def test_second_factor_ended_session_and_passkey(open_window: Open) -> None:
     type_password(page, name)
     page.get_by_role("heading", name="Second step").wait_for()
     look("second-step")
-    page.get_by_label("Code").fill(app_code(secret))
-    page.get_by_role("button", name="Sign in").click()
+    type_code(page, app_code(secret))
     page.get_by_role("link", name="Submit").click()
 
     # The session ends while a form is filled in: what was typed is back after signing in.
     page.get_by_label("Patient ID", exact=True).fill("P-TYPED-1")
     page.get_by_label("Date of birth").fill("1961-02-03")
     page.get_by_role("group", name="Side").get_by_label("Left").check()
-    service.sql(
-        "UPDATE usersessions_usersession SET last_seen_at = now() - interval '16 minutes' "
-        "WHERE user_id = (SELECT id FROM cases_user WHERE username = %s)",
-        name,
-    )
+    let_idle(service, name)
     page.get_by_role("button", name="Submit case").click()
     page.get_by_text("What you typed is kept in this window.").wait_for()
     look("sign-in-again")
     type_password(page, name)
-    page.get_by_label("Code").fill(app_code(secret, later=1))
-    page.get_by_role("button", name="Sign in").click()
+    type_code(page, app_code(secret, later=1))
     page.get_by_text("What you typed before you were signed out is back.").wait_for()
     assert page.get_by_label("Patient ID", exact=True).input_value() == "P-TYPED-1"
     assert page.get_by_role("group", name="Side").get_by_label("Left").is_checked()
@@ -159,6 +167,8 @@ def test_an_idle_page_asks_and_the_keyboard_answers(open_window: Open) -> None:
     # Nobody answers: the session's end on the server leads to the sign-in page, and back.
     page.clock.fast_forward("13:30")
     dialog.wait_for()
+    let_idle(window.service, window.service.demo["sonographer"]["username"])
     left["GET"] = 0
     page.clock.fast_forward("01:32")
-    page.wait_for_url("**/sign-in/?next=*")
+    page.wait_for_url("**/sign-in/?next=%2Fcases%2F")
+    page.get_by_text("nobody used the page for 15 minutes").wait_for()
