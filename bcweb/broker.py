@@ -40,6 +40,11 @@ def beat_schedule(*, sweep_seconds: int) -> dict[str, dict[str, Any]]:
             "schedule": 600.0,
             "options": {"queue": "webhooks", "expire_seconds": 600},
         },
+        "tidy-sessions": {
+            "task": "worker.tasks.tidy_sessions",
+            "schedule": 3600.0,
+            "options": {"queue": "maintenance", "expire_seconds": 3600},
+        },
         "seal-audit": {
             "task": "worker.tasks.seal_audit",
             "schedule": 60.0,

@@ -17,7 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
-from bcweb import byte_store, patient_key
+from bcweb import accounts, byte_store, patient_key
 from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
@@ -48,6 +48,8 @@ BCWEB_SESSION_HOURS = env.int("BCWEB_SESSION_HOURS", default=10, validate=valida
 
 # --- The service -----------------------------------------------------------------------------
 BCWEB_DEMO = env.bool("BCWEB_DEMO", default=False)
+# Lock-out, second factors, idle sessions, single sign-on.
+BCWEB_ACCOUNTS = accounts.declare(env, demo=BCWEB_DEMO)
 BCWEB_URL = env.str("BCWEB_URL", default="http://127.0.0.1:8000")
 BCWEB_SITE_NAME = env.str("BCWEB_SITE_NAME", default="Main site")
 BCWEB_MAX_UPLOAD_BYTES = env.int(
@@ -138,6 +140,7 @@ try:
     urlsplit(REDIS_URL).port  # noqa: B018 - raises ValueError for a port that is no number
     networks_of(BCWEB_WEBHOOK_ALLOW)
     patient_key.check(STATE_DIR, BCWEB_PATIENT_KEY)
+    accounts.check(BCWEB_ACCOUNTS)
 except (environs.EnvError, dj_database_url.ParseError, ValueError) as error:
     raise ImproperlyConfigured(f"settings from the environment: {error}") from error
 if not _database["ENGINE"].endswith("postgresql"):
@@ -189,6 +192,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "csp",
     "django_celery_beat",
+    *accounts.APPS,
     "cases",
     "worker",
 ]
@@ -205,6 +209,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "bcweb.session_rules.SessionRulesMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "bcweb.middleware.RequestLogMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -271,17 +277,10 @@ FILE_UPLOAD_HANDLERS = ["cases.intake.upload.HashingUploadHandler"]
 DATA_UPLOAD_MAX_NUMBER_FILES = BCWEB_MAX_FILES
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024**2
 
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 12},
-    },
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-LOGIN_URL = "sign-in"
-LOGIN_REDIRECT_URL = "worklist"
-LOGOUT_REDIRECT_URL = "sign-in"
+LOGIN_URL = LOGOUT_REDIRECT_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+# With the rules for passwords.
+globals().update(accounts.library_settings(BCWEB_ACCOUNTS, behind_proxy=BCWEB_BEHIND_PROXY))
 
 LANGUAGE_CODE = "en"
 USE_I18N = True
@@ -309,7 +308,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:", "blob:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *accounts.form_targets(BCWEB_ACCOUNTS)],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
         "manifest-src": ["'self'"],

@@ -6,4 +6,5 @@ class CasesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from cases import signals  # noqa: F401  (connects sign-in to the audit trail)
+        # Connect sign-in and second factors to the audit trail.
+        from cases import account_signals, signals  # noqa: F401

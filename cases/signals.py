@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import get_authentication_records
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.core.signals import request_finished
@@ -14,6 +16,7 @@ from django.http import HttpRequest
 from cases.access import SYSTEM
 from cases.services.audit import audit_record
 from cases.services.people import actor_for_user
+from cases.services.sessions import session_begin
 from cases.storage import uploads
 
 
@@ -24,7 +27,25 @@ def _request_id(request: HttpRequest | None) -> str:
 @receiver(user_logged_in)
 def note_sign_in(request: HttpRequest, user: Any, **_: Any) -> None:
     actor = actor_for_user(user, request_id=_request_id(request))
-    audit_record(actor=actor, action="user.signed_in", object_type="user", object_id=user.pk)
+    steps = [
+        str(record.get("type") or record["method"])
+        for record in get_authentication_records(request, user)
+    ]
+    audit_record(
+        actor=actor,
+        action="user.signed_in",
+        object_type="user",
+        object_id=user.pk,
+        detail={"with": steps} if steps else None,
+    )
+    if not request.session.session_key:
+        request.session.create()
+    session_begin(
+        user=user,
+        key=request.session.session_key or "",
+        address=get_adapter(request).get_client_ip(request),
+        agent=request.META.get("HTTP_USER_AGENT", ""),
+    )
 
 
 @receiver(user_logged_out)

@@ -345,3 +345,12 @@ def clock_allows_quadrant(laterality: Laterality, clock: int, quadrant: Quadrant
     if laterality is Laterality.LEFT:
         return quadrant in _CLOCK_RIGHT[mirrored]
     return quadrant in _CLOCK_RIGHT[clock] | _CLOCK_RIGHT[mirrored]
+
+
+class LockKind(StrEnum):
+    """What failed attempts to sign in are counted by."""
+
+    NAME = "name"
+    ADDRESS = "address"
+    # Codes of a second factor, of one user whose password was right.
+    FACTOR = "factor"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,12 @@ def transactional_tests_leave_nothing() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def settings_for_tests(settings: object) -> None:
-    """Tests do not collect static files first, and their passwords need no slow hash."""
+    """Tests do not collect static files first, and their passwords need no slow hash.
+
+    No role asks for a second factor, but in the tests of that.
+    """
+    accounts = settings.BCWEB_ACCOUNTS  # type: ignore[attr-defined]
+    settings.BCWEB_ACCOUNTS = replace(accounts, second_factor_roles=())  # type: ignore[attr-defined]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # type: ignore[attr-defined]
     storages = dict(settings.STORAGES)  # type: ignore[attr-defined]
     storages["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

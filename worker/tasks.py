@@ -11,6 +11,7 @@ from cases.access import Actor, ActorKind
 from cases.services.deliveries import deliveries_tidy
 from cases.services.schedules import training_schedule_fire
 from cases.services.seals import audit_seal
+from cases.services.sessions import sessions_tidy
 from cases.services.tallies import jobs_tally
 from worker import process, sweeping
 
@@ -84,3 +85,11 @@ def tidy_webhooks() -> None:
     removed = deliveries_tidy()
     if removed:
         log.info("webhooks_tidied", deliveries=removed)
+
+
+@shared_task(name="worker.tasks.tidy_sessions")
+def tidy_sessions() -> None:
+    """Remove sessions of the portal whose time is over."""
+    removed = sessions_tidy()
+    if removed:
+        log.info("sessions_tidied", sessions=removed)

@@ -33,7 +33,7 @@ def _has(app: str, name: str) -> bool:
 def _folders(app: str) -> list[Path]:
     """Where the migrations of an app are: ours, Django's, or a package's. Nothing is imported."""
     folders = [paths.BASE_DIR / app / "migrations"]
-    for package, below in (("django", f"contrib/{app}"), (app, "")):
+    for package, below in (("django", f"contrib/{app}"), ("allauth", app), (app, "")):
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is not None and spec.submodule_search_locations:
             folders += [Path(p) / below / "migrations" for p in spec.submodule_search_locations]

@@ -1,5 +1,6 @@
 """The tables, one file per concept."""
 
+from cases.models.accounts import SignInFailure
 from cases.models.audit import AuditEvent
 from cases.models.blobs import Blob, BlobChunk
 from cases.models.curation import (
@@ -74,6 +75,7 @@ __all__ = [
     "ServiceHeartbeat",
     "ServingEvent",
     "ShadowResult",
+    "SignInFailure",
     "Site",
     "SnapshotFreeze",
     "SnapshotPatient",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
@@ -18,6 +19,10 @@ from cases.portal.session import actor_of
 from cases.reports.answers import RESEARCH_NOTE
 from cases.selectors.dead_letters import MAX_COUNT, dead_letter_count
 from cases.selectors.serving import Suspension, suspension_now
+
+# So long before an idle session ends its page asks whether somebody is there (WCAG 2.2.1: at
+# least 20 seconds).
+IDLE_WARNING_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class Frame:
     nav: tuple[NavItem, ...] = ()
     site_name: str = ""
     user_name: str = ""
+    # Stands for the user in what a window keeps: random, and told to nobody else.
+    user_key: str = ""
+    # How long the session lasts without anybody doing anything, and when it is warned of.
+    idle_seconds: int = 0
+    idle_warning: int = 0
     # Told on every page: who waits for an answer must know why.
     suspension: Suspension | None = None
 
@@ -59,11 +69,15 @@ def frame_of(request: HttpRequest) -> Frame:
         for place in places_for(actor)
     )
     site = getattr(request.user, "site", None)
+    idle_seconds = 60 * settings.BCWEB_ACCOUNTS.idle_minutes
     return Frame(
         signed_in=True,
         nav=nav,
         site_name=site.name if site else "No site",
         user_name=actor.label,
+        user_key=str(actor.user_id),
+        idle_seconds=idle_seconds,
+        idle_warning=min(IDLE_WARNING_SECONDS, idle_seconds // 2),
         suspension=suspension_now(),
     )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest
 
 from cases.access import Actor
+from cases.errors import NotAuthenticated
 from cases.models import User
 from cases.services.people import actor_for_user
 
@@ -20,3 +23,21 @@ def actor_of(request: HttpRequest) -> Actor | None:
     actor = actor_for_user(user, request_id=str(getattr(request, "request_id", "")))
     request.portal_actor = actor  # type: ignore[attr-defined]
     return actor
+
+
+def user_of(request: HttpRequest) -> User:
+    """The signed-in person's own row. ``NotAuthenticated`` for the anonymous."""
+    if not isinstance(request.user, User):
+        raise NotAuthenticated()
+    return request.user
+
+
+def tell_session_ended(request: HttpRequest) -> None:
+    """Say at the sign-in page why one is there again, where this request met an ended session."""
+    why = getattr(request, "session_ended", "")
+    if why == "idle":
+        minutes = settings.BCWEB_ACCOUNTS.idle_minutes
+        messages.info(request, f"You were signed out: nobody used the page for {minutes} minutes.")
+    elif why == "age":
+        hours = settings.BCWEB_SESSION_HOURS
+        messages.info(request, f"You were signed out: a session ends after {hours} hours.")

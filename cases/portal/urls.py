@@ -2,9 +2,10 @@
 
 from django.urls import path
 
+from cases.portal.account_urls import urlpatterns as account_urlpatterns
 from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
-from cases.portal.views.account import HomeView, SignInView, SignOutView
+from cases.portal.views.account import HomeView
 from cases.portal.views.audit import AuditListView
 from cases.portal.views.case import (
     CaseAnswersView,
@@ -42,8 +43,7 @@ from cases.portal.webhook_urls import urlpatterns as webhook_urlpatterns
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
-    path("sign-in/", SignInView.as_view(), name="sign-in"),
-    path("sign-out/", SignOutView.as_view(), name="sign-out"),
+    *account_urlpatterns,
     path("cases/", WorklistView.as_view(), name="worklist"),
     path("cases/rows/", WorklistRowsView.as_view(), name="worklist-rows"),
     path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),

@@ -40,3 +40,8 @@ def site_first() -> Site:
     if site is None:
         raise NotFound("There is no site yet: run setup_service first.")
     return site
+
+
+def user_named(*, username: str) -> User | None:
+    """Exactly this user name; None where there is no such user."""
+    return User.objects.filter(username=username).first()

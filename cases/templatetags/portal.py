@@ -25,6 +25,7 @@ _ICONS: dict[str, str] = {
     ),
     "audit": '<path d="M4 1.8h5.5L12.5 5v9.2H4zM9.3 1.8V5h3.2M6.2 8.2h4M6.2 11h4"/>',
     "hook": '<circle cx="3.7" cy="8" r="1.7"/><path d="M5.4 8h7.8M10.2 5l3 3-3 3"/>',
+    "key": '<circle cx="5" cy="11" r="2.7"/><path d="m7 9 6.2-6.2M11 5l2 2M9 7l1.4 1.4"/>',
     "clock": '<circle cx="8" cy="8" r="5.8"/><path d="M8 4.8V8l2.2 1.6"/>',
     "scan": (
         '<path d="M2.5 5.2V2.5h2.7M10.8 2.5h2.7v2.7M13.5 10.8v2.7h-2.7M5.2 13.5H2.5v-2.7M4.5 8h7"/>'

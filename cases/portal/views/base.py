@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 import structlog
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import reverse
 from django.views import View
 
 from cases.access import Actor, Capability
 from cases.errors import Overloaded, PermissionDenied, UserFacingError
 from cases.portal.errors import user_facing
-from cases.portal.session import actor_of
+from cases.portal.session import actor_of, tell_session_ended
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,8 @@ class PortalView(View):
     """
 
     any_of: ClassVar[tuple[Capability, ...]]
+    # Of one's own account: open to everybody who is signed in, whatever the role.
+    for_anybody: ClassVar[bool] = False
     actor: Actor
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -37,7 +39,7 @@ class PortalView(View):
             return _to_sign_in(request)
         self.actor = actor
         try:
-            if not any(actor.can(capability) for capability in self.any_of):
+            if not self.for_anybody and not any(actor.can(c) for c in self.any_of):
                 raise PermissionDenied()
             response = super().dispatch(request, *args, **kwargs)
         except UserFacingError as error:
@@ -56,11 +58,17 @@ class PortalView(View):
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    tell_session_ended(request)
     if "HX-Request" in request.headers:
         # A fragment cannot show the sign-in form: load the page anew, which leads there.
         response = HttpResponse(status=204)
         response.headers["HX-Refresh"] = "true"
         return response
+    if request.headers.get("Sec-Fetch-Dest") == "empty":
+        # A script asked: a page it cannot show would look like an answer to it.
+        return JsonResponse(
+            {"code": "not_authenticated", "sign_in": reverse("sign-in")}, status=401
+        )
     # A page to come back to must answer GET.
     back = request.get_full_path() if request.method in ("GET", "HEAD") else _referring(request)
     return redirect_to_login(back, reverse("sign-in"))
