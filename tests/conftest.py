@@ -42,6 +42,7 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
         "cases_patientpartition",
         "cases_frozenpicture",
         "cases_candidateevent",
+        "cases_casecircumstance",
     )
     original = DatabaseOperations.execute_sql_flush
 
