@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, cast
 from uuid import UUID
 from xml.sax.saxutils import escape
 
@@ -63,8 +63,9 @@ def _fonts() -> frozenset[int]:
     for name in (REGULAR, BOLD):
         pdfmetrics.registerFont(TTFont(name, font_files[name]))
     pdfmetrics.registerFontFamily(REGULAR, normal=REGULAR, bold=BOLD, italic=REGULAR)
-    faces: list[Any] = [pdfmetrics.getFont(name).face for name in (REGULAR, BOLD)]
-    return frozenset(faces[0].charToGlyph) & frozenset(faces[1].charToGlyph)
+    # The type of a font in general knows of no face.
+    regular, bold = (cast("Any", pdfmetrics.getFont(name)).face for name in (REGULAR, BOLD))
+    return frozenset(regular.charToGlyph) & frozenset(bold.charToGlyph)
 
 
 def _style(name: str, size: float, *, bold: bool = False, **more: Any) -> ParagraphStyle:
@@ -130,10 +131,9 @@ class _Bars(Flowable):
 class _Numbered(Canvas):
     """Each page says what it is, which of how many, and what this software is."""
 
-    report: CaseReport
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, report: CaseReport, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.report = report
         self._pages: list[dict[str, Any]] = []
 
     def showPage(self) -> None:  # noqa: N802 - the library's name
@@ -202,8 +202,7 @@ class _Layout:
             subject=report.research_note,
             lang="en",
         )
-        numbered = type("_NumberedReport", (_Numbered,), {"report": report})
-        document.build(story, canvasmaker=numbered)
+        document.build(story, canvasmaker=partial(_Numbered, report))
         return target.getvalue()
 
     def printable(self, text: str) -> str:
@@ -223,8 +222,8 @@ class _Layout:
             )
             for fact in facts
         ]
-        rows = [cells[n : n + columns] for n in range(0, len(cells), columns)]
-        rows = [[*row, *[""] * (columns - len(row))] for row in rows] or [[""] * columns]
+        parts = [cells[n : n + columns] for n in range(0, len(cells), columns)]
+        rows: list[list[Any]] = [[*part, *[""] * (columns - len(part))] for part in parts]
         return _table(rows, [width / columns] * columns)
 
     def outside(self) -> list[Flowable]:
