@@ -206,6 +206,25 @@ class Label(StrEnum):
     NORMAL = "normal"
 
 
+class Circumstance(StrEnum):
+    """What a person may state of a breast at an examination, because no file says it."""
+
+    IMPLANT = "implant"
+    LACTATING = "lactating"
+    TREATED = "treated"
+
+
+class EvidenceFlag(StrEnum):
+    """Why an image lies outside what the models were tested on. It never changes an answer."""
+
+    MALE = "male"
+    UNDER_18 = "under_18"
+    IMPLANT = "implant"
+    LACTATING = "lactating"
+    TREATED = "treated"
+    DOPPLER = "doppler"
+
+
 class BiradsEdition(StrEnum):
     """The edition of the ACR BI-RADS atlas a category is meant in; the next is a new value."""
 

@@ -10,6 +10,7 @@ from cases.models.curation import (
     SnapshotFreeze,
     TrainingCandidate,
 )
+from cases.models.evidence import CaseCircumstance
 from cases.models.gates import GatePlan, LockedSetUse
 from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, Patient, Submission
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
@@ -46,6 +47,7 @@ __all__ = [
     "BlobChunk",
     "CandidateEvent",
     "Case",
+    "CaseCircumstance",
     "Finding",
     "FindingOutcome",
     "Frame",

@@ -11,6 +11,7 @@ from uuid import UUID
 from cases.access import Actor, Capability
 from cases.models import Image, Job, Result, ResultWithdrawal
 from cases.portal.replays import ReplayWords, replay_words
+from cases.portal.stage import Stage
 from cases.portal.wording import STATES, StateWords, frame_words
 from cases.reports.answers import (
     CaseSummary,
@@ -19,6 +20,8 @@ from cases.reports.answers import (
     headline,
     withdrawal_of,
 )
+from cases.reports.evidence import MEANING, Flag, Measured, case_flags, image_flags, measured_of
+from cases.selectors.evidence import cards_of, stated_of
 from cases.selectors.health import services_alive
 from cases.selectors.portal import queue_positions
 from cases.selectors.replays import replays_last
@@ -35,6 +38,8 @@ class FrameAnswer:
     frame: str
     # What became of computing this result again, if anybody asked.
     replay: ReplayWords | None = None
+    # What its model was measured to do, where the card says.
+    measured: Measured | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -43,6 +48,11 @@ class FrameAnswer:
     @property
     def withdrawal(self) -> ResultWithdrawal | None:
         return withdrawal_of(self.result)
+
+    @property
+    def largest_score(self) -> float | None:
+        """What an abstention rests on."""
+        return max((self.result.probabilities or {}).values(), default=None)
 
     @property
     def is_replaying(self) -> bool:
@@ -67,6 +77,19 @@ class ImagePanel:
     can_withdraw: bool = False
     # The newest replays of the answers, by result.
     replays: Mapping[UUID, Job] = field(default_factory=dict)
+    # Why the image lies outside what the models were tested on.
+    flags: tuple[Flag, ...] = ()
+    # What the models of the answers were measured to do, by version.
+    measured: Mapping[UUID, Measured] = field(default_factory=dict)
+    # Tells the ids of two cases on one page apart.
+    prefix: str = ""
+
+    flags_meaning = MEANING
+
+    @property
+    def key(self) -> str:
+        """What ids on the page are told apart by."""
+        return f"{self.prefix}{self.number}"
 
     @property
     def image(self) -> Image:
@@ -110,6 +133,7 @@ class ImagePanel:
                 replay_words(self.replays[result.pk], result)
                 if result.pk in self.replays
                 else None,
+                self.measured.get(result.model_version_id),
             )
             for result in sorted(self.answer.results, key=rank)
         ]
@@ -131,10 +155,9 @@ class ImagePanel:
         return self.job is not None and self.job.state == JobState.FAILED
 
     @property
-    def heatmap(self) -> Result | None:
-        """The answer that has a heatmap of the shown frame."""
-        shown = (r for r in self.answer.standing if r.frame == self.frame and r.heatmap)
-        return next(shown, None)
+    def stage(self) -> Stage:
+        """What the picture needs beside its pixels."""
+        return Stage(self.image, self.answer, self.frame)
 
     @property
     def frame_words(self) -> str:
@@ -205,7 +228,11 @@ def panels_of(
     numbers = {answer.image.pk: n for n, answer in enumerate(answers, start=1)}
     with_identity = actor.can(Capability.VIEW_IDENTITY)
     can_act = actor.can(Capability.SUBMIT) or actor.can(Capability.OPERATE)
-    replays = replays_last(result.pk for answer in answers for result in answer.results)
+    results = [result for answer in answers for result in answer.results]
+    replays = replays_last(result.pk for result in results)
+    cards = cards_of({result.model_version_id for result in results})
+    measured = {pk: found for pk, card in cards.items() if (found := measured_of(card))}
+    flags = case_flags(summary.case, stated_of(case_id=summary.case.pk), with_identity)
 
     def panel(number: int, answer: ImageAnswer) -> ImagePanel:
         image, job = answer.image, answer.job
@@ -225,6 +252,8 @@ def panels_of(
             can_withdraw=actor.can(Capability.OPERATE),
             override_reason=reason,
             replays=replays,
+            flags=(*flags, *image_flags(image)),
+            measured=measured,
         )
 
     return [panel(number, answer) for number, answer in enumerate(answers, start=1)]

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from cases.portal.account_urls import urlpatterns as account_urlpatterns
+from cases.portal.case_urls import urlpatterns as case_urlpatterns
 from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
 from cases.portal.views.account import HomeView
@@ -17,7 +18,12 @@ from cases.portal.views.case import (
 )
 from cases.portal.views.corrections import PatientCorrectView, PatientEraseView
 from cases.portal.views.dead_letters import DeadLetterListView, DeadLetterRetryView
-from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
+from cases.portal.views.files import (
+    ImageFileView,
+    ImageFramesView,
+    ImagePreviewView,
+    ResultHeatmapView,
+)
 from cases.portal.views.models import ModelDetailView, ModelListView
 from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
 from cases.portal.views.readings import ReadingDiscardView, ReadingWriteView
@@ -60,9 +66,11 @@ urlpatterns = [
     path(
         "findings/<uuid:finding_id>/outcomes/", OutcomeRecordView.as_view(), name="outcome-record"
     ),
+    *case_urlpatterns,
     path("submit/", SubmitView.as_view(), name="case-submit"),
     path("submit/<slug:key>/", SubmissionPendingView.as_view(), name="submission-pending"),
     path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),
+    path("images/<uuid:image_id>/frames/", ImageFramesView.as_view(), name="image-frames"),
     path("images/<uuid:image_id>/file/", ImageFileView.as_view(), name="image-file"),
     path("results/<uuid:result_id>/heatmap/", ResultHeatmapView.as_view(), name="result-heatmap"),
     path("results/<uuid:result_id>/replay/", ResultReplayView.as_view(), name="result-replay"),

@@ -26,8 +26,11 @@ MAX_NEWER = 99
 # What somebody looked at is in the history, not among the steps of a case; nor is what a reader
 # does with a draft, which is theirs alone until it is signed.
 ASIDE = (
+    "case.compared",
+    "case.report_viewed",
     "case.viewed",
     "image.viewed",
+    "image.frames_viewed",
     "image.downloaded",
     "outcome.listed",
     "reading.discarded",

@@ -43,6 +43,9 @@ _ICONS: dict[str, str] = {
     "done": '<path d="m3 8.5 3.2 3.2L13 4.8"/>',
     "info": '<circle cx="8" cy="8" r="5.8"/><path d="M8 7.4v3.6M8 5v.3"/>',
     "next": '<path d="m6 3.5 4.5 4.5L6 12.5"/>',
+    "previous": '<path d="M10 3.5 5.5 8l4.5 4.5"/>',
+    "plus": '<path d="M8 3v10M3 8h10"/>',
+    "minus": '<path d="M3 8h10"/>',
     "download": '<path d="M8 2.5v8M4.8 7.3 8 10.5l3.2-3.2M2.5 11v2.5h11V11"/>',
 }
 
@@ -142,18 +145,23 @@ def _percent_of_axis(value: float) -> str:
     return f"{100 * min(max(value, 0.0), 1.0):.1f}%"
 
 
-@register.inclusion_tag("cases/partials/scores.html")
-def scores(result: Result) -> dict[str, Any]:
-    """The three scores as numbers and bars on one axis, the operating point marked."""
+def score_bars(result: Result) -> list[Bar]:
+    """The scores of a result as bars, malignant first."""
     given = result.probabilities or {}
-    malignant, threshold = score_texts(given.get("malignant", 0.0), result.threshold)
-    bars = [
+    malignant, _ = score_texts(given.get("malignant", 0.0), result.threshold)
+    return [
         Bar(label, key, given[key], malignant if key == "malignant" else score_text(given[key]))
         for key, label in _SCORE_LABELS.items()
         if key in given
     ]
+
+
+@register.inclusion_tag("cases/partials/scores.html")
+def scores(result: Result) -> dict[str, Any]:
+    """The three scores as numbers and bars on one axis, the operating point marked."""
+    _, threshold = score_texts(result.score_malignant or 0.0, result.threshold)
     return {
-        "bars": bars,
+        "bars": score_bars(result),
         "threshold": threshold,
         "threshold_at": _percent_of_axis(result.threshold),
         # Near an end of the axis the label is drawn inwards.

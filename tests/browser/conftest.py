@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,8 @@ class Watched:
 Open = Callable[..., Watched]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    # Only for the module: Playwright's loop in this thread would look like async code to Django.
+@contextmanager
+def running_chromium() -> Iterator[Any]:
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on this machine")
@@ -71,6 +71,13 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    # Only for the module: Playwright's loop in this thread would look like async code to Django.
+    with running_chromium() as browser:
+        yield browser
+
+
 @pytest.fixture
 def open_window(chromium: Any, live_service: LiveService) -> Iterator[Open]:
     """Opens a window, signed in where `role` is given; at the end nothing may have gone wrong."""
@@ -80,12 +87,7 @@ def open_window(chromium: Any, live_service: LiveService) -> Iterator[Open]:
     def opened(role: str | None = None, **options: Any) -> Watched:
         context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
         contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        window = Watched(page, live_service)
-        page.add_init_script(_WATCH)
-        page.on("pageerror", lambda error: window.faults.append(f"error: {error}"))
-        page.on("console", lambda message: _note(window, message))
+        window = watched(context.new_page(), live_service)
         windows.append(window)
         if role is not None:
             window.sign_in(role)
@@ -96,6 +98,16 @@ def open_window(chromium: Any, live_service: LiveService) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert faults == []
+
+
+def watched(page: Any, service: Any) -> Watched:
+    """A page whose faults are noted from now on."""
+    page.set_default_timeout(30_000)
+    window = Watched(page, service)
+    page.add_init_script(_WATCH)
+    page.on("pageerror", lambda error: window.faults.append(f"error: {error}"))
+    page.on("console", lambda message: _note(window, message))
+    return window
 
 
 def _note(window: Watched, message: Any) -> None:

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from cases.access import Actor, Capability
+from cases.api.serializers.evidence import EvidenceFlagSerializer, flags_for
 from cases.api.serializers.fields import (
     LinkField,
     OptionalCharField,
@@ -26,6 +27,7 @@ from cases.reports.answers import (
     headline,
     image_answer,
 )
+from cases.reports.evidence import flags_json
 from cases.states import JobState
 from cases.vocabulary import Indication, Laterality, Quadrant, Sex
 
@@ -138,13 +140,23 @@ class ImageSerializer(serializers.Serializer[Any]):
 
 
 class AnsweredImageSerializer(ImageSerializer):
-    """An image with its answer. Its jobs and their results are loaded (selectors.cases)."""
+    """An image with its answer. Its jobs and their results are loaded (selectors.cases).
+
+    Context: `stated`.
+    """
 
     answer = serializers.SerializerMethodField()
+    outside_evidence = serializers.SerializerMethodField(
+        help_text="Why the image lies outside what the models were tested on; no answer changes."
+    )
 
     @extend_schema_field(AnswerSerializer)
     def get_answer(self, image: Image) -> dict[str, Any]:
         return dict(AnswerSerializer(image_answer(image), context=self.context).data)
+
+    @extend_schema_field(EvidenceFlagSerializer(many=True))
+    def get_outside_evidence(self, image: Image) -> list[dict[str, Any]]:
+        return flags_json(flags_for(self.context, image.case, image))
 
 
 class ScoredImageSerializer(serializers.Serializer[Any]):
@@ -217,12 +229,19 @@ class CaseSerializer(serializers.Serializer[Any]):
 class CaseDetailSerializer(CaseSerializer):
     """The case with its images, their answers, and what people read and found out.
 
-    Context: `readings`, `outcomes`.
+    Context: `readings`, `outcomes`, `stated`.
     """
 
     images = AnsweredImageSerializer(many=True, source="case.images")
     readings = serializers.SerializerMethodField()
     outcomes = serializers.SerializerMethodField()
+    outside_evidence = serializers.SerializerMethodField(
+        help_text="Why the case lies outside what the models were tested on; no answer changes."
+    )
+
+    @extend_schema_field(EvidenceFlagSerializer(many=True))
+    def get_outside_evidence(self, summary: CaseSummary) -> list[dict[str, Any]]:
+        return flags_json(flags_for(self.context, summary.case))
 
     @extend_schema_field(ReadingSerializer(many=True))
     def get_readings(self, summary: CaseSummary) -> list[dict[str, Any]]:

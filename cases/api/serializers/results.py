@@ -7,9 +7,11 @@ from typing import Any
 from rest_framework import serializers
 
 from cases.api.links import link
+from cases.api.serializers.evidence import EvidenceFlagSerializer, flags_for
 from cases.api.serializers.fields import OptionalChoiceField, choices
 from cases.models import Result
 from cases.reports.answers import result_json
+from cases.reports.evidence import flags_json
 from cases.vocabulary import Label, Outcome
 
 
@@ -86,7 +88,10 @@ class TransformSerializer(serializers.Serializer[Any]):
 
 
 class ResultDetailSerializer(ResultSerializer):
-    """A result standing alone: with its address, what it is about, and how it was computed."""
+    """A result standing alone: with its address, what it is about, and how it was computed.
+
+    Context: `stated`.
+    """
 
     url = serializers.URLField()
     reason_code = serializers.CharField(
@@ -100,6 +105,10 @@ class ResultDetailSerializer(ResultSerializer):
         help_text="Below this largest score the model abstains; null where it never does.",
     )
     transform = TransformSerializer(allow_null=True)
+    outside_evidence = EvidenceFlagSerializer(
+        many=True,
+        help_text="Why the image lies outside what the models were tested on; no answer changes.",
+    )
     replay_url = serializers.URLField(help_text="POST computes the result again.")
     job = serializers.UUIDField()
     image = serializers.UUIDField()
@@ -114,6 +123,9 @@ class ResultDetailSerializer(ResultSerializer):
             "temperature": result.temperature,
             "minimum_score": result.minimum_score,
             "transform": result.transform,
+            "outside_evidence": flags_json(
+                flags_for(self.context, result.image.case, result.image)
+            ),
             "replay_url": link(self.context["request"], "result-replay", result.pk),
             "job": result.job_id,
             "image": result.image_id,

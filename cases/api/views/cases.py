@@ -21,6 +21,7 @@ from cases.api.serializers.queries import ListQuerySerializer
 from cases.models import Case
 from cases.reports.answers import CaseSummary, case_summaries, case_summary
 from cases.selectors.cases import case_get, case_list, with_summaries
+from cases.selectors.evidence import stated_of
 from cases.selectors.outcomes import outcomes_of
 from cases.selectors.readings import case_readings
 from cases.services.audit import audit_record
@@ -72,7 +73,10 @@ class CaseDetailApi(ApiView):
         summary = case_summary(case)
         readings = case_readings(actor=self.actor, case_id=case.pk)
         outcomes = outcomes_of(case_ids=[case.pk])
-        data = self.shown(CaseDetailSerializer, summary, readings=readings, outcomes=outcomes)
+        stated = stated_of(case_id=case.pk)
+        data = self.shown(
+            CaseDetailSerializer, summary, readings=readings, outcomes=outcomes, stated=stated
+        )
         etag = content_etag(data)
         if not_modified(request, etag):
             return unchanged(etag=etag)

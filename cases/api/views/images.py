@@ -27,6 +27,7 @@ from cases.api.serializers.queries import PreviewQuerySerializer
 from cases.intake.formats import MEDIA_TYPES
 from cases.reports.answers import image_answer
 from cases.selectors.cases import image_get
+from cases.selectors.evidence import stated_of
 from cases.services.previews import check_frame, image_file, image_preview, refuse_erased
 
 # A picture never changes, but access may end: a browser keeps it for minutes, not days.
@@ -52,7 +53,7 @@ class ImageDetailApi(ApiView):
     )
     def get(self, request: Request, image_id: UUID) -> Response:
         image = image_get(actor=self.actor, image_id=image_id)
-        data = self.shown(AnsweredImageSerializer, image)
+        data = self.shown(AnsweredImageSerializer, image, stated=stated_of(case_id=image.case_id))
         etag = content_etag(data)
         if not_modified(request, etag):
             return unchanged(etag=etag)

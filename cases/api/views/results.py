@@ -20,6 +20,7 @@ from cases.errors import NotFound
 from cases.reports.answers import withdrawn_json
 from cases.reports.heatmap import result_heatmap_png
 from cases.selectors.cases import result_get
+from cases.selectors.evidence import stated_of
 from cases.services.previews import refuse_erased
 from cases.services.results import result_read_note
 
@@ -29,18 +30,25 @@ class ResultDetailApi(ApiView):
 
     @operation(
         summary="A result",
-        description="Results never change; one may be withdrawn. First reads are audited.",
+        description=(
+            "Results never change; one may be withdrawn, and why it lies outside the evidence may "
+            "be stated later. First reads are audited."
+        ),
         parameters=CONDITIONAL,
         success={200: ResultDetailSerializer, **NOT_MODIFIED},
         errors=(404,),
     )
     def get(self, request: Request, result_id: UUID) -> Response:
         result = result_get(actor=self.actor, result_id=result_id)
-        etag = weak_etag(result.pk, bool(result.heatmap), withdrawn_json(result))
+        data = self.shown(
+            ResultDetailSerializer, result, stated=stated_of(case_id=result.image.case_id)
+        )
+        outside = [flag["code"] for flag in data["outside_evidence"]]
+        etag = weak_etag(result.pk, bool(result.heatmap), withdrawn_json(result), outside)
         if not_modified(request, etag):
             return unchanged(etag=etag)
         result_read_note(actor=self.actor, result=result, case_id=result.image.case_id)
-        return answer(self.shown(ResultDetailSerializer, result), etag=etag)
+        return answer(data, etag=etag)
 
 
 class ResultHeatmapApi(ApiView):

@@ -15,15 +15,18 @@ from django.urls import reverse
 from cases.access import Capability
 from cases.errors import FieldInvalid, Overloaded, StateConflict
 from cases.models import Case, Image, Job, Submission
+from cases.portal.evidence import evidence_context
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
 from cases.portal.outcomes import outcomes_context
+from cases.portal.priors import priors_context
 from cases.portal.readings import readings_context
 from cases.portal.reads import note_shown
+from cases.portal.shown import summary_shown
 from cases.portal.views.base import PortalView
 from cases.portal.views.worklist import given_id
 from cases.portal.wording import STATES
-from cases.reports.answers import CaseSummary, case_summary
+from cases.reports.answers import CaseSummary
 from cases.selectors.cases import case_get
 from cases.selectors.corrections import case_corrections, case_erasure
 from cases.selectors.jobs import job_get
@@ -94,7 +97,7 @@ class CaseDetailView(_CasePage):
             site_id=case.site_id,
             case_id=case.pk,
         )
-        summary = case_summary(case)
+        summary = summary_shown(actor=self.actor, case=case)
         note_shown(self.actor, [summary])
         submissions = submissions_of_note(case=case)
         panels = panels_of(
@@ -122,6 +125,8 @@ class CaseDetailView(_CasePage):
         return {
             **readings_context(actor=self.actor, case=case, summary=summary),
             **outcomes_context(actor=self.actor, case=case),
+            **evidence_context(actor=self.actor, case=case),
+            **priors_context(actor=self.actor, case=case),
             "can_submit": self.can(Capability.SUBMIT),
             "can_erase": self.can(Capability.ERASE),
             "corrections": case_corrections(case=case),
@@ -146,7 +151,7 @@ class CaseAnswersView(_CasePage):
         if case.patient.erased_at is not None:
             # The page that polls shows what is gone: load it anew.
             return HttpResponse(status=204, headers={"HX-Refresh": "true"})
-        summary = case_summary(case)
+        summary = summary_shown(actor=self.actor, case=case)
         every = panels_of(summary, actor=self.actor, shown=self.shown_frames(request))
         told = request.GET.get("seen", "")
         seen = told.split(".") if told else [""] * len(every)

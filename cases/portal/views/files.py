@@ -8,10 +8,11 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.utils.http import content_disposition_header
 
 from cases.access import Capability
-from cases.errors import NotFound
+from cases.errors import FieldInvalid, NotFound
 from cases.portal.views.base import PortalView
 from cases.reports.heatmap import CLASSES, result_heatmap_png
 from cases.selectors.cases import image_get, result_get
+from cases.services.cine import image_frames
 from cases.services.previews import image_file, image_preview, refuse_erased
 from cases.services.results import result_read_note
 
@@ -32,6 +33,25 @@ class ImagePreviewView(PortalView):
             raise NotFound("There is no such frame.")
         png = image_preview(actor=self.actor, image=image, frame=frame)
         return HttpResponse(png, content_type="image/png")
+
+
+class ImageFramesView(PortalView):
+    """Several frames of a cine at once: for each its length in four bytes, then its PNG."""
+
+    any_of = (Capability.VIEW_CASES,)
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
+        image = image_get(actor=self.actor, image_id=image_id)
+        first, count = (request.GET.get(name, "") for name in ("first", "count"))
+        if not all(n.isascii() and n.isdigit() and len(n) < 7 for n in (first, count)):
+            raise NotFound("There are no such frames.")
+        try:
+            frames = image_frames(actor=self.actor, image=image, first=int(first), count=int(count))
+        except FieldInvalid:
+            raise NotFound("There are no such frames.") from None
+        body = b"".join(len(png).to_bytes(4, "big") + png for png in frames)
+        return HttpResponse(body, content_type="application/octet-stream")
 
 
 class ImageFileView(PortalView):
