@@ -35,6 +35,7 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
         "cases_trainingorderer",
         "cases_snapshotpatient",
         "cases_reading",
+        "cases_readerfirstevent",
         "cases_findingoutcome",
         "cases_resultwithdrawal",
         "cases_patientcorrection",

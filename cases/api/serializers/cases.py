@@ -41,6 +41,7 @@ ANSWER_STATES = (
     "failed",
     "cancelled",
     "withdrawn",
+    "withheld",
 )
 
 
