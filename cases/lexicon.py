@@ -170,5 +170,7 @@ NOTHING_SAID = Descriptors()
 
 def descriptors_of(row: Any) -> Descriptors:
     """What a stored reading says."""
-    held = {f.name: getattr(row, f.name) for f in fields(Descriptors)}
-    return Descriptors(**{k: tuple(v) if isinstance(v, list) else v for k, v in held.items()})
+    held: dict[str, Any] = {f.name: getattr(row, f.name) for f in fields(Descriptors)}
+    for name in SEVERAL:
+        held[name] = tuple(held[name])
+    return Descriptors(**held)

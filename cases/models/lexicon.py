@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from cases.lexicon import (
+    COMPOSITION,
     MAX_SIZE_MM,
     SEVERAL,
     SINGLE,
@@ -67,7 +68,7 @@ class Lexicon(models.Model):
 
 
 def _known() -> list[models.CheckConstraint]:
-    one = {**SINGLE, "tissue_composition": TissueComposition}
+    one: dict[str, type[StrEnum]] = {**SINGLE, COMPOSITION: TissueComposition}
     return [
         models.CheckConstraint(
             condition=Q(**{f"{name}__in": ["", *(word.value for word in words)]}),

@@ -162,8 +162,8 @@ def form_for(
     """The form for a place: empty, with its draft, or with what was typed and why it failed."""
     values: Mapping[str, Any] = {"category": "", "label": ReadingLabel.NONE.value, "text": ""}
     if draft is not None:
-        values = {"category": draft.category, "label": draft.label, "text": draft.text}
-        values |= lexicon_values(draft)
+        said = {"category": draft.category, "label": draft.label, "text": draft.text}
+        values = {**said, **lexicon_values(draft)}
     if typed is not None:
         values = typed
     errors = (error.errors if error else None) or {}

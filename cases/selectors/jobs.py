@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import BooleanField, Prefetch, Q, QuerySet, Value
+from django.db.models.expressions import Combinable
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
@@ -90,8 +91,9 @@ def job_glance(*, actor: Actor, job_id: UUID) -> JobGlance:
     For those who poll: few columns, since asking for all of them costs more than the answer.
     """
     names = ("state", "attempt", "progress", "started_at", "finished_at", "priority", "kind")
-    open_ = Value(True, BooleanField())
-    is_shown = open_ if actor.opened_by is None else is_open(actor, case="image__case_id")
+    is_shown: Combinable = Value(True, BooleanField())
+    if actor.opened_by is not None:
+        is_shown = is_open(actor, case="image__case_id")
     rows = _job_of(actor, job_id).values_list(
         *names, "result__withdrawal__at", "result__withdrawal__reason", is_shown
     )

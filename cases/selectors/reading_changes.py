@@ -105,8 +105,9 @@ def _with_last_words(readings: Sequence[Reading]) -> Iterator[ReadPlace]:
 
 
 def _told(result_ids: set[UUID]) -> dict[UUID, dict[str, Any]]:
-    rows = Result.objects.filter(pk__in=result_ids)
-    return {row["pk"]: row for row in rows.values("pk", "outcome", "label", "image__finding_id")}
+    rows: Any = Result.objects.filter(pk__in=result_ids)
+    names = ("pk", "outcome", "label", "image__finding_id")
+    return {row["pk"]: row for row in rows.values(*names)}
 
 
 def _side(reading: Reading, told: dict[UUID, dict[str, Any]]) -> ModelSide:

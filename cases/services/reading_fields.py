@@ -30,10 +30,8 @@ def descriptors_parse(raw: Mapping[str, Any]) -> tuple[Descriptors, Errors]:
     ``raw`` holds a list under the names that take several words. Unknown names are ignored.
     """
     errors: Errors = {}
-    told: dict[str, Any] = {
-        name: _one(raw, name, words, errors)
-        for name, words in {**SINGLE, COMPOSITION: TissueComposition}.items()
-    }
+    single: dict[str, type[StrEnum]] = {**SINGLE, COMPOSITION: TissueComposition}
+    told: dict[str, Any] = {name: _one(raw, name, words, errors) for name, words in single.items()}
     told |= {name: _some(raw, name, words, errors) for name, words in SEVERAL.items()}
     told |= {name: _axis(raw, name, errors) for name in SIZES}
     if Margin.CIRCUMSCRIBED in told["margin"] and len(told["margin"]) > 1:

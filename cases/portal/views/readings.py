@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
+from cases.models import Reading
 from cases.portal.reading_form import typed_fields
 from cases.portal.readings import draft_at, form_for, title_of
 from cases.portal.views.base import PortalView
@@ -112,7 +113,8 @@ class ReadingKeepView(PortalView):
     def post(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         place = Place(posted_id(request, "finding"), posted_id(request, "addendum_to"))
         version = posted_version(request)
-        draft, error = None, None
+        draft: Reading | None = None
+        error: FieldInvalid | StateConflict | None = None
         try:
             content = reading_content_parse(typed_fields(request.POST))
             if content.is_empty and version == 0:
