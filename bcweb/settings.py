@@ -47,6 +47,9 @@ BCWEB_BEHIND_PROXY = env.bool("BCWEB_BEHIND_PROXY", default=False)
 BCWEB_SESSION_HOURS = env.int("BCWEB_SESSION_HOURS", default=10, validate=validate.Range(1, 168))
 
 # --- The service -----------------------------------------------------------------------------
+# Whether tokens of systems, too, get answers of a site that reads first only once somebody has
+# read the case: for systems that show them to people.
+BCWEB_READER_FIRST_TOKENS = env.bool("BCWEB_READER_FIRST_TOKENS", default=False)
 BCWEB_DEMO = env.bool("BCWEB_DEMO", default=False)
 # Lock-out, second factors, idle sessions, single sign-on.
 BCWEB_ACCOUNTS = accounts.declare(env, demo=BCWEB_DEMO)

@@ -109,6 +109,14 @@ class ActorKind(StrEnum):
     SYSTEM = "system"
 
 
+class OpenedBy(StrEnum):
+    """Whose signed reading of a case opens the model's answers to an actor whose site reads first
+    (docs/adr/0014)."""
+
+    OWN = "own"
+    ANYBODY = "anybody"
+
+
 @dataclass(frozen=True)
 class Actor:
     """Who or what does something. Every service takes one; audit refuses a write without.
@@ -123,6 +131,8 @@ class Actor:
     site_id: UUID | None = None
     capabilities: frozenset[Capability] = field(default_factory=frozenset)
     request_id: str = ""
+    # None: answers are open to this actor from the start.
+    opened_by: OpenedBy | None = None
 
     def can(self, capability: Capability) -> bool:
         # The machine's own hands are not limited by roles: they are limited by code.

@@ -224,6 +224,16 @@ class PermissionDenied(UserFacingError):
     default_detail = "Your role or token does not allow this."
 
 
+class AnswerWithheld(UserFacingError):
+    code = "answer_withheld"
+    status = 403
+    title = "Withheld until the case is read"
+    default_detail = (
+        "Your site reads first: what the model answered is shown once the reading of the case as a "
+        "whole is signed."
+    )
+
+
 class Throttled(UserFacingError):
     code = "throttled"
     status = 429
@@ -262,6 +272,7 @@ _CLASSES: tuple[type[UserFacingError], ...] = (
     Erased,
     NotAuthenticated,
     PermissionDenied,
+    AnswerWithheld,
     Throttled,
     Overloaded,
 )

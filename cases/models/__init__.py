@@ -17,6 +17,7 @@ from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
 from cases.models.people import ApiToken, Site, User, UserRole
 from cases.models.promotion import GateVerdict, ModelFault, PromotionRequest, ServingEvent
+from cases.models.reader_first import ReaderFirstEvent
 from cases.models.readings import Reading
 from cases.models.results import Replay, Result, ResultRead
 from cases.models.review import (
@@ -67,6 +68,7 @@ __all__ = [
     "PatientErasure",
     "PatientPartition",
     "PromotionRequest",
+    "ReaderFirstEvent",
     "Reading",
     "Replay",
     "Result",

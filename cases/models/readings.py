@@ -11,16 +11,18 @@ from django.db.models.functions import Now
 
 from cases.models.checks import choice_check
 from cases.models.imaging import Case, Finding
+from cases.models.lexicon import Lexicon, lexicon_constraints
 from cases.models.people import User
 from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
 
 MAX_READING_TEXT = 4000
 
 
-class Reading(models.Model):
+class Reading(Lexicon):
     """One person's reading of a finding, or of the case as a whole (no finding).
 
-    A draft until ``signed_at``: from then on the database refuses every change (migration 0005).
+    What was seen of a finding stands in the words of the lexicon. A draft until ``signed_at``: from
+    then on the database refuses every change (migration 0005).
     An addendum is a signed row of its own that points to the reading it adds to.
     """
 
@@ -52,6 +54,9 @@ class Reading(models.Model):
     version = models.PositiveIntegerField(default=1)
     # Whether this person had seen any answer of the case before signing; null in a draft.
     ai_seen = models.BooleanField(null=True)
+    # Where the site read first at the signature: whether the model's answer was open to this person
+    # by then. Null in a draft, and where the site did not read first.
+    after_reveal = models.BooleanField(null=True)
     # The answers that were live when it was signed. A later rerun stands beside them.
     results_of_record = ArrayField(models.UUIDField(), default=list)
     created_at = models.DateTimeField(db_default=Now())
@@ -73,6 +78,10 @@ class Reading(models.Model):
                 name="reading_signed_says_what_was_seen",
             ),
             models.CheckConstraint(
+                condition=Q(after_reveal__isnull=True) | Q(signed_at__isnull=False),
+                name="reading_draft_reveals_nothing",
+            ),
+            models.CheckConstraint(
                 condition=Q(signed_at__isnull=True)
                 | Q(addendum_to__isnull=False)
                 | ~Q(category=""),
@@ -90,5 +99,6 @@ class Reading(models.Model):
                 nulls_distinct=False,
                 name="reading_one_signed",
             ),
+            *lexicon_constraints(),
         ]
         indexes = [models.Index(fields=["case", "signed_at"], name="reading_of_case")]

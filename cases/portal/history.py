@@ -9,6 +9,7 @@ from typing import Any
 
 from cases.access import ActorKind
 from cases.models import AuditEvent, Case
+from cases.portal.step_words import field_words
 from cases.portal.wording import action_words
 
 _MACHINES = {
@@ -26,6 +27,11 @@ class Entry:
     what: str
     event: AuditEvent
 
+    @property
+    def fields(self) -> str:
+        """The names of what was changed, as people call them."""
+        return field_words(self.event.changed_fields)
+
 
 def who_of(event: AuditEvent) -> str:
     """A person or system by name; the service's own hands by what they are."""
@@ -34,6 +40,9 @@ def who_of(event: AuditEvent) -> str:
         return machine
     if event.actor_kind == ActorKind.COMMAND.value:
         return f"The command {event.actor_label}"
+    if event.actor_kind == ActorKind.TOKEN.value:
+        # Whose token it was; the first characters of its secret are for the exact reader.
+        return f"{event.actor_label.partition(' via ')[0]} (by token)"
     return event.actor_label
 
 

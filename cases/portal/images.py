@@ -151,6 +151,11 @@ class ImagePanel:
         return None
 
     @property
+    def withheld(self) -> bool:
+        """Its answer is there, and opens with the reading of the case."""
+        return self.answer.key == "withheld"
+
+    @property
     def failed(self) -> bool:
         return self.job is not None and self.job.state == JobState.FAILED
 

@@ -100,6 +100,13 @@ PLACES: tuple[Place, ...] = (
         | TRAINING_PAGES,
     ),
     Place(
+        "Reader first",
+        "reader-first",
+        "lock",
+        Capability.OPERATE,
+        frozenset({"reader-first", "reading-changes"}),
+    ),
+    Place(
         "Webhooks",
         "webhook-list",
         "hook",

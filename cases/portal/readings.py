@@ -9,10 +9,14 @@ from uuid import UUID
 
 from cases.access import Actor, Capability
 from cases.errors import UserFacingError
+from cases.lexicon import descriptors_of
 from cases.models import Case, Finding, Reading, Result
 from cases.models.readings import MAX_READING_TEXT
+from cases.portal.reading_form import LexiconGroup, lexicon_groups, lexicon_values
 from cases.portal.wording import frame_words, place_of
 from cases.reports.answers import CaseSummary, withdrawal_of
+from cases.reports.lexicon import LEGENDS, described
+from cases.selectors.reader_first import answers_withheld
 from cases.selectors.readings import case_readings, drafts_of
 from cases.services.readings import Place
 from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
@@ -55,20 +59,36 @@ class RecordedAnswer:
 
 @dataclass(frozen=True)
 class ReadingForm:
-    """A form for one place. ``key`` makes the ids of its fields unique on the page."""
+    """A form for one place. ``key`` makes the ids of its fields unique on the page.
+
+    ``opens``: signing it shows the answer of the model, which is withheld until then.
+    """
 
     key: str
     place: Place
     version: int
-    values: Mapping[str, str]
+    values: Mapping[str, Any]
+    groups: tuple[LexiconGroup, ...] = ()
     draft: Reading | None = None
     errors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    opens: bool = False
+    # Findings that this reader has not signed: what they sign of them later comes after the answer.
+    unread: tuple[int, ...] = ()
 
     edition_words = EDITIONS[BiradsEdition.FIFTH_2013]
     edition = BiradsEdition.FIFTH_2013.value
     categories: Choices = tuple((c.value, words) for c, words in CATEGORIES.items())
     labels: Choices = tuple((v.value, words) for v, words in LABELS.items())
     max_text = MAX_READING_TEXT
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Each field that is wrong, and why, as the summary on top links to it."""
+        names = {"category": "Category", "label": "Label", "text": "Text"} | LEGENDS
+        return [
+            (name, f"{names.get(name, name.capitalize())}: {' '.join(sentences)}")
+            for name, sentences in self.errors.items()
+        ]
 
     @property
     def is_addendum(self) -> bool:
@@ -83,11 +103,26 @@ class SignedReading:
     label: str
     text: str
     text_hidden: bool
+    described: list[tuple[str, str]]
+    # Which answers were live is told once they are open.
+    answers_withheld: bool
     answers: tuple[RecordedAnswer, ...]
     # An answer is live by now that was not when this was signed.
     newer: bool
     addenda: tuple[SignedReading, ...] = ()
     addendum_form: ReadingForm | None = None
+
+    @property
+    def seen(self) -> str:
+        """What its reader knew of the model's answer, in a sentence."""
+        reading = self.reading
+        if reading.after_reveal:
+            return "Signed after the model's answer was shown."
+        if reading.ai_seen:
+            return "An answer of the model had been seen."
+        if reading.after_reveal is False:
+            return "Signed before the model's answer was shown."
+        return "No answer of the model had been seen."
 
 
 @dataclass(frozen=True)
@@ -104,11 +139,13 @@ def readings_context(*, actor: Actor, case: Case, summary: CaseSummary) -> dict[
     """What the case page needs for its readings."""
     signed = case_readings(actor=actor, case_id=case.pk)
     drafts = drafts_of(actor=actor, case_id=case.pk)
-    page = _Page(actor, case, summary, signed, drafts)
+    withheld = bool(answers_withheld(actor=actor, case_ids=[case.pk]))
+    page = _Page(actor, case, summary, signed, drafts, withheld)
     findings: list[Finding | None] = [None, *case.findings.all()]
     return {
         "reading_places": [page.place(finding) for finding in findings],
         "can_read": actor.can(Capability.READ_CASES),
+        "answers_withheld": withheld,
     }
 
 
@@ -116,16 +153,20 @@ def form_for(
     place: Place,
     *,
     draft: Reading | None = None,
-    typed: Mapping[str, str] | None = None,
+    typed: Mapping[str, Any] | None = None,
     error: UserFacingError | None = None,
     version: int | None = None,
+    opens: bool = False,
+    unread: tuple[int, ...] = (),
 ) -> ReadingForm:
     """The form for a place: empty, with its draft, or with what was typed and why it failed."""
-    values = {"category": "", "label": ReadingLabel.NONE.value, "text": ""}
+    values: Mapping[str, Any] = {"category": "", "label": ReadingLabel.NONE.value, "text": ""}
     if draft is not None:
-        values = {"category": draft.category, "label": draft.label, "text": draft.text}
+        said = {"category": draft.category, "label": draft.label, "text": draft.text}
+        values = {**said, **lexicon_values(draft)}
     if typed is not None:
-        values = {name: typed.get(name, "") for name in values}
+        values = typed
+    errors = (error.errors if error else None) or {}
     about = place.addendum_to_id or place.finding_id
     kind = "addendum" if place.addendum_to_id else "reading"
     return ReadingForm(
@@ -133,8 +174,13 @@ def form_for(
         place=place,
         version=version if version is not None else draft.version if draft else 0,
         values=values,
+        groups=lexicon_groups(
+            of_finding=place.finding_id is not None, values=values, errors=errors
+        ),
         draft=draft,
-        errors=(error.errors if error else None) or {},
+        errors=errors,
+        opens=opens,
+        unread=unread,
     )
 
 
@@ -149,6 +195,7 @@ class _Page:
     summary: CaseSummary
     signed: Sequence[Reading]
     drafts: Sequence[Reading]
+    withheld: bool
 
     def place(self, finding: Finding | None) -> PlaceReadings:
         about = finding.pk if finding else None
@@ -172,7 +219,18 @@ class _Page:
         )
 
     def _form(self, place: Place) -> ReadingForm:
-        return form_for(place, draft=draft_at(self.drafts, place))
+        opens = self.withheld and place == Place()
+        return form_for(
+            place,
+            draft=draft_at(self.drafts, place),
+            opens=opens,
+            unread=self._unread() if opens else (),
+        )
+
+    def _unread(self) -> tuple[int, ...]:
+        """The findings that this reader has not signed."""
+        mine = {r.finding_id for r in self.signed if r.reader_id == self.actor.user_id}
+        return tuple(f.number for f in self.case.findings.all() if f.pk not in mine)
 
     def _signed(
         self,
@@ -192,6 +250,8 @@ class _Page:
             # Free text about a patient may name them.
             text=reading.text if with_text else "",
             text_hidden=bool(reading.text) and not with_text,
+            described=described(descriptors_of(reading)),
+            answers_withheld=self.withheld,
             answers=tuple(known[pk] for pk in reading.results_of_record if pk in known),
             newer=not live <= set(reading.results_of_record),
             addenda=addenda,

@@ -6,6 +6,7 @@ from cases.portal.account_urls import urlpatterns as account_urlpatterns
 from cases.portal.case_urls import urlpatterns as case_urlpatterns
 from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
+from cases.portal.reading_urls import urlpatterns as reading_urlpatterns
 from cases.portal.views.account import HomeView
 from cases.portal.views.audit import AuditListView
 from cases.portal.views.case import (
@@ -26,7 +27,6 @@ from cases.portal.views.files import (
 )
 from cases.portal.views.models import ModelDetailView, ModelListView
 from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
-from cases.portal.views.readings import ReadingDiscardView, ReadingWriteView
 from cases.portal.views.schedules import (
     ScheduleCreateView,
     ScheduleDetailView,
@@ -55,10 +55,7 @@ urlpatterns = [
     path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),
     path("cases/<uuid:case_id>/answers/", CaseAnswersView.as_view(), name="case-answers"),
     path("cases/<uuid:case_id>/history/", CaseAuditView.as_view(), name="case-audit"),
-    path("cases/<uuid:case_id>/readings/", ReadingWriteView.as_view(), name="reading-write"),
-    path(
-        "readings/<uuid:reading_id>/discard/", ReadingDiscardView.as_view(), name="reading-discard"
-    ),
+    *reading_urlpatterns,
     path("cases/<uuid:case_id>/findings/", FindingAddView.as_view(), name="finding-add"),
     path("cases/<uuid:case_id>/patient/", PatientCorrectView.as_view(), name="patient-correct"),
     path("cases/<uuid:case_id>/erase/", PatientEraseView.as_view(), name="patient-erase"),

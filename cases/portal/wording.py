@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cases.models import Finding, Image
+from cases.portal.step_words import fault_words, reading_words
 from cases.vocabulary import Indication, Laterality, Quadrant, Sex
 
 
@@ -79,6 +80,13 @@ STATES: dict[str, StateWords] = {
         "neutral",
         "The patient's identity and images were erased.",
         "",
+    ),
+    "withheld": StateWords(
+        "lock",
+        "neutral",
+        "Your site reads first. What the model answered is shown here once the reading of the case "
+        "as a whole is signed.",
+        "Read the image without the model.",
     ),
     "withdrawn": StateWords(
         "slash",
@@ -211,6 +219,8 @@ ACTIONS: dict[str, str] = {
     "promotion.declined": "declined a model",
     "promotion.requested": "asked for a model's promotion",
     "promotion.withdrawn": "withdrew a request for a model",
+    "reader_first.off": "let answers be shown from the start again",
+    "reader_first.on": "let the site read first",
     "recall.exported": "took a recall list",
     "recall.listed": "looked at a recall list",
     "reading.addendum_signed": "signed an addendum to a reading",
@@ -228,6 +238,8 @@ ACTIONS: dict[str, str] = {
     "role.granted": "gave a role",
     "serving.resumed": "resumed answers",
     "serving.suspended": "suspended answers",
+    "service.backed_up": "made a backup",
+    "storage.orphan_deleted": "cleared away stored bytes that nothing refers to",
     "schedule.changed": "changed a training schedule",
     "gate_plan.created": "declared a gate plan",
     "schedule.created": "added a training schedule",
@@ -246,6 +258,7 @@ ACTIONS: dict[str, str] = {
     "training_run.failed": "could not finish a training",
     "training_run.succeeded": "finished a training",
     "user.created": "added a user",
+    "user.reactivated": "opened an account again",
     "user.deactivated": "closed an account",
     "user.lock_lifted": "lifted a lock-out",
     "user.locked_out": "locked out after failed sign-ins",
@@ -300,7 +313,10 @@ def action_words(action: str, *, thing: str, detail: dict[str, Any]) -> str:
         object=thing or "an image",
         images=count_of(images, "image") if isinstance(images, int) else "images",
     )
-    return words + _more(detail)
+    finding = detail.get("finding")
+    if isinstance(finding, int):
+        words = words.replace("a finding", f"finding {finding}")
+    return words + reading_words(action, detail) + _more(detail)
 
 
 def _more(detail: dict[str, Any]) -> str:
@@ -321,5 +337,5 @@ def _more(detail: dict[str, Any]) -> str:
     if isinstance(detail.get("reason"), str) and detail["reason"]:
         more.append(detail["reason"])
     if detail.get("code"):
-        more.append(str(detail["code"]).replace("_", " "))
+        more.append(fault_words(str(detail["code"])))
     return f" ({'; '.join(more)})" if more else ""

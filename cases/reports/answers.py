@@ -92,6 +92,7 @@ _WORDS: dict[str, str] = {
     "failed": "Failed",
     "cancelled": "Cancelled",
     "withdrawn": "Answer withdrawn",
+    "withheld": "Answer withheld",
 }
 
 
@@ -104,11 +105,15 @@ class ImageAnswer:
     results: tuple[Result, ...]
     # The newest job of each frame that ended without any answer for it.
     lost: tuple[Job, ...] = ()
+    # There is an answer, and it is not for whoever asked yet: the selector left it out.
+    withheld: bool = False
 
     @property
     def key(self) -> str:
         if self.job is not None and JobState(self.job.state) in JOB.active:
             return "waiting" if self.job.state == JobState.PENDING else "reading"
+        if self.withheld:
+            return "withheld"
         if self.above is not None:
             return "above"
         # A frame without an answer keeps the image from reading as negative.
@@ -171,17 +176,23 @@ def image_answer(image: Image, jobs: Iterable[Job] | None = None) -> ImageAnswer
     newest_first = list(image.jobs.all() if jobs is None else jobs)
     by_frame: dict[int, Result] = {}
     ended: dict[int | None, Job] = {}
+    withheld: set[int | None] = set()
     for job in newest_first:
         if JobState(job.state) in JOB.final:
             ended.setdefault(job.frame, job)
         result = getattr(job, "result", None) if job.state == JobState.SUCCEEDED else None
         if result is not None:
             by_frame.setdefault(result.frame, result)
+        elif job.state == JobState.SUCCEEDED:
+            # A job that succeeded has its result: where it is not loaded, it is withheld.
+            withheld.add(job.frame)
+    told = by_frame.keys() | withheld
     return ImageAnswer(
         image=image,
         job=newest_first[0] if newest_first else None,
         results=tuple(by_frame.values()),
-        lost=tuple(job for frame, job in ended.items() if frame not in by_frame),
+        lost=tuple(job for frame, job in ended.items() if frame not in told),
+        withheld=bool(withheld),
     )
 
 
@@ -189,6 +200,7 @@ _CASE_ORDER = (
     "reading",
     "waiting",
     "failed",
+    "withheld",
     "refused",
     "abstained",
     "cancelled",
@@ -246,7 +258,13 @@ class CaseSummary:
         return _WORDS[self.key]
 
     @property
+    def withheld(self) -> bool:
+        return any(answer.withheld for answer in self.answers)
+
+    @property
     def coverage(self) -> str:
+        if self.withheld:
+            return "withheld until the case is read"
         return f"in {self.answered} of {self.images} images answered"
 
 

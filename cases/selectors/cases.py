@@ -10,6 +10,7 @@ from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Case, Finding, Image, Job, Result, Submission
 from cases.selectors.jobs import with_results
+from cases.selectors.reader_first import answer_required_open, results_open
 
 
 def case_list(*, actor: Actor) -> QuerySet[Case]:
@@ -22,9 +23,10 @@ def case_list(*, actor: Actor) -> QuerySet[Case]:
     )
 
 
-def with_answers(cases: QuerySet[Case]) -> QuerySet[Case]:
-    """``cases`` with images, jobs and results loaded, in a constant number of queries."""
-    jobs = with_results(Job.objects.all()).order_by("-created_at", "-id")
+def with_answers(cases: QuerySet[Case], *, actor: Actor) -> QuerySet[Case]:
+    """``cases`` with images, jobs and the results that the actor may see, in a constant number of
+    queries."""
+    jobs = with_results(Job.objects.all(), actor=actor).order_by("-created_at", "-id")
     images = Image.objects.prefetch_related(Prefetch("jobs", queryset=jobs)).order_by(
         "created_at", "position", "id"
     )
@@ -42,12 +44,18 @@ _IN_A_LINE = (
 )
 
 
-def with_summaries(cases: QuerySet[Case]) -> QuerySet[Case]:
+def with_summaries(cases: QuerySet[Case], *, actor: Actor) -> QuerySet[Case]:
     """``cases`` with what their lines in a list are made of; as ``with_answers``, of few columns.
 
     A page has more than a hundred images, and each column of each costs.
     """
     jobs = Job.objects.select_related("result__withdrawal").only(*_IN_A_LINE)
+    if actor.opened_by is not None:
+        results = results_open(actor=actor, results=Result.objects.select_related("withdrawal"))
+        told = [name.removeprefix("result__") for name in _IN_A_LINE if "__" in name]
+        jobs = Job.objects.only("image_id", "frame", "state").prefetch_related(
+            Prefetch("result", queryset=results.only("job_id", *told))
+        )
     images = Image.objects.only("case_id").order_by("created_at", "position", "id")
     return cases.prefetch_related(
         Prefetch(
@@ -61,7 +69,7 @@ def with_summaries(cases: QuerySet[Case]) -> QuerySet[Case]:
 
 def case_get(*, actor: Actor, case_id: UUID) -> Case:
     """One case with its answers. ``NotFound`` where it is not of the actor's site."""
-    case = with_answers(case_list(actor=actor)).filter(pk=case_id).first()
+    case = with_answers(case_list(actor=actor), actor=actor).filter(pk=case_id).first()
     if case is None:
         raise NotFound()
     return case
@@ -70,7 +78,7 @@ def case_get(*, actor: Actor, case_id: UUID) -> Case:
 def image_get(*, actor: Actor, image_id: UUID) -> Image:
     """One image with its case and jobs. ``NotFound`` where it is not of the actor's site."""
     actor.require(Capability.VIEW_CASES)
-    jobs = with_results(Job.objects.all()).order_by("-created_at", "-id")
+    jobs = with_results(Job.objects.all(), actor=actor).order_by("-created_at", "-id")
     image = (
         Image.objects.filter(pk=image_id, case__site_id=actor.own_site)
         .select_related("case__patient", "case__site", "finding")
@@ -83,7 +91,18 @@ def image_get(*, actor: Actor, image_id: UUID) -> Image:
 
 
 def result_get(*, actor: Actor, result_id: UUID) -> Result:
-    """One result with its image and case. ``NotFound`` where it is not of the actor's site."""
+    """One result with its image and case. ``NotFound`` where it is not of the actor's site,
+    ``AnswerWithheld`` where the site reads first and the actor's case is not read yet."""
+    result = result_named(actor=actor, result_id=result_id)
+    answer_required_open(actor=actor, case_id=result.image.case_id)
+    return result
+
+
+def result_named(*, actor: Actor, result_id: UUID) -> Result:
+    """A result to be named, not told: whose model it is, when it came, whether it was withdrawn.
+
+    Whoever takes it shows nothing of what it answered. ``NotFound`` as above.
+    """
     actor.require(Capability.VIEW_CASES)
     result = (
         Result.objects.filter(pk=result_id, image__case__site_id=actor.own_site)

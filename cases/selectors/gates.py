@@ -12,6 +12,7 @@ from django.db.models import Count, QuerySet
 from cases.access import Actor, Capability, Role
 from cases.errors import NotFound
 from cases.models import GatePlan, GateVerdict, LockedSetUse, ModelVersion, TrainingRun, User
+from cases.selectors.reader_first import many_answers_required
 from cases.storage import read_bytes
 
 
@@ -92,8 +93,10 @@ def judged_run(*, actor: Actor, model: ModelVersion) -> TrainingRun:
     """The run at the actor's site that ``model`` came of with a verdict, for who curates, trains
     or promotes.
 
-    ``NotFound`` where the model was not judged here, or at another site.
+    ``NotFound`` where the model was not judged here, or at another site; nobody who reads cases at
+    a site that reads first, since the report holds single answers.
     """
+    many_answers_required(actor)
     if not (actor.can(Capability.CURATE) or actor.can(Capability.PROMOTE)):
         actor.require(Capability.TRAIN)
     run = (

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, Prefetch, Q, QuerySet, Value
+from django.db.models.expressions import Combinable
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import Job
+from cases.models import Job, Result
+from cases.selectors.reader_first import is_open, results_open
 from cases.states import JOB, JobState
 from cases.vocabulary import ENGINE_KINDS, JobKind
 
@@ -32,17 +34,33 @@ class JobGlance:
     kind: str
     # When its answer was withdrawn, and why.
     withdrawn: tuple[datetime, str] | None
+    # Its answer is there, and not for this actor yet (docs/adr/0014).
+    withheld: bool = False
 
     @property
     def is_active(self) -> bool:
         return JobState(self.state) in JOB.active
 
 
-def with_results(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    """``jobs`` with their results and the models that gave them, without the models' long cards."""
+def with_results(jobs: QuerySet[Job], *, actor: Actor) -> QuerySet[Job]:
+    """``jobs`` with their results and the models that gave them, without the models' long cards.
+
+    A result that the actor must not see yet is as if it were not there: the job has succeeded and
+    has none (`answer_withheld`).
+    """
+    if actor.opened_by is not None:
+        results = Result.objects.select_related("model_version", "withdrawal")
+        shown = results_open(actor=actor, results=results.defer("model_version__card"))
+        return jobs.prefetch_related(Prefetch("result", queryset=shown))
     return jobs.select_related("result__model_version", "result__withdrawal").defer(
         "result__model_version__card"
     )
+
+
+def answer_withheld(job: Job) -> bool:
+    """Whether ``job``, loaded by ``with_results``, has an answer that is withheld."""
+    succeeded = job.kind == JobKind.INFERENCE and job.state == JobState.SUCCEEDED
+    return succeeded and getattr(job, "result", None) is None
 
 
 def job_list(*, actor: Actor) -> QuerySet[Job]:
@@ -51,7 +69,7 @@ def job_list(*, actor: Actor) -> QuerySet[Job]:
     _require_view(actor)
     jobs = Job.objects.filter(site_id=actor.own_site).select_related("image")
     jobs = jobs.exclude(kind=JobKind.SHADOW)
-    return with_results(jobs).order_by("-created_at", "-id")
+    return with_results(jobs, actor=actor).order_by("-created_at", "-id")
 
 
 def job_get(*, actor: Actor, job_id: UUID) -> Job:
@@ -59,7 +77,7 @@ def job_get(*, actor: Actor, job_id: UUID) -> Job:
 
     A token that may only submit sees the jobs of its own submissions and the replays of theirs.
     """
-    jobs = with_results(_job_of(actor, job_id))
+    jobs = with_results(_job_of(actor, job_id), actor=actor)
     try:
         # Unlike `first`, it asks for no order: there is one row at most.
         return jobs.get()
@@ -73,15 +91,21 @@ def job_glance(*, actor: Actor, job_id: UUID) -> JobGlance:
     For those who poll: few columns, since asking for all of them costs more than the answer.
     """
     names = ("state", "attempt", "progress", "started_at", "finished_at", "priority", "kind")
+    is_shown: Combinable = Value(True, BooleanField())
+    if actor.opened_by is not None:
+        is_shown = is_open(actor, case="image__case_id")
     rows = _job_of(actor, job_id).values_list(
-        *names, "result__withdrawal__at", "result__withdrawal__reason"
+        *names, "result__withdrawal__at", "result__withdrawal__reason", is_shown
     )
     try:
-        *told, withdrawn_at, reason = rows.get()
+        *told, withdrawn_at, reason, shown = rows.get()
     except Job.DoesNotExist:
         raise NotFound() from None
     seen = dict(zip(names, told, strict=True))
-    return JobGlance(**seen, withdrawn=None if withdrawn_at is None else (withdrawn_at, reason))
+    succeeded = seen["kind"] == JobKind.INFERENCE and seen["state"] == JobState.SUCCEEDED
+    withheld = succeeded and not shown
+    withdrawn = None if withdrawn_at is None or withheld else (withdrawn_at, reason)
+    return JobGlance(**seen, withdrawn=withdrawn, withheld=withheld)
 
 
 def _job_of(actor: Actor, job_id: UUID) -> QuerySet[Job]:
@@ -111,6 +135,7 @@ def glance_of(job: Job) -> JobGlance:
         priority=job.priority,
         kind=job.kind,
         withdrawn=None if withdrawal is None else (withdrawal.at, withdrawal.reason),
+        withheld=answer_withheld(job),
     )
 
 

@@ -16,6 +16,7 @@ from cases.models import IDEMPOTENCY_LIFE, AuditEvent, Case, Job, Submission
 from cases.selectors.audit import audit_list, case_audit
 from cases.selectors.cases import case_list, with_summaries
 from cases.selectors.jobs import MAX_POSITION
+from cases.selectors.reader_first import events_shown
 from cases.states import JobState
 from cases.vocabulary import ENGINE_KINDS
 
@@ -81,11 +82,11 @@ def case_page(
     cases = case_list(actor=actor)
     if newer_than is not None:
         ascending = cases.filter(_newer(_edge(cases, newer_than))).order_by("created_at", "id")
-        found = list(with_summaries(ascending)[: size + 1])
+        found = list(with_summaries(ascending, actor=actor)[: size + 1])
         return Page(rows=found[:size][::-1], has_newer=len(found) > size, has_older=True)
     if older_than is not None:
         cases = cases.filter(_older(_edge(cases, older_than)))
-    found = list(with_summaries(cases)[: size + 1])
+    found = list(with_summaries(cases, actor=actor)[: size + 1])
     return Page(rows=found[:size], has_newer=older_than is not None, has_older=len(found) > size)
 
 
@@ -95,7 +96,7 @@ def case_span(*, actor: Actor, first: UUID, last: UUID, size: int) -> list[Case]
     span = cases.filter(
         _older(_edge(cases, first), or_same=True), _newer(_edge(cases, last), or_same=True)
     )
-    return list(with_summaries(span)[:size])
+    return list(with_summaries(span, actor=actor)[:size])
 
 
 def newer_count(*, actor: Actor, than: UUID | None) -> int:
@@ -148,13 +149,14 @@ def submissions_of_note(*, case: Case) -> list[Submission]:
     return list(deliveries.order_by("-created_at", "-id"))
 
 
-def case_steps(*, case_id: UUID, limit: int) -> list[AuditEvent]:
+def case_steps(*, actor: Actor, case_id: UUID, limit: int) -> Sequence[AuditEvent]:
     """The last steps of a case, newest first, without who looked at it, whose draft is under way
     or which answer was checked."""
     aside = Q(action__in=ASIDE)
     for prefix in CHECKS:
         aside |= Q(action__startswith=prefix)
-    return list(case_audit(case_id=case_id).exclude(aside).order_by("-id")[:limit])
+    steps = case_audit(case_id=case_id).exclude(aside).order_by("-id")[:limit]
+    return events_shown(actor=actor, events=list(steps))
 
 
 def audit_page(
@@ -174,17 +176,22 @@ def audit_page(
         events = events.filter(object_id=object_id)
     if newer_than is not None:
         found = list(events.filter(id__gt=newer_than).order_by("id")[: size + 1])
-        return Page(rows=found[:size][::-1], has_newer=len(found) > size, has_older=True)
+        shown = events_shown(actor=actor, events=found[:size][::-1])
+        return Page(rows=shown, has_newer=len(found) > size, has_older=True)
     if older_than is not None:
         events = events.filter(id__lt=older_than)
     found_ = list(events[: size + 1])
-    return Page(rows=found_[:size], has_newer=older_than is not None, has_older=len(found_) > size)
+    shown = events_shown(actor=actor, events=found_[:size])
+    return Page(rows=shown, has_newer=older_than is not None, has_older=len(found_) > size)
 
 
-def case_events(*, case_id: UUID, limit: int, older_than: int | None = None) -> Page[AuditEvent]:
+def case_events(
+    *, actor: Actor, case_id: UUID, limit: int, older_than: int | None = None
+) -> Page[AuditEvent]:
     """What happened to a case the actor may see, newest first."""
     events = case_audit(case_id=case_id).order_by("-id")
     if older_than is not None:
         events = events.filter(id__lt=older_than)
     found = list(events[: limit + 1])
-    return Page(rows=found[:limit], has_newer=older_than is not None, has_older=len(found) > limit)
+    shown = events_shown(actor=actor, events=found[:limit])
+    return Page(rows=shown, has_newer=older_than is not None, has_older=len(found) > limit)

@@ -8,17 +8,20 @@ from django.db.models import QuerySet
 
 from cases.access import Actor, Capability
 from cases.models import Reading, Result
+from cases.selectors.reader_first import readings_shown
 
 
 def reading_list(*, actor: Actor, case_id: UUID | None = None) -> QuerySet[Reading]:
     """The signed readings and addenda of the actor's site, last signed first; of one case if given.
 
-    ``PermissionDenied`` without VIEW_CASES. Another site's case has none.
+    ``PermissionDenied`` without VIEW_CASES. Another site's case has none. Without those that may
+    tell an answer which the actor must not see yet.
     """
     actor.require(Capability.VIEW_CASES)
     readings = Reading.objects.filter(case__site_id=actor.own_site, signed_at__isnull=False)
     if case_id is not None:
         readings = readings.filter(case_id=case_id)
+    readings = readings_shown(actor=actor, readings=readings)
     return readings.select_related("reader").order_by("-signed_at", "-id")
 
 

@@ -8,6 +8,7 @@ from django.db.models import Count, QuerySet
 
 from cases.access import Actor, Capability
 from cases.models import ModelVersion, Result
+from cases.selectors.reader_first import results_open
 
 
 def recall_results(
@@ -17,19 +18,39 @@ def recall_results(
 
     Newest first, each result with its withdrawal, image, case and patient; whether a name is shown
     is for the caller to decide by VIEW_IDENTITY. Withdrawn answers and those of erased patients are
-    among them: the version gave them. ``PermissionDenied`` without VIEW_CASES.
+    among them: the version gave them. Answers that the actor must not see yet are not, only their
+    number (``recall_withheld``). ``PermissionDenied`` without VIEW_CASES.
     """
+    given = _given(actor, model, since, until)
+    return (
+        results_open(actor=actor, results=given)
+        .select_related("image__case__patient", "withdrawal")
+        .defer("heatmap", "transform")
+        .order_by("-created_at", "-id")
+    )
+
+
+def recall_withheld(
+    *, actor: Actor, model: ModelVersion, since: datetime | None, until: datetime | None
+) -> int:
+    """How many cases of the same period are left out of the list, since they are not read yet."""
+    if actor.opened_by is None:
+        return 0
+    given = _given(actor, model, since, until)
+    left_out = given.exclude(pk__in=results_open(actor=actor, results=given).values("pk"))
+    return left_out.order_by().values("image__case").distinct().count()
+
+
+def _given(
+    actor: Actor, model: ModelVersion, since: datetime | None, until: datetime | None
+) -> QuerySet[Result]:
     actor.require(Capability.VIEW_CASES)
     results = Result.objects.filter(model_version=model, image__case__site_id=actor.own_site)
     if since is not None:
         results = results.filter(created_at__gte=since)
     if until is not None:
         results = results.filter(created_at__lt=until)
-    return (
-        results.select_related("image__case__patient", "withdrawal")
-        .defer("heatmap", "transform")
-        .order_by("-created_at", "-id")
-    )
+    return results
 
 
 def recall_counts(results: QuerySet[Result]) -> tuple[int, int]:

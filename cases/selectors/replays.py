@@ -8,10 +8,12 @@ from uuid import UUID
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Job, Result
+from cases.selectors.reader_first import answer_required_open
 
 
 def replayable_get(*, actor: Actor, result_id: UUID) -> Result:
-    """A result of the actor's site. ``NotFound`` where it is of another.
+    """A result of the actor's site. ``NotFound`` where it is of another, ``AnswerWithheld`` where
+    the actor must not see it yet: what a replay finds tells of the answer.
 
     A token that may only submit sees the results of its own submissions, as with jobs.
     """
@@ -24,6 +26,7 @@ def replayable_get(*, actor: Actor, result_id: UUID) -> Result:
     result = results.select_related("image").first()
     if result is None:
         raise NotFound()
+    answer_required_open(actor=actor, case_id=result.image.case_id)
     return result
 
 

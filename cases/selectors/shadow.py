@@ -12,6 +12,7 @@ from django.db.models.functions import Abs
 from cases.access import Actor, Capability
 from cases.errors import PermissionDenied
 from cases.models import Job, ModelVersion, ShadowResult
+from cases.selectors.reader_first import is_open
 from cases.states import JOB, JobState
 from cases.vocabulary import JobKind
 
@@ -116,11 +117,14 @@ def _word(outcome: str, label: str) -> str:
 def shadow_disagreements(*, actor: Actor, model: ModelVersion) -> QuerySet[ShadowResult]:
     """Where the two disagree, newest first, with the results of record, their cases and patients.
 
-    Without answers of record that were withdrawn.
+    Without answers of record that were withdrawn, and without those that the actor must not see
+    yet.
     """
+    results = _shadow_results(actor, model.pk)
+    if actor.opened_by is not None:
+        results = results.filter(is_open(actor, case="result__image__case_id"))
     return (
-        _shadow_results(actor, model.pk)
-        .filter(STANDING, agrees=False)
+        results.filter(STANDING, agrees=False)
         .select_related("result__image__case__patient")
         .defer("result__heatmap")
         .order_by("-created_at", "-job_id")

@@ -17,6 +17,7 @@ from cases.errors import NotFound
 from cases.measures import CALIBRATION_BINS, Calibration, CalibrationBin, Drift, Share
 from cases.models import Image, ModelVersion, Site
 from cases.selectors import watch_sql
+from cases.selectors.reader_first import many_answers_required
 from cases.selectors.watch_drift import drifts
 from cases.vocabulary import Outcome, Pathology
 from cases.watching import (
@@ -51,8 +52,9 @@ def alert_limits() -> AlertLimits:
 def scoped(actor: Actor, wanted: WatchFilter) -> WatchFilter:
     """``wanted`` within what the actor may see: a person's or token's own site; the machine's own
     hands (metrics, commands) all sites. ``PermissionDenied`` without OPERATE, ``NotFound`` for
-    another site."""
+    another site. Nobody who reads cases at a site that reads first."""
     actor.require(Capability.OPERATE)
+    many_answers_required(actor)
     if actor.kind not in (ActorKind.USER, ActorKind.TOKEN):
         return wanted
     if wanted.site is not None and wanted.site != actor.own_site:

@@ -20,6 +20,7 @@ from cases.access import Actor, ActorKind, Capability, Role, Scope, capabilities
 from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import ApiToken, Site, User, UserRole
 from cases.services.audit import audit_record
+from cases.services.reader_first import opened_by
 
 TOKEN_PREFIX = "bcw_"
 _OF_TOKEN = (
@@ -39,6 +40,7 @@ def actor_for_user(user: User, *, request_id: str = "") -> Actor:
         site_id=user.site_id,
         capabilities=capabilities_of(user.roles),
         request_id=request_id,
+        opened_by=opened_by(site_id=user.site_id, roles=user.roles),
     )
 
 
@@ -52,6 +54,7 @@ def actor_for_token(token: ApiToken, *, request_id: str = "") -> Actor:
         site_id=token.user.site_id,
         capabilities=capabilities_of(token.user.roles, frozenset(Scope(s) for s in token.scopes)),
         request_id=request_id,
+        opened_by=opened_by(site_id=token.user.site_id, roles=token.user.roles, by_token=True),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,9 +14,12 @@ from django.db.models.functions import Now
 
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
+from cases.lexicon import NOTHING_SAID, Descriptors
 from cases.models import ApiToken, Case, Finding, Reading, Result, ResultRead
 from cases.models.readings import MAX_READING_TEXT
+from cases.selectors.reader_first import reader_first_now
 from cases.services.audit import audit_record
+from cases.services.reading_fields import descriptors_parse, descriptors_require_place
 from cases.services.review import case_locked, finding_of, text_check
 from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
 
@@ -36,10 +39,25 @@ class ReadingContent:
     edition: BiradsEdition
     label: ReadingLabel
     text: str
+    descriptors: Descriptors = NOTHING_SAID
 
     @property
     def is_empty(self) -> bool:
-        return self.category is None and self.label is ReadingLabel.NONE and not self.text
+        return (
+            self.category is None
+            and self.label is ReadingLabel.NONE
+            and not self.text
+            and self.descriptors.is_empty
+        )
+
+    def columns(self) -> dict[str, Any]:
+        return {
+            "category": self.category or "",
+            "edition": self.edition,
+            "label": self.label,
+            "text": self.text,
+            **self.descriptors.columns(),
+        }
 
 
 @dataclass(frozen=True)
@@ -51,8 +69,11 @@ class Place:
 
 
 def reading_content_parse(raw: Mapping[str, Any]) -> ReadingContent:
-    """Check the fields of a form. Raises ``FieldInvalid`` with all that is wrong at once."""
-    errors: dict[str, list[str]] = {}
+    """Check the fields of a form; ``raw`` holds a list under the names that take several words.
+
+    Raises ``FieldInvalid`` with all that is wrong at once.
+    """
+    descriptors, errors = descriptors_parse(raw)
 
     def choice(name: str, choices: type[E]) -> E | None:
         value = str(raw.get(name) or "").strip()
@@ -74,15 +95,23 @@ def reading_content_parse(raw: Mapping[str, Any]) -> ReadingContent:
         errors |= error.errors or {}
     if errors:
         raise FieldInvalid(errors=errors)
-    return ReadingContent(category=category, edition=edition, label=label, text=text)
+    return ReadingContent(category, edition, label, text, descriptors)
 
 
 @transaction.atomic
 def reading_draft_save(
-    *, actor: Actor, case_id: UUID, place: Place, content: ReadingContent, version: int
+    *,
+    actor: Actor,
+    case_id: UUID,
+    place: Place,
+    content: ReadingContent,
+    version: int,
+    by_itself: bool = False,
 ) -> Reading:
     """The actor's own draft for this place: made (``version`` 0), or changed from ``version`` on.
 
+    ``by_itself``: the page saves while somebody types; of that the trail tells only that the draft
+    was begun. ``FieldInvalid`` for words of a finding in the reading of a case, or the reverse.
     ``StateConflict`` where the draft was saved elsewhere since ``version``, where a draft or a
     signed reading of the actor is there already (then an addendum is the way), or where an
     addendum is to something that is no signed reading. ``NotFound`` for another site's case,
@@ -90,7 +119,7 @@ def reading_draft_save(
     stay out of the trail.
     """
     case = _case_to_read(actor, case_id)
-    return _save(actor, case, place, content, version)
+    return _save(actor, case, place, content, version, audited=not by_itself or version == 0)
 
 
 @transaction.atomic
@@ -100,8 +129,10 @@ def reading_sign(
     """Draft -> signed, with ``content`` as its last word; from now on nothing changes it.
 
     Saves as ``reading_draft_save`` does, with the same errors, and stores whether this person
-    had seen an answer of the case (``ResultRead`` of theirs or of a token of theirs) and which
-    answers were live. ``FieldInvalid`` where a reading has no category or an addendum says
+    had seen an answer of the case (``ResultRead`` of theirs or of a token of theirs), which
+    answers were live, and, where the site reads first, whether the answers were open to them by an
+    earlier signature of theirs. The reading of the case as a whole opens them (docs/adr/0014).
+    ``FieldInvalid`` where a reading has no category or an addendum says
     nothing; then the draft stays as it was before.
     """
     case = _case_to_read(actor, case_id)
@@ -111,6 +142,7 @@ def reading_sign(
         signed_at=Now(),
         updated_at=Now(),
         ai_seen=_answers_seen(actor, case),
+        after_reveal=_after_reveal(actor, case),
         results_of_record=[result.pk for result in results_of_record(case)],
     )
     draft.refresh_from_db()
@@ -173,6 +205,7 @@ def _save(
 ) -> Reading:
     reader = _person(actor)
     finding = finding_of(case, place.finding_id)
+    descriptors_require_place(content.descriptors, of_finding=finding is not None)
     root = _root(case, finding, place)
     mine = Reading.objects.filter(case=case, finding=finding, reader_id=reader)
     if root is None and mine.filter(signed_at__isnull=False, addendum_to=None).exists():
@@ -180,7 +213,7 @@ def _save(
             "You have signed a reading for this already. Add an addendum to it instead."
         )
     drafts = mine.filter(addendum_to=root, signed_at__isnull=True)
-    values = {**asdict(content), "category": content.category or ""}
+    values = content.columns()
     if version == 0:
         if drafts.exists():
             raise StateConflict(OTHER_TAB)
@@ -226,11 +259,22 @@ def _answers_seen(actor: Actor, case: Case) -> bool:
     return ResultRead.objects.filter(result__image__case=case, reader_id__in=readers).exists()
 
 
+def _after_reveal(actor: Actor, case: Case) -> bool | None:
+    """Whether the answers are open to this person by an earlier reading of the whole case; None
+    where the site does not read first. Under the case's lock, so of two signatures one is first."""
+    if not reader_first_now(site_id=case.site_id):
+        return None
+    own = Reading.objects.filter(case=case, reader_id=_person(actor), signed_at__isnull=False)
+    return own.filter(finding=None, addendum_to=None).exists()
+
+
 def _audit(actor: Actor, reading: Reading, action: str) -> None:
     finding = reading.finding.number if reading.finding else None
     detail: dict[str, Any] = {"finding": finding}
     if reading.signed_at is not None:
         detail |= {"ai_seen": reading.ai_seen, "results": len(reading.results_of_record)}
+        if reading.after_reveal is not None:
+            detail["after_reveal"] = reading.after_reveal
     if reading.addendum_to_id is not None:
         detail["addendum_to"] = str(reading.addendum_to_id)
     audit_record(

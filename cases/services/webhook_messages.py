@@ -12,7 +12,9 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
+from cases.access import Actor
 from cases.models import Job, JobEvent, WebhookDelivery
+from cases.selectors.reader_first import answers_withheld
 from cases.states import JobState
 from cases.vocabulary import WebhookEvent
 
@@ -34,6 +36,17 @@ def message_of(delivery: WebhookDelivery) -> dict[str, Any]:
         "timestamp": _moment(event.at),
         "data": _data(delivery.job, event),
     }
+
+
+def message_shown(*, actor: Actor, delivery: WebhookDelivery) -> dict[str, Any]:
+    """The message as a page shows it to ``actor``: without the outcome of an answer that they must
+    not see yet (docs/adr/0014). What is sent stays as it is."""
+    message = message_of(delivery)
+    image = delivery.job.image if delivery.job is not None else None
+    told = message["data"].get("result")
+    if told and image and answers_withheld(actor=actor, case_ids=[image.case_id]):
+        told["outcome"] = "(withheld until the case is read)"
+    return message
 
 
 def message_bytes(message: dict[str, Any]) -> bytes:

@@ -73,4 +73,8 @@ def test_axe_finds_nothing_on_any_page(scheme: str, open_window: Open) -> None:
     look(window, "audit")
     window = open_window("admin", color_scheme=scheme)
     look(window, "worklist-admin")
+    window.goto("/reader-first/")
+    look(window, "reader-first")
+    window.goto("/reader-first/changes/")
+    look(window, "reading-changes")
     assert found == []

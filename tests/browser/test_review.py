@@ -31,7 +31,7 @@ def test_a_case_is_read_found_out_withdrawn_and_erased(open_window: Open) -> Non
     second.goto(path)
     place = page.get_by_role("region", name="Finding 1: Left, 2 o'clock", exact=True)
     place.get_by_text("Write a reading").click()
-    place.get_by_label("Assessment category").select_option("4B")
+    place.get_by_label("4B: moderate suspicion").check()
     place.get_by_label("Malignant").check()
     place.get_by_label("Text").fill("Irregular mass, 12 mm.")
     found += violations(window, "case with a form")

@@ -75,7 +75,7 @@ def test_an_image_is_submitted_and_its_answer_appears_without_a_reload(
     assert "Image 1:" in page.locator("#case-news").inner_text()
     assert page.get_by_text("in 1 of 1 images answered").count() == 1
     # Nothing is asked for any more.
-    assert page.locator("[hx-trigger]").count() == 0
+    assert page.locator("[hx-get][hx-trigger]").count() == 0
     window.picture("case-answered")
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def summary(case: Case):
-    return case_summary(with_answers(Case.objects.filter(pk=case.pk)).get())
+    return case_summary(with_answers(Case.objects.filter(pk=case.pk), actor=SYSTEM).get())
 
 
 def answered(*malignant: float, **kwargs: object) -> Case:

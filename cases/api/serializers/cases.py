@@ -43,6 +43,7 @@ ANSWER_STATES = (
     "failed",
     "cancelled",
     "withdrawn",
+    "withheld",
 )
 
 

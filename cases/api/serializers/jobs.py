@@ -10,6 +10,7 @@ from rest_framework import serializers
 from cases.api.serializers.fields import LinkField, choices
 from cases.api.serializers.results import ResultSerializer
 from cases.models import Job
+from cases.selectors.jobs import answer_withheld
 from cases.selectors.serving import Suspension, held_by_suspension
 from cases.states import JobState
 from cases.vocabulary import JobKind, Priority, PriorityRank
@@ -56,6 +57,7 @@ class JobSerializer(serializers.Serializer[Any]):
     )
     error = serializers.SerializerMethodField()
     result = ResultSerializer(allow_null=True)
+    result_withheld = serializers.SerializerMethodField()
 
     @extend_schema_field(serializers.ChoiceField(choices(Priority)))
     def get_priority(self, job: Job) -> str:
@@ -78,6 +80,15 @@ class JobSerializer(serializers.Serializer[Any]):
         if suspension is None or not held_by_suspension(job):
             return None
         return {"code": "suspended", "since": suspension.since, "detail": suspension.reason}
+
+    @extend_schema_field(
+        serializers.BooleanField(
+            help_text="The result is there, and this reader has to read the case first: for "
+            "sessions of people at a site that reads first."
+        )
+    )
+    def get_result_withheld(self, job: Job) -> bool:
+        return answer_withheld(job)
 
     @extend_schema_field(JobErrorSerializer(allow_null=True))
     def get_error(self, job: Job) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from cases.access import Actor, Capability
 from cases.api.serializers.fields import LinkField, OptionalChoiceField, choices
+from cases.api.serializers.lexicon import LexiconSerializer
 from cases.models import Reading
 from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
 
@@ -31,9 +32,17 @@ class ReadingSerializer(serializers.Serializer[Any]):
     )
     edition = serializers.ChoiceField(choices(BiradsEdition))
     label = serializers.ChoiceField(choices(ReadingLabel))  # type: ignore[assignment]
+    lexicon = LexiconSerializer(source="*")
     text = serializers.SerializerMethodField()
     ai_seen = serializers.BooleanField(
         help_text="Whether this person had seen an answer of the case before signing."
+    )
+    after_reveal = serializers.BooleanField(
+        allow_null=True,
+        help_text=(
+            "Whether the answers were open to this reader by an earlier signature; null where the "
+            "site did not read first."
+        ),
     )
     results_of_record = serializers.ListField(
         child=serializers.UUIDField(),

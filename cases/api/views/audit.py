@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -17,6 +18,7 @@ from cases.api.serializers.audit import AuditEventSerializer
 from cases.api.serializers.queries import AuditQuerySerializer, ListQuerySerializer
 from cases.models import AuditEvent
 from cases.selectors.audit import audit_list
+from cases.selectors.reader_first import events_shown
 
 # Query parameter to condition.
 _FILTERS = {
@@ -37,6 +39,9 @@ class AuditListApi(ListApi):
     def rows(self, query: dict[str, Any]) -> QuerySet[AuditEvent]:
         wanted = {condition: query[name] for name, condition in _FILTERS.items() if name in query}
         return audit_list(actor=self.actor).filter(**wanted)
+
+    def items(self, page: Sequence[AuditEvent]) -> Sequence[AuditEvent]:
+        return events_shown(actor=self.actor, events=page)
 
     @operation(
         summary="The audit events of the site, last written first",

@@ -33,7 +33,8 @@ class CaseListApi(ListApi):
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Case]:
         # No filter by accession number or patient: identity does not belong in a URL.
-        return with_summaries(case_list(actor=self.actor)).prefetch_related("findings")
+        cases = with_summaries(case_list(actor=self.actor), actor=self.actor)
+        return cases.prefetch_related("findings")
 
     def items(self, page: Sequence[Case]) -> list[CaseSummary]:
         summaries = case_summaries(page)

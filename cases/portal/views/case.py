@@ -75,6 +75,7 @@ class _CasePage(PortalView):
             "panels": panels,
             "several": len(panels) > 1,
             "with_identity": self.can(Capability.VIEW_IDENTITY),
+            "can_read": self.can(Capability.READ_CASES),
             "poll": any(not panel.is_final or panel.is_replaying for panel in panels),
             "poll_ms": POLL_MS,
             "poll_url": f"{url}?{urlencode(query)}",
@@ -114,7 +115,8 @@ class CaseDetailView(_CasePage):
             "skipped_count": len(skipped),
             "skipped_more": max(0, len(skipped) - MAX_SKIPPED),
             "timeline": entries_of(
-                case_steps(case_id=case.pk, limit=TIMELINE_STEPS), things_of(case)
+                case_steps(actor=self.actor, case_id=case.pk, limit=TIMELINE_STEPS),
+                things_of(case),
             ),
         }
         context |= self.review_context(case, summary)
@@ -182,6 +184,7 @@ class CaseAuditView(_CasePage):
     def get(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         case: Case = case_get(actor=self.actor, case_id=case_id)
         page = case_events(
+            actor=self.actor,
             case_id=case.pk,
             limit=HISTORY_PAGE,
             older_than=given_number(request, "older_than"),

@@ -22,7 +22,7 @@ from cases.reports.recall import recall_csv
 from cases.selectors.learning import model_get
 from cases.selectors.model_life import live_at, live_intervals
 from cases.selectors.promotion import outlook
-from cases.selectors.recall import recall_counts, recall_results
+from cases.selectors.recall import recall_counts, recall_results, recall_withheld
 from cases.selectors.serving import suspension_list, suspension_now
 from cases.selectors.shadow import shadow_disagreements, shadow_summary
 from cases.services.recall import recall_note
@@ -106,7 +106,12 @@ class ModelRecallView(_Recall):
             return render(request, "learning/model_recall.html", context, status=422)
         results, cases, count = self.noted(model, since, until, exported=False)
         shown = list(note_listed(self.actor, results[:SHOWN]))
-        context |= {"results": shown, "cases": cases, "count": count}
+        context |= {
+            "results": shown,
+            "cases": cases,
+            "count": count,
+            "withheld": recall_withheld(actor=self.actor, model=model, since=since, until=until),
+        }
         return render(request, "learning/model_recall.html", context)
 
 

@@ -12,6 +12,8 @@ from django.urls import reverse
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
+from cases.models import Reading
+from cases.portal.reading_form import typed_fields
 from cases.portal.readings import draft_at, form_for, title_of
 from cases.portal.views.base import PortalView
 from cases.selectors.cases import case_get
@@ -57,7 +59,7 @@ class ReadingWriteView(PortalView):
                 actor=self.actor,
                 case_id=case_id,
                 place=place,
-                content=reading_content_parse(request.POST),
+                content=reading_content_parse(typed_fields(request.POST)),
                 version=posted_version(request),
             )
         except (FieldInvalid, StateConflict) as error:
@@ -89,11 +91,49 @@ class ReadingWriteView(PortalView):
             "title": title_of(finding),
             "error": error,
             "form": form_for(
-                place, draft=stored, typed=request.POST.dict(), error=error, version=version
+                place,
+                draft=stored,
+                typed=typed_fields(request.POST),
+                error=error,
+                version=version,
             ),
             "stored": stored if conflict else None,
         }
         return render(request, "cases/reading_refused.html", context, status=error.status)
+
+
+class ReadingKeepView(PortalView):
+    """Keeps a draft while somebody types: answers with the line below the form, which holds the
+    version that the next save goes on from. What is refused stays in the form, and is told there.
+    """
+
+    any_of = (Capability.READ_CASES,)
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
+        place = Place(posted_id(request, "finding"), posted_id(request, "addendum_to"))
+        version = posted_version(request)
+        draft: Reading | None = None
+        error: FieldInvalid | StateConflict | None = None
+        try:
+            content = reading_content_parse(typed_fields(request.POST))
+            if content.is_empty and version == 0:
+                # Nothing was said, and nothing is kept of it.
+                return HttpResponse(status=204)
+            draft = reading_draft_save(
+                actor=self.actor,
+                case_id=case_id,
+                place=place,
+                content=content,
+                version=version,
+                by_itself=True,
+            )
+        except (FieldInvalid, StateConflict) as refused:
+            error = refused
+        form = form_for(place, draft=draft, error=error, version=None if draft else version)
+        context = {"form": form, "error": error}
+        status = error.status if error else 200
+        return render(request, "cases/partials/reading_draft.html", context, status=status)
 
 
 class ReadingDiscardView(PortalView):

@@ -34,7 +34,7 @@ from cases.selectors.webhooks import (
     webhook_list,
 )
 from cases.services.webhook_fields import webhook_fields_parse
-from cases.services.webhook_messages import message_of
+from cases.services.webhook_messages import message_shown
 from cases.services.webhook_replays import delivery_replay, webhook_ping, webhook_replay_since
 from cases.services.webhooks import (
     webhook_change,
@@ -196,7 +196,7 @@ class WebhookDeliveryView(_WebhookView):
         context = {
             "line": DeliveryLine(row),
             "delivery": row,
-            "message": json.dumps(message_of(row), indent=2),
+            "message": json.dumps(message_shown(actor=self.actor, delivery=row), indent=2),
         }
         return render(request, "webhooks/delivery_detail.html", context)
 

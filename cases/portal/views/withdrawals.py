@@ -15,7 +15,7 @@ from cases.portal.outcomes import typed_form
 from cases.portal.views.base import PortalView
 from cases.portal.views.outcomes import case_url
 from cases.reports.answers import withdrawal_of
-from cases.selectors.cases import result_get
+from cases.selectors.cases import result_named
 from cases.selectors.readings import readings_naming
 from cases.services.withdrawals import result_withdraw
 
@@ -25,10 +25,10 @@ class ResultWithdrawView(PortalView):
     http_method_names = ["get", "head", "post", "options"]
 
     def get(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
-        return self.page(request, result_get(actor=self.actor, result_id=result_id))
+        return self.page(request, result_named(actor=self.actor, result_id=result_id))
 
     def post(self, request: HttpRequest, result_id: UUID) -> HttpResponse:
-        result = result_get(actor=self.actor, result_id=result_id)
+        result = result_named(actor=self.actor, result_id=result_id)
         try:
             result_withdraw(
                 actor=self.actor, result_id=result.pk, reason=request.POST.get("reason", "")
