@@ -69,5 +69,7 @@ def entries_of(
 
 def _entry(event: AuditEvent, things: Mapping[str, str]) -> Entry:
     detail: dict[str, Any] = event.detail or {}
-    what = action_words(event.action, thing=things.get(event.object_id, ""), detail=detail)
+    # An answer that is withheld is not among the things; the job it came of is.
+    thing = things.get(event.object_id) or things.get(str(detail.get("job")), "")
+    what = action_words(event.action, thing=thing, detail=detail)
     return Entry(at=event.at, who=who_of(event), what=what, event=event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -133,6 +133,8 @@ class PlaceReadings:
     finding: Finding | None
     readings: tuple[SignedReading, ...]
     form: ReadingForm | None
+    # Where answers are withheld: what this reader reads next, so its form is open.
+    is_next: bool = False
 
 
 def readings_context(*, actor: Actor, case: Case, summary: CaseSummary) -> dict[str, Any]:
@@ -141,9 +143,15 @@ def readings_context(*, actor: Actor, case: Case, summary: CaseSummary) -> dict[
     drafts = drafts_of(actor=actor, case_id=case.pk)
     withheld = bool(answers_withheld(actor=actor, case_ids=[case.pk]))
     page = _Page(actor, case, summary, signed, drafts, withheld)
-    findings: list[Finding | None] = [None, *case.findings.all()]
+    # The case as a whole comes last, as it is read.
+    findings: list[Finding | None] = [*case.findings.all(), None]
+    places = [page.place(finding) for finding in findings]
+    unread = (n for n, place in enumerate(places) if withheld and place.form is not None)
+    following = next(unread, None)
+    if following is not None:
+        places[following] = replace(places[following], is_next=True)
     return {
-        "reading_places": [page.place(finding) for finding in findings],
+        "reading_places": places,
         "can_read": actor.can(Capability.READ_CASES),
         "answers_withheld": withheld,
     }

@@ -44,7 +44,7 @@ def story(open_window: Open, admin: Watched) -> list[str]:
     found = violations(window, "withheld")
     window.picture("reader-first")
     finding = page.get_by_role("region", name="Finding 1: Left, 2 o'clock", exact=True)
-    finding.get_by_text("Write a reading").click()
+    # What is to be read next is open: the finding, then the case as a whole.
     finding.get_by_role("group", name="Shape").get_by_label("Irregular").check()
     finding.get_by_label("Not circumscribed: spiculated").check()
     finding.get_by_label("Longest axis").fill("12.5")
@@ -58,7 +58,7 @@ def story(open_window: Open, admin: Watched) -> list[str]:
 
     whole = page.get_by_role("region", name="The case as a whole", exact=True)
     whole.get_by_label("4B: moderate suspicion").check()
-    whole.get_by_label("Text").fill("One suspicious mass.")
+    whole.get_by_label("Text", exact=True).fill("One suspicious mass.")
     whole.get_by_role("button", name="Sign reading").click()
     page.get_by_text("Reading signed.").wait_for()
     whole.get_by_text("Signed before the model's answer was shown.").wait_for()

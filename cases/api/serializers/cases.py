@@ -187,7 +187,9 @@ class HighestScoreSerializer(serializers.Serializer[Any]):
 class CaseSummarySerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(ANSWER_STATES, source="key")
     words = serializers.CharField()
-    coverage = serializers.CharField(help_text="For example `in 2 of 3 images answered`.")
+    coverage = serializers.CharField(
+        help_text="For example `in 2 of 3 images answered`, or `withheld until the case is read`."
+    )
     images = serializers.IntegerField()
     answered = serializers.IntegerField()
     final = serializers.BooleanField(source="is_final", help_text="No job waits or runs.")
