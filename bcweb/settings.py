@@ -279,6 +279,8 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# How long the link lasts by which somebody chooses a first or another password.
+PASSWORD_RESET_TIMEOUT = 24 * 3600
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "worklist"
 LOGOUT_REDIRECT_URL = "sign-in"

@@ -89,6 +89,16 @@ SCOPE_CAPABILITIES: dict[Scope, frozenset[Capability]] = {
     Scope.ADMIN: frozenset({C.MANAGE_USERS, C.OPERATE, C.CURATE, C.TRAIN}),
 }
 
+# Whoever can do one of these can have a token that does it too.
+TOKEN_CAPABILITIES: tuple[Capability, ...] = tuple(
+    sorted(frozenset().union(*SCOPE_CAPABILITIES.values()))
+)
+
+
+def useful_scopes(roles: frozenset[Role]) -> tuple[Scope, ...]:
+    """The scopes that give a token of somebody with ``roles`` anything to do."""
+    return tuple(scope for scope in Scope if capabilities_of(roles, frozenset({scope})))
+
 
 def capabilities_of(
     roles: frozenset[Role], scopes: frozenset[Scope] | None = None

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from cases.access import Actor
+from cases.access import TOKEN_CAPABILITIES, Actor
 from cases.portal.places import places_for
 from cases.portal.session import actor_of
 from cases.reports.answers import RESEARCH_NOTE
@@ -38,6 +38,8 @@ class Frame:
     nav: tuple[NavItem, ...] = ()
     site_name: str = ""
     user_name: str = ""
+    # Whether they can have access tokens of their own.
+    tokens: bool = False
     # Told on every page: who waits for an answer must know why.
     suspension: Suspension | None = None
 
@@ -64,6 +66,7 @@ def frame_of(request: HttpRequest) -> Frame:
         nav=nav,
         site_name=site.name if site else "No site",
         user_name=actor.label,
+        tokens=any(actor.can(capability) for capability in TOKEN_CAPABILITIES),
         suspension=suspension_now(),
     )
 

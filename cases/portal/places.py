@@ -37,6 +37,22 @@ TRAINING_PAGES = frozenset(
         "freeze-list",
     }
 )
+PEOPLE_PAGES = frozenset(
+    {
+        "user-list",
+        "user-create",
+        "user-detail",
+        "user-roles",
+        "user-password",
+        "user-close",
+        "user-open",
+        "user-move",
+        "site-list",
+        "site-create",
+        "site-detail",
+        "token-list",
+    }
+)
 PLACES: tuple[Place, ...] = (
     Place(
         "Worklist",
@@ -106,6 +122,7 @@ PLACES: tuple[Place, ...] = (
         Capability.OPERATE,
         frozenset({"webhook-list", "webhook-create", "webhook-detail", "webhook-delivery"}),
     ),
+    Place("People", "user-list", "people", Capability.MANAGE_USERS, PEOPLE_PAGES),
     Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )
 

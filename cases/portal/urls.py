@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from cases.portal.admin_urls import urlpatterns as admin_urlpatterns
 from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
 from cases.portal.views.account import HomeView, SignInView, SignOutView
@@ -109,5 +110,6 @@ urlpatterns = [
         name="training-run-cancel",
     ),
     *webhook_urlpatterns,
+    *admin_urlpatterns,
     path("audit/", AuditListView.as_view(), name="audit-list"),
 ]

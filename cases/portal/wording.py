@@ -163,6 +163,7 @@ def count_of(number: int, noun: str) -> str:
 
 
 ACTIONS: dict[str, str] = {
+    "audit.exported": "took an export of the audit trail",
     "audit.viewed": "looked at the audit trail",
     "candidate.accepted": "accepted an image as training data",
     "candidate.lapsed": "let an image lapse as training data",
@@ -180,6 +181,8 @@ ACTIONS: dict[str, str] = {
     "freeze.created": "asked for a snapshot of accepted images",
     "freeze.failed": "could not make a snapshot of accepted images",
     "freeze.succeeded": "made a snapshot of {images}",
+    "identity.closed": "hid the patient's identity again",
+    "identity.opened": "opened the patient's identity",
     "image.downloaded": "downloaded {object}",
     "image.viewed": "looked at {object}",
     "job.cancelled": "cancelled the reading of {object}",
@@ -221,6 +224,7 @@ ACTIONS: dict[str, str] = {
     "result.withdrawn": "withdrew the answer for {object}",
     "result.stored": "stored the answer for {object}",
     "role.granted": "gave a role",
+    "role.revoked": "took a role away",
     "serving.resumed": "resumed answers",
     "serving.suspended": "suspended answers",
     "schedule.changed": "changed a training schedule",
@@ -229,6 +233,7 @@ ACTIONS: dict[str, str] = {
     "schedule.switched": "switched a training schedule on or off",
     "shadow.cancelled": "called off asking the model in shadow about {object}",
     "shadow.failed": "got nothing from the model in shadow about {object}",
+    "site.changed": "changed the site",
     "site.created": "added a site",
     "snapshot.moved": "told where a snapshot's pictures lie",
     "snapshot.registered": "made a snapshot known",
@@ -240,8 +245,13 @@ ACTIONS: dict[str, str] = {
     "training_run.created": "asked for a training",
     "training_run.failed": "could not finish a training",
     "training_run.succeeded": "finished a training",
+    "user.arrived": "moved a user here from another site",
     "user.created": "added a user",
     "user.deactivated": "closed an account",
+    "user.link_made": "made a link to a new password",
+    "user.moved": "moved a user to another site",
+    "user.password_chosen": "chose a password by a link",
+    "user.reactivated": "opened an account again",
     "user.sign_in_failed": "refused a sign-in",
     "user.signed_in": "signed in",
     "user.signed_out": "signed out",
@@ -298,6 +308,8 @@ def _more(detail: dict[str, Any]) -> str:
         more.append(f"kept the form over the DICOM header: {kept}")
     if isinstance(detail.get("cases"), int):
         more.append(count_of(detail["cases"], "case"))
+    if isinstance(detail.get("minutes"), int):
+        more.append(f"for {count_of(detail['minutes'], 'minute')}")
     if detail.get("role"):
         more.append(str(detail["role"]))
     if isinstance(detail.get("reason"), str) and detail["reason"]:

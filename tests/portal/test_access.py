@@ -170,7 +170,7 @@ def test_the_rail_shows_only_the_places_of_the_role(world: World, sign_in: SignI
         return page.one("nav", aria_label="Places").text.strip()
 
     assert rail("radiologist") == "Worklist Submit Models"
-    assert rail("admin") == "Worklist Failed Models Webhooks Audit"
+    assert rail("admin") == "Worklist Failed Models Webhooks People Audit"
     assert rail("auditor") == "Audit"
     assert rail("approver") == "Models"
 
