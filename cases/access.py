@@ -35,6 +35,8 @@ class Capability(StrEnum):
     VIEW_CASES = "view_cases"
     # Names, birth dates and patient ids in clear. Administrators work without them.
     VIEW_IDENTITY = "view_identity"
+    # To see them all the same, of one case and for a while, with a reason. In no scope.
+    OPEN_IDENTITY = "open_identity"
     READ_CASES = "read_cases"
     # What a finding turned out to be: people, and systems that carry pathology reports.
     RECORD_OUTCOMES = "record_outcomes"
@@ -70,6 +72,7 @@ ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
             C.VIEW_AUDIT,
             C.MANAGE_USERS,
             C.OPERATE,
+            C.OPEN_IDENTITY,
             C.ERASE,
             C.CURATE,
             C.TRAIN,

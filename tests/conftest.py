@@ -42,6 +42,8 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
         "cases_patientpartition",
         "cases_frozenpicture",
         "cases_candidateevent",
+        "cases_identityopening",
+        "cases_identityclosing",
     )
     original = DatabaseOperations.execute_sql_flush
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from cases.portal.views.openings import IdentityCloseView, IdentityOpenView, IdentityStateView
 from cases.portal.views.passwords import PasswordChooseView
 from cases.portal.views.people import (
     UserCloseView,
@@ -17,6 +18,7 @@ from cases.portal.views.sites import SiteCreateView, SiteDetailView, SiteListVie
 from cases.portal.views.tokens import TokenListView, TokenRevokeView
 
 ONE = "people/<uuid:user_id>/"
+IDENTITY = "cases/<uuid:case_id>/identity/"
 
 urlpatterns = [
     path("people/", UserListView.as_view(), name="user-list"),
@@ -33,4 +35,7 @@ urlpatterns = [
     path("tokens/", TokenListView.as_view(), name="token-list"),
     path("tokens/<uuid:token_id>/revoke/", TokenRevokeView.as_view(), name="token-revoke"),
     path("password/", PasswordChooseView.as_view(), name="password-choose"),
+    path(IDENTITY, IdentityOpenView.as_view(), name="identity-open"),
+    path(f"{IDENTITY}close/", IdentityCloseView.as_view(), name="identity-close"),
+    path(f"{IDENTITY}state/", IdentityStateView.as_view(), name="identity-state"),
 ]

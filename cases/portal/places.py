@@ -70,6 +70,7 @@ PLACES: tuple[Place, ...] = (
                 "result-withdraw",
                 "patient-correct",
                 "patient-erase",
+                "identity-open",
             }
         ),
     ),

@@ -17,6 +17,7 @@ from cases.errors import FieldInvalid, Overloaded, StateConflict
 from cases.models import Case, Image, Job, Submission
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
+from cases.portal.openings import identity_context
 from cases.portal.outcomes import outcomes_context
 from cases.portal.readings import readings_context
 from cases.portal.reads import note_shown
@@ -122,6 +123,7 @@ class CaseDetailView(_CasePage):
         return {
             **readings_context(actor=self.actor, case=case, summary=summary),
             **outcomes_context(actor=self.actor, case=case),
+            **identity_context(self.request, self.actor, case),
             "can_submit": self.can(Capability.SUBMIT),
             "can_erase": self.can(Capability.ERASE),
             "corrections": case_corrections(case=case),
