@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from cases.portal.views.audit import AuditExportView
 from cases.portal.views.openings import IdentityCloseView, IdentityOpenView, IdentityStateView
 from cases.portal.views.passwords import PasswordChooseView
 from cases.portal.views.people import (
@@ -35,6 +36,7 @@ urlpatterns = [
     path("tokens/", TokenListView.as_view(), name="token-list"),
     path("tokens/<uuid:token_id>/revoke/", TokenRevokeView.as_view(), name="token-revoke"),
     path("password/", PasswordChooseView.as_view(), name="password-choose"),
+    path("audit/export.csv", AuditExportView.as_view(), name="audit-export"),
     path(IDENTITY, IdentityOpenView.as_view(), name="identity-open"),
     path(f"{IDENTITY}close/", IdentityCloseView.as_view(), name="identity-close"),
     path(f"{IDENTITY}state/", IdentityStateView.as_view(), name="identity-state"),
