@@ -4,6 +4,12 @@ from django.urls import path
 
 from cases.portal.views.audit import AuditExportView
 from cases.portal.views.openings import IdentityCloseView, IdentityOpenView, IdentityStateView
+from cases.portal.views.overview import (
+    OverviewLiveView,
+    OverviewRetryView,
+    OverviewView,
+    OverviewWatchView,
+)
 from cases.portal.views.passwords import PasswordChooseView
 from cases.portal.views.people import (
     UserCloseView,
@@ -22,6 +28,10 @@ ONE = "people/<uuid:user_id>/"
 IDENTITY = "cases/<uuid:case_id>/identity/"
 
 urlpatterns = [
+    path("overview/", OverviewView.as_view(), name="overview"),
+    path("overview/live/", OverviewLiveView.as_view(), name="overview-live"),
+    path("overview/watch/", OverviewWatchView.as_view(), name="overview-watch"),
+    path("overview/retry/", OverviewRetryView.as_view(), name="overview-retry"),
     path("people/", UserListView.as_view(), name="user-list"),
     path("people/new/", UserCreateView.as_view(), name="user-create"),
     path(ONE, UserDetailView.as_view(), name="user-detail"),

@@ -54,6 +54,7 @@ PEOPLE_PAGES = frozenset(
     }
 )
 PLACES: tuple[Place, ...] = (
+    Place("Overview", "overview", "pulse", Capability.OPERATE, frozenset({"overview"})),
     Place(
         "Worklist",
         "worklist",
