@@ -81,7 +81,8 @@ def site_numbers(*, actor: Actor) -> dict[str, int]:
 
 def tokens_own(*, actor: Actor) -> list[TokenStanding]:
     """The actor's own tokens, newest first."""
-    if not any(actor.can(capability) for capability in TOKEN_CAPABILITIES):
+    allowed = any(actor.can(capability) for capability in TOKEN_CAPABILITIES)
+    if actor.user_id is None or not allowed:
         raise PermissionDenied()
     return _standing(ApiToken.objects.filter(user_id=actor.user_id))
 
@@ -89,7 +90,9 @@ def tokens_own(*, actor: Actor) -> list[TokenStanding]:
 def tokens_of_site(*, actor: Actor, limit: int = 200) -> list[TokenStanding]:
     """The tokens of the actor's site but their own, live ones first, then newest first."""
     actor.require(Capability.MANAGE_USERS)
-    others = ApiToken.objects.filter(user__site_id=actor.own_site).exclude(user_id=actor.user_id)
+    others = ApiToken.objects.filter(user__site_id=actor.own_site)
+    if actor.user_id is not None:
+        others = others.exclude(user_id=actor.user_id)
     return _standing(others, limit=limit)
 
 

@@ -80,7 +80,7 @@ def user_move(*, actor: Actor, user_id: UUID, site_id: UUID) -> User:
     The last administrator stays; so does oneself. ``FieldInvalid`` for a site that is none.
     """
     user = _others_account(actor, user_id)
-    target = Site.objects.filter(pk=site_id).exclude(pk=user.site_id).first()
+    target = Site.objects.filter(pk=site_id).exclude(pk=actor.own_site).first()
     if target is None:
         raise FieldInvalid(errors={"site": ["Choose another site."]})
     administrator_stays(actor=actor, user=user)
