@@ -164,8 +164,9 @@ def _queue_line(row: Waiting) -> QueueLine:
 
 def _workers(actor: Actor) -> Part:
     lines = tuple(_worker_line(worker) for worker in workers_now(actor=actor))
-    alive = {line.worker.kind for line in lines if line.worker.alive}
-    missing = tuple(words for kind, words in SERVICES.items() if kind not in alive)
+    # One that fell silent stands in the table.
+    seen = {line.worker.kind for line in lines}
+    missing = "; ".join(words.lower() for kind, words in SERVICES.items() if kind not in seen)
     # Not when each of them was seen last: that changes with every beat.
     told = [(line.worker.name, line.words, line.doing, line.worker.model) for line in lines]
     return _part("workers", {"lines": lines, "missing": missing}, (told, missing))
@@ -234,7 +235,7 @@ def _service(actor: Actor) -> Part:
         "database_elsewhere": settings.POSTGRES_DATA is None,
         "model": live_model(actor=actor),
         "schedule": (firing.schedule.pk, firing.schedule.name) if firing else None,
-        "fires_at": firing.at.replace(second=0, microsecond=0) if firing else None,
+        "fires_at": firing.at if firing else None,
         "sealed_at": seals.head.sealed_at if seals.head else None,
         "sealed": f"{seals.head.number}:{seals.head.hash}" if seals.head else "",
         "seal_overdue": overdue,

@@ -200,5 +200,7 @@ def next_firing(*, actor: Actor) -> NextFiring | None:
         timing = task.schedule
         # A crontab knows its times by itself; an interval counts from its last run.
         since = (task.last_run_at or now) if task.interval_id else now
-        found.append(NextFiring(schedule, max(now, now + timing.remaining_estimate(since))))
+        at = max(now, now + timing.remaining_estimate(since)) + timedelta(seconds=30)
+        # To the minute: the estimate is made a moment later than our look at the clock.
+        found.append(NextFiring(schedule, at.replace(second=0, microsecond=0)))
     return min(found, key=lambda firing: firing.at, default=None)

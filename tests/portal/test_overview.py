@@ -72,7 +72,7 @@ def test_it_tells_what_the_service_does(world: World, admin: Client) -> None:
         "Images, stat",
         "host:7",
         "Waits for work",
-        "No process is there that does this: trains models.",
+        "No process is there that does this: trains models; delivers webhooks; keeps the schedule.",
         "1 image read, 0 failed",
         "Failed images of your site None.",
         "Model live test-model",
