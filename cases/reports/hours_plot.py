@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 640, 200
+WIDTH, HEIGHT = 640, 206
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 632, 16, 160
 
 
