@@ -48,8 +48,8 @@ def auditor() -> Actor:
     return make_actor(roles=["auditor"])
 
 
-def found(actor: Actor, **wanted: Any) -> list[AuditEvent]:
-    page = audit_search(actor=actor, wanted=AuditFilter(**wanted), size=10_000)
+def found(who: Actor, **wanted: Any) -> list[AuditEvent]:
+    page = audit_search(actor=who, wanted=AuditFilter(**wanted), size=10_000)
     return list(page.rows)
 
 
