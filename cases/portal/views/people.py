@@ -13,11 +13,11 @@ from django.urls import reverse
 from cases.access import Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied, StateConflict, UserFacingError
 from cases.models import User
-from cases.portal.accounts import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
+from cases.portal.staff import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
 from cases.portal.history import entries_of
 from cases.portal.views.base import PortalView
-from cases.selectors.accounts import site_list, tokens_of, user_get, user_history, user_page
-from cases.services.accounts import (
+from cases.selectors.staff import site_list, tokens_of, user_get, user_history, user_page
+from cases.services.staff import (
     account_close,
     account_open,
     password_reset,

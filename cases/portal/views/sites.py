@@ -10,11 +10,11 @@ from django.shortcuts import redirect, render
 
 from cases.errors import FieldInvalid, NotFound
 from cases.models import Site
-from cases.portal.accounts import site_form, site_new_form
+from cases.portal.staff import site_form, site_new_form
 from cases.portal.training_forms import PlainForm
 from cases.portal.views.people import ManagingView, typed
-from cases.selectors.accounts import site_list, site_numbers
-from cases.services.accounts import site_change, site_open
+from cases.selectors.staff import site_list, site_numbers
+from cases.services.staff import site_change, site_open
 
 
 class SiteListView(ManagingView):

@@ -12,10 +12,10 @@ from django.shortcuts import redirect, render
 from cases.access import TOKEN_CAPABILITIES, Capability, Scope, useful_scopes
 from cases.errors import FieldInvalid, StateConflict, UserFacingError
 from cases.models import User
-from cases.portal.accounts import TokenLine, scope_words, token_form
+from cases.portal.staff import TokenLine, scope_words, token_form
 from cases.portal.views.base import PortalView
 from cases.portal.views.people import typed
-from cases.selectors.accounts import systems_of_site, token_get, tokens_of_site, tokens_own
+from cases.selectors.staff import systems_of_site, token_get, tokens_of_site, tokens_own
 from cases.services.people import token_create, token_revoke
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from cases.access import Actor, ActorKind, Role, Scope
 from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import ApiToken, AuditEvent, Patient, Site, User
-from cases.services.accounts import (
+from cases.services.staff import (
     account_close,
     account_open,
     password_reset,

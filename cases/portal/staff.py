@@ -12,7 +12,7 @@ from cases.models import Site, User
 from cases.portal.forms import FieldSpec
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.wording import StateWords
-from cases.selectors.accounts import TokenStanding
+from cases.selectors.staff import TokenStanding
 
 ROLES: dict[Role, tuple[str, str]] = {
     Role.SONOGRAPHER: ("Sonographer", "submits images, sees cases and their patients"),
