@@ -282,6 +282,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024**2
 
 LOGIN_URL = LOGOUT_REDIRECT_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
+# How long the link lasts by which somebody chooses a first or another password.
+PASSWORD_RESET_TIMEOUT = 24 * 3600
 # With the rules for passwords.
 globals().update(accounts.library_settings(BCWEB_ACCOUNTS, behind_proxy=BCWEB_BEHIND_PROXY))
 

@@ -35,6 +35,8 @@ class Capability(StrEnum):
     VIEW_CASES = "view_cases"
     # Names, birth dates and patient ids in clear. Administrators work without them.
     VIEW_IDENTITY = "view_identity"
+    # To see them all the same, of one case and for a while, with a reason. In no scope.
+    OPEN_IDENTITY = "open_identity"
     READ_CASES = "read_cases"
     # What a finding turned out to be: people, and systems that carry pathology reports.
     RECORD_OUTCOMES = "record_outcomes"
@@ -70,6 +72,7 @@ ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
             C.VIEW_AUDIT,
             C.MANAGE_USERS,
             C.OPERATE,
+            C.OPEN_IDENTITY,
             C.ERASE,
             C.CURATE,
             C.TRAIN,
@@ -88,6 +91,16 @@ SCOPE_CAPABILITIES: dict[Scope, frozenset[Capability]] = {
     Scope.OUTCOMES: frozenset({C.RECORD_OUTCOMES}),
     Scope.ADMIN: frozenset({C.MANAGE_USERS, C.OPERATE, C.CURATE, C.TRAIN}),
 }
+
+# Whoever can do one of these can have a token that does it too.
+TOKEN_CAPABILITIES: tuple[Capability, ...] = tuple(
+    sorted(frozenset().union(*SCOPE_CAPABILITIES.values()))
+)
+
+
+def useful_scopes(roles: frozenset[Role]) -> tuple[Scope, ...]:
+    """The scopes that give a token of somebody with ``roles`` anything to do."""
+    return tuple(scope for scope in Scope if capabilities_of(roles, frozenset({scope})))
 
 
 def capabilities_of(

@@ -15,6 +15,7 @@ from cases.models.gates import GatePlan, LockedSetUse
 from cases.models.imaging import IDEMPOTENCY_LIFE, Case, Finding, Frame, Image, Patient, Submission
 from cases.models.jobs import Job, JobEvent, ServiceHeartbeat
 from cases.models.learning import ModelEvent, ModelVersion
+from cases.models.openings import IdentityClosing, IdentityOpening
 from cases.models.people import ApiToken, Site, User, UserRole
 from cases.models.promotion import GateVerdict, ModelFault, PromotionRequest, ServingEvent
 from cases.models.reader_first import ReaderFirstEvent
@@ -55,6 +56,8 @@ __all__ = [
     "FrozenPicture",
     "GatePlan",
     "GateVerdict",
+    "IdentityClosing",
+    "IdentityOpening",
     "Image",
     "Job",
     "JobEvent",

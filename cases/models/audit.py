@@ -37,6 +37,18 @@ class AuditEvent(models.Model):
             models.Index(fields=["site_id", "-id"], name="audit_of_site"),
             models.Index(fields=["object_id"], name="audit_of_object"),
             models.Index(fields=["action", "-id"], name="audit_of_action"),
+            # Each event is in one of the two: a person's, with those of their tokens, or a
+            # machine's.
+            models.Index(
+                fields=["user_id", "-id"],
+                condition=models.Q(user_id__isnull=False),
+                name="audit_of_user",
+            ),
+            models.Index(
+                fields=["actor_label", "-id"],
+                condition=models.Q(user_id__isnull=True),
+                name="audit_of_machine",
+            ),
             # Rows come in the order of their time: a few bytes per hundred pages.
             BrinIndex(fields=["at"], pages_per_range=32, autosummarize=True, name="audit_at"),
         ]

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.db import models
 from django.db.models import Q
+
+
+def hour_key(at: datetime) -> str:
+    """The hour of a moment, as it stands in the counts: keys sort as the hours do."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H}"
 
 
 class JobTally(models.Model):
@@ -14,7 +21,8 @@ class JobTally(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     last_event_id = models.BigIntegerField(default=0)
-    # {"moves": {kind: {"FROM>TO": n}}, "waiting" and "running": {kind: {"buckets": […], "sum": s}}}
+    # {"moves": {kind: {"FROM>TO": n}}, "waiting" and "running": {kind: {"buckets": […], "sum": s}},
+    # "hours": {kind: {hour: {"SUCCEEDED": n, "FAILED": n}}} (of the last ones, by `hour_key`)}
     counts = models.JSONField(default=dict)
     # Since when nothing that was committed before is left out.
     complete_at = models.DateTimeField(null=True)

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from cases.access import Actor
+from cases.access import TOKEN_CAPABILITIES, Actor
 from cases.portal.places import places_for
 from cases.portal.session import actor_of
 from cases.reports.answers import RESEARCH_NOTE
@@ -48,6 +48,8 @@ class Frame:
     # How long the session lasts without anybody doing anything, and when it is warned of.
     idle_seconds: int = 0
     idle_warning: int = 0
+    # Whether they can have access tokens of their own.
+    tokens: bool = False
     # Told on every page: who waits for an answer must know why.
     suspension: Suspension | None = None
 
@@ -78,6 +80,7 @@ def frame_of(request: HttpRequest) -> Frame:
         user_key=str(actor.user_id),
         idle_seconds=idle_seconds,
         idle_warning=min(IDLE_WARNING_SECONDS, idle_seconds // 2),
+        tokens=any(actor.can(capability) for capability in TOKEN_CAPABILITIES),
         suspension=suspension_now(),
     )
 

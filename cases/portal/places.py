@@ -37,7 +37,24 @@ TRAINING_PAGES = frozenset(
         "freeze-list",
     }
 )
+PEOPLE_PAGES = frozenset(
+    {
+        "user-list",
+        "user-create",
+        "user-detail",
+        "user-roles",
+        "user-password",
+        "user-close",
+        "user-open",
+        "user-move",
+        "site-list",
+        "site-create",
+        "site-detail",
+        "token-list",
+    }
+)
 PLACES: tuple[Place, ...] = (
+    Place("Overview", "overview", "pulse", Capability.OPERATE, frozenset({"overview"})),
     Place(
         "Worklist",
         "worklist",
@@ -54,6 +71,7 @@ PLACES: tuple[Place, ...] = (
                 "result-withdraw",
                 "patient-correct",
                 "patient-erase",
+                "identity-open",
             }
         ),
     ),
@@ -113,6 +131,7 @@ PLACES: tuple[Place, ...] = (
         Capability.OPERATE,
         frozenset({"webhook-list", "webhook-create", "webhook-detail", "webhook-delivery"}),
     ),
+    Place("People", "user-list", "people", Capability.MANAGE_USERS, PEOPLE_PAGES),
     Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from cases.portal.account_urls import urlpatterns as account_urlpatterns
 from cases.portal.case_urls import urlpatterns as case_urlpatterns
+from cases.portal.admin_urls import urlpatterns as admin_urlpatterns
 from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
 from cases.portal.reading_urls import urlpatterns as reading_urlpatterns
@@ -114,5 +115,6 @@ urlpatterns = [
         name="training-run-cancel",
     ),
     *webhook_urlpatterns,
+    *admin_urlpatterns,
     path("audit/", AuditListView.as_view(), name="audit-list"),
 ]

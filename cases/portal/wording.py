@@ -171,6 +171,7 @@ def count_of(number: int, noun: str) -> str:
 
 
 ACTIONS: dict[str, str] = {
+    "audit.exported": "took an export of the audit trail",
     "audit.viewed": "looked at the audit trail",
     "candidate.accepted": "accepted an image as training data",
     "candidate.lapsed": "let an image lapse as training data",
@@ -192,6 +193,8 @@ ACTIONS: dict[str, str] = {
     "freeze.created": "asked for a snapshot of accepted images",
     "freeze.failed": "could not make a snapshot of accepted images",
     "freeze.succeeded": "made a snapshot of {images}",
+    "identity.closed": "hid the patient's identity again",
+    "identity.opened": "opened the patient's identity",
     "image.downloaded": "downloaded {object}",
     "image.frames_viewed": "looked at frames of {object}",
     "image.viewed": "looked at {object}",
@@ -236,6 +239,7 @@ ACTIONS: dict[str, str] = {
     "result.withdrawn": "withdrew the answer for {object}",
     "result.stored": "stored the answer for {object}",
     "role.granted": "gave a role",
+    "role.revoked": "took a role away",
     "serving.resumed": "resumed answers",
     "serving.suspended": "suspended answers",
     "service.backed_up": "made a backup",
@@ -246,6 +250,7 @@ ACTIONS: dict[str, str] = {
     "schedule.switched": "switched a training schedule on or off",
     "shadow.cancelled": "called off asking the model in shadow about {object}",
     "shadow.failed": "got nothing from the model in shadow about {object}",
+    "site.changed": "changed the site",
     "site.created": "added a site",
     "snapshot.moved": "told where a snapshot's pictures lie",
     "snapshot.registered": "made a snapshot known",
@@ -257,8 +262,8 @@ ACTIONS: dict[str, str] = {
     "training_run.created": "asked for a training",
     "training_run.failed": "could not finish a training",
     "training_run.succeeded": "finished a training",
+    "user.arrived": "moved a user here from another site",
     "user.created": "added a user",
-    "user.reactivated": "opened an account again",
     "user.deactivated": "closed an account",
     "user.lock_lifted": "lifted a lock-out",
     "user.locked_out": "locked out after failed sign-ins",
@@ -272,6 +277,10 @@ ACTIONS: dict[str, str] = {
     "user.second_factor_reset": "took the second factors of a user away",
     "user.session_ended": "ended a session",
     "user.sessions_ended": "signed out other sessions",
+    "user.link_made": "made a link to a new password",
+    "user.moved": "moved a user to another site",
+    "user.password_chosen": "chose a password by a link",
+    "user.reactivated": "opened an account again",
     "user.sign_in_failed": "refused a sign-in",
     "user.sign_on_linked": "linked a user with single sign-on",
     "user.signed_in": "signed in",
@@ -332,6 +341,8 @@ def _more(detail: dict[str, Any]) -> str:
         more.append(f"kept the form over the DICOM header: {kept}")
     if isinstance(detail.get("cases"), int):
         more.append(count_of(detail["cases"], "case"))
+    if isinstance(detail.get("minutes"), int):
+        more.append(f"for {count_of(detail['minutes'], 'minute')}")
     if detail.get("role"):
         more.append(str(detail["role"]))
     if isinstance(detail.get("reason"), str) and detail["reason"]:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import IDEMPOTENCY_LIFE, AuditEvent, Case, Job, Submission
-from cases.selectors.audit import audit_list, case_audit
+from cases.selectors.audit import case_audit
 from cases.selectors.cases import case_list, with_summaries
 from cases.selectors.jobs import MAX_POSITION
 from cases.selectors.reader_first import events_shown
@@ -157,32 +157,6 @@ def case_steps(*, actor: Actor, case_id: UUID, limit: int) -> Sequence[AuditEven
         aside |= Q(action__startswith=prefix)
     steps = case_audit(case_id=case_id).exclude(aside).order_by("-id")[:limit]
     return events_shown(actor=actor, events=list(steps))
-
-
-def audit_page(
-    *,
-    actor: Actor,
-    size: int,
-    older_than: int | None = None,
-    newer_than: int | None = None,
-    action: str = "",
-    object_id: str = "",
-) -> Page[AuditEvent]:
-    """``size`` events the actor may see, newest first, of one action or object where given."""
-    events = audit_list(actor=actor)
-    if action:
-        events = events.filter(action=action)
-    if object_id:
-        events = events.filter(object_id=object_id)
-    if newer_than is not None:
-        found = list(events.filter(id__gt=newer_than).order_by("id")[: size + 1])
-        shown = events_shown(actor=actor, events=found[:size][::-1])
-        return Page(rows=shown, has_newer=len(found) > size, has_older=True)
-    if older_than is not None:
-        events = events.filter(id__lt=older_than)
-    found_ = list(events[: size + 1])
-    shown = events_shown(actor=actor, events=found_[:size])
-    return Page(rows=shown, has_newer=older_than is not None, has_older=len(found_) > size)
 
 
 def case_events(

@@ -19,6 +19,7 @@ from cases.models import (
     FindingOutcome,
     Frame,
     FrozenPicture,
+    IdentityOpening,
     Image,
     Job,
     Patient,
@@ -209,6 +210,7 @@ def _blank(patient: Patient, plan: ErasurePlan) -> None:
     Reading.objects.filter(case_id__in=cases).exclude(text="").update(text="")
     FindingOutcome.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
     ResultWithdrawal.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
+    IdentityOpening.objects.filter(case_id__in=cases).exclude(reason="").update(reason="")
     # Also of cases that were under this patient for a while: their reasons speak of both records.
     under = Q(from_patient=patient) | Q(to_patient=patient)
     moved = PatientCorrection.objects.filter(Q(case_id__in=cases) | under)

@@ -16,9 +16,18 @@ from django.db.models import OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from cases.access import Actor, ActorKind, Capability, Role, Scope, capabilities_of
+from cases.access import (
+    Actor,
+    ActorKind,
+    Capability,
+    Role,
+    Scope,
+    capabilities_of,
+    useful_scopes,
+)
 from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import ApiToken, Site, User, UserRole
+from cases.services.administrators import administrator_stays
 from cases.services.audit import audit_record
 from cases.services.reader_first import opened_by
 
@@ -145,9 +154,16 @@ def role_grant(*, actor: Actor, user: User, role: Role) -> None:
 
 @transaction.atomic
 def user_deactivate(*, actor: Actor, user: User) -> None:
-    """Close an account: no sign-in, tokens revoked, sessions invalid. Its history stays."""
+    """Close an account: no sign-in, tokens revoked, sessions invalid. Its history stays.
+
+    ``StateConflict`` for the last administrator of a site, ``PermissionDenied`` for one's own
+    account: neither binds the machine's own hands, which can make another administrator.
+    """
     actor.require(Capability.MANAGE_USERS)
     _same_site(actor, user.site_id)
+    if actor.user_id == user.pk:
+        raise PermissionDenied("Nobody closes their own account; ask another administrator.")
+    administrator_stays(actor=actor, user=user)
     user.is_active = False
     user.set_unusable_password()
     user.save(update_fields=["is_active", "password"])
@@ -198,6 +214,19 @@ def _same_site(actor: Actor, site_id: UUID | None) -> None:
         raise PermissionDenied()
 
 
+def _may_make_token(actor: Actor, user: User) -> None:
+    if not user.is_active:
+        raise StateConflict("The account is closed: a token of it would be of no use.")
+    if actor.kind is ActorKind.TOKEN:
+        raise PermissionDenied("No token makes tokens; sign in at the portal.")
+    if actor.kind is ActorKind.USER and actor.user_id == user.pk:
+        return
+    actor.require(Capability.MANAGE_USERS)
+    _same_site(actor, user.site_id)
+    if actor.kind is ActorKind.USER and user.roles != {Role.INTEGRATION}:
+        raise PermissionDenied("People make their own tokens; you make those of systems.")
+
+
 def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
@@ -208,15 +237,20 @@ def token_create(
 ) -> tuple[ApiToken, str]:
     """A new bearer token: the row, and the secret that is shown once and never stored.
 
-    Raises ``FieldInvalid`` (no scope, name, or a life outside 1..3650 days) or
+    People make tokens for themselves, administrators also for systems of their site (users whose
+    one role is integration): a token of somebody else would act in their name. No token makes
+    tokens. Raises ``FieldInvalid`` (no scope, or one that the owner's roles give nothing to do;
+    no name; a life outside 1..3650 days), ``StateConflict`` for a closed account, or
     ``PermissionDenied``.
     """
-    actor.require(Capability.MANAGE_USERS)
-    _same_site(actor, user.site_id)
-    wanted = sorted({scope.value for scope in scopes})
+    _may_make_token(actor, user)
+    given = set(scopes)
+    wanted = sorted(scope.value for scope in given)
     errors: dict[str, list[str]] = {}
     if not wanted:
         errors["scopes"] = ["Choose at least one scope."]
+    elif actor.kind is ActorKind.USER and not given <= set(useful_scopes(user.roles)):
+        errors["scopes"] = ["The roles of the token's owner allow nothing of one of these."]
     if not name.strip():
         errors["name"] = ["Name the system that will carry the token."]
     if not 1 <= days <= 3650:
@@ -246,12 +280,16 @@ def token_create(
 
 @transaction.atomic
 def token_revoke(*, actor: Actor, token_id: UUID) -> None:
-    """Make a token useless from now on. Twice is once."""
-    actor.require(Capability.MANAGE_USERS)
+    """Make a token useless from now on: one's own, or as an administrator any of the site's.
+
+    Twice is once. ``NotFound``, or ``PermissionDenied`` for somebody else's and another site's.
+    """
     token = ApiToken.objects.select_related("user").filter(pk=token_id).first()
     if token is None:
         raise NotFound()
-    _same_site(actor, token.user.site_id)
+    if actor.kind is not ActorKind.USER or actor.user_id != token.user_id:
+        actor.require(Capability.MANAGE_USERS)
+        _same_site(actor, token.user.site_id)
     changed = ApiToken.objects.filter(pk=token_id, revoked_at__isnull=True).update(revoked_at=Now())
     if changed:
         audit_record(

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from cases.measures import DURATION_BOUNDS_S
 from cases.models import JobEvent, JobTally
+from cases.models.tallies import hour_key
 from cases.selectors.settled import Horizon, settled
 from cases.services.locks import advisory_lock
 from cases.states import JobState
@@ -19,6 +20,8 @@ from cases.states import JobState
 # Moves read in one transaction.
 MOVES_AT_ONCE = 5_000
 _MEASURED = (JobState.SUCCEEDED, JobState.FAILED)
+# What ended in each hour is kept for so many of them: a day, and whoever looks at its edge.
+HOURS_KEPT = 30
 
 
 def jobs_tally(*, seconds: float | None = 1.0, patience_s: float = 1.0) -> int:
@@ -77,6 +80,17 @@ def _count(counts: dict[str, Any], moves: Iterable[tuple[Any, ...]]) -> None:
             _observe(counts, "waiting", kind, created_at, at)
         elif target in _MEASURED and started_at is not None:
             _observe(counts, "running", kind, started_at, at)
+        if target in _MEASURED:
+            _hour(counts, kind, target, at)
+
+
+def _hour(counts: dict[str, Any], kind: str, target: str, at: datetime) -> None:
+    """One more job that ended in this hour; those of long ago go."""
+    hours = counts.setdefault("hours", {}).setdefault(kind, {})
+    ended = hours.setdefault(hour_key(at), {})
+    ended[target] = ended.get(target, 0) + 1
+    for old in sorted(hours)[:-HOURS_KEPT]:
+        del hours[old]
 
 
 def _observe(counts: dict[str, Any], what: str, kind: str, begin: datetime, end: datetime) -> None:

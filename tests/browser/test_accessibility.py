@@ -72,9 +72,20 @@ def test_axe_finds_nothing_on_any_page(scheme: str, open_window: Open) -> None:
     window = open_window("auditor", color_scheme=scheme)
     look(window, "audit")
     window = open_window("admin", color_scheme=scheme)
+    window.page.get_by_text("Your site's images").wait_for()
+    look(window, "overview")
+    window.goto("/cases/")
     look(window, "worklist-admin")
     window.goto("/reader-first/")
     look(window, "reader-first")
     window.goto("/reader-first/changes/")
     look(window, "reading-changes")
+    for place in ("people", "people/new", "sites", "sites/new", "tokens"):
+        window.goto(f"/{place}/")
+        look(window, place.replace("/", "-"))
+    window.goto("/people/?q=radiologist")
+    window.page.get_by_role("link", name="radiologist").click()
+    for summary in window.page.locator("summary").all():
+        summary.click()
+    look(window, "person")
     assert found == []

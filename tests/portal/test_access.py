@@ -145,7 +145,7 @@ def test_a_poll_of_a_lost_session_loads_the_page_anew(world: World) -> None:
     [
         ("sonographer", "worklist"),
         ("radiologist", "worklist"),
-        ("admin", "worklist"),
+        ("admin", "overview"),
         ("approver", "model-list"),
         ("auditor", "audit-list"),
     ],
@@ -170,7 +170,7 @@ def test_the_rail_shows_only_the_places_of_the_role(world: World, sign_in: SignI
         return page.one("nav", aria_label="Places").text.strip()
 
     assert rail("radiologist") == "Worklist Submit Models"
-    assert rail("admin") == "Worklist Failed Models Webhooks Audit"
+    assert rail("admin") == "Overview Worklist Failed Models Webhooks People Audit"
     assert rail("auditor") == "Audit"
     assert rail("approver") == "Models"
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 
-from cases.models import AuditSeal
+from cases.access import SYSTEM
+from cases.models import AuditEvent, AuditSeal
 from cases.portal.views import audit
+from cases.selectors import audit_search
 from cases.services.seals import audit_seal
+from cases.services.serving import serving_suspend
 from tests.factories import make_site
 from tests.portal.conftest import SignIn, World
-from tests.portal.markup import Markup, read
+from tests.portal.markup import Markup, read, structure_faults
 
 pytestmark = pytest.mark.django_db
 URL = "/audit/"
+EXPORT = "/audit/export.csv"
 
 
 def actions(page: Markup) -> list[str]:
@@ -97,3 +104,96 @@ def test_the_page_warns_where_sealing_stands_still(
     client = sign_in(role="admin", site=world.site)
     monkeypatch.setattr(audit, "SEAL_OVERDUE", timedelta(seconds=-60))
     assert "are not sealed yet" in read(client.get(URL).content).text
+
+
+def test_the_trail_is_filtered_by_person_case_and_time(world: World, sign_in: SignIn) -> None:
+    client = sign_in(role="auditor", site=world.site)
+    name = world.sonographer.username
+    page = read(client.get(URL, {"actor": name}).content)
+    assert {tag.text for tag in page.all("td") if tag.text == name}
+    assert "result.stored" not in actions(page)
+    page = read(client.get(URL, {"case": str(world.case.pk)}).content)
+    assert {"case.created", "job.created", "result.stored"} <= set(actions(page))
+    assert "user.created" not in actions(page)
+    assert "Nothing found" in read(client.get(URL, {"since": "2100-01-01T00:00"}).content).text
+    assert "Nothing found" in read(client.get(URL, {"until": "2000-01-01T00:00"}).content).text
+    both = {"since": "2000-01-01T00:00", "until": "2100-01-01T00:00", "action": "job.created"}
+    assert actions(read(client.get(URL, both).content)) == ["job.created"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"since": "soon"}, "Enter a date and a time"),
+        ({"until": "31.12."}, "Enter a date and a time"),
+        ({"case": "0815"}, "Enter the whole id"),
+    ],
+)
+def test_a_senseless_filter_is_told_beside_its_field(
+    asked: dict[str, str], words: str, world: World, sign_in: SignIn
+) -> None:
+    client = sign_in(role="auditor", site=world.site)
+    response = client.get(URL, asked)
+    assert response.status_code == 422
+    page = read(response.content)
+    assert words in page.text
+    assert page.values() | asked == page.values()
+    assert structure_faults(page) == []
+    assert client.get(EXPORT, asked).status_code == 422
+    assert not AuditEvent.objects.filter(action="audit.exported").exists()
+
+
+def test_objects_link_to_where_they_stand_for_who_may_look(world: World, sign_in: SignIn) -> None:
+    def links(role: str, action: str) -> list[str]:
+        client = sign_in(role=role, site=world.site)
+        page = read(client.get(URL, {"action": action}).content)
+        return [t.attrs["href"] for t in page.all("a", class_="nowrap")]
+
+    user = reverse("user-detail", args=[world.sonographer.pk])
+    assert user in links("admin", "user.created")
+    assert links("auditor", "user.created") == []
+    case = reverse("case-detail", args=[world.case.pk])
+    assert links("admin", "job.created") == [case]
+    model = reverse("model-detail", args=[world.result.model_version_id])
+    assert model in links("admin", "model.active")
+
+
+def test_what_fits_is_taken_as_csv_and_that_it_was_is_an_event(
+    world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_search, "EXPORTED_AT_ONCE", 2)
+    client = sign_in(role="auditor", site=world.site)
+    response = client.get(EXPORT, {"case": str(world.case.pk)})
+    assert response.streaming
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.search(r'filename="audit-\d{8}-\d{4}\.csv"', response.headers["Content-Disposition"])
+    rows = list(csv.DictReader(io.StringIO(b"".join(response).decode())))
+    events = AuditEvent.objects.filter(case_id=world.case.pk).order_by("-id")
+    assert [int(row["id"]) for row in rows] == [event.pk for event in events]
+    assert {row["case_id"] for row in rows} == {str(world.case.pk)}
+    taken = AuditEvent.objects.get(action="audit.exported")
+    assert taken.detail["filters"] == ["case"]
+    assert taken.detail["case"] == str(world.case.pk)
+
+
+def test_an_export_tells_no_identity_no_reason_and_nothing_of_another_site(
+    world: World, sign_in: SignIn
+) -> None:
+    serving_suspend(actor=SYSTEM, reason="Because of Quokka.")
+    client = sign_in(role="admin", site=world.site)
+    told = b"".join(client.get(EXPORT, {"actor": "=Zebrafish()"})).decode()
+    assert len(told.splitlines()) == 1
+    told = b"".join(client.get(EXPORT)).decode()
+    assert "serving.suspended" in told
+    for word in ("SECRET-ID-77", "Zebrafish", "1961-02-03", "ACC-0815", "Quokka"):
+        assert word not in told
+    # Not what somebody typed either: the export is no way to write into the trail.
+    assert "Zebrafish" not in str(list(AuditEvent.objects.values_list("detail", flat=True)))
+    other = sign_in(role="auditor", site=make_site())
+    assert str(world.case.pk) not in b"".join(other.get(EXPORT)).decode()
+
+
+@pytest.mark.parametrize("role", ["sonographer", "radiologist", "approver"])
+def test_who_sees_no_trail_takes_none(role: str, world: World, sign_in: SignIn) -> None:
+    assert sign_in(role=role, site=world.site).get(EXPORT).status_code == 403
+    assert not AuditEvent.objects.filter(action="audit.exported").exists()

@@ -18,6 +18,7 @@ from cases.models import Case, Image, Job, Submission
 from cases.portal.evidence import evidence_context
 from cases.portal.history import entries_of, things_of
 from cases.portal.images import ImagePanel, panels_of, tokens_of
+from cases.portal.openings import identity_context
 from cases.portal.outcomes import outcomes_context
 from cases.portal.priors import priors_context
 from cases.portal.readings import readings_context
@@ -129,6 +130,7 @@ class CaseDetailView(_CasePage):
             **outcomes_context(actor=self.actor, case=case),
             **evidence_context(actor=self.actor, case=case),
             **priors_context(actor=self.actor, case=case),
+            **identity_context(self.request, self.actor, case),
             "can_submit": self.can(Capability.SUBMIT),
             "can_erase": self.can(Capability.ERASE),
             "corrections": case_corrections(case=case),

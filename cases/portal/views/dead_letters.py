@@ -70,6 +70,9 @@ class DeadLetterRetryView(PortalView):
             messages.error(request, "Tick the images to try again.")
         else:
             self.say(request, dead_letters_retry(actor=self.actor, job_ids=wanted))
+        return self.after(request)
+
+    def after(self, request: HttpRequest) -> HttpResponse:
         query = request.POST.get("query", "")
         page = reverse("dead-letter-list")
         return redirect(f"{page}?{query}" if query else page)

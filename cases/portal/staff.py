@@ -1,0 +1,237 @@
+"""Accounts, sites and tokens in words; their forms as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cases.access import Role, Scope
+from cases.errors import UserFacingError
+from cases.models import Site, User
+from cases.portal.forms import FieldSpec
+from cases.portal.training_forms import PlainForm, plain_form
+from cases.portal.wording import StateWords
+from cases.selectors.staff import TokenStanding
+
+ROLES: dict[Role, tuple[str, str]] = {
+    Role.SONOGRAPHER: ("Sonographer", "submits images, sees cases and their patients"),
+    Role.RADIOLOGIST: ("Radiologist", "reads cases, signs readings, records outcomes"),
+    Role.ADMIN: ("Administrator", "runs the service and its users, sees cases without names"),
+    Role.APPROVER: ("Approver", "decides which model goes live"),
+    Role.AUDITOR: ("Auditor", "sees the audit trail and nothing else"),
+    Role.INTEGRATION: ("System", "sends images and fetches answers by tokens"),
+}
+SCOPES: dict[Scope, str] = {
+    Scope.SUBMIT: "Send images",
+    Scope.READ: "Read what its owner may see",
+    Scope.OUTCOMES: "Record outcomes",
+    Scope.ADMIN: "Operate: failed images, webhooks, training",
+}
+TOKEN_STATES: dict[str, tuple[str, StateWords]] = {
+    "live": ("Live", StateWords("live", "good", "", "")),
+    "expired": ("Expired", StateWords("clock", "neutral", "", "")),
+    "revoked": ("Revoked", StateWords("slash", "neutral", "", "")),
+    "closed": ("Account closed", StateWords("slash", "neutral", "", "")),
+}
+
+USERNAME = FieldSpec(
+    "username",
+    "User name",
+    max_length=150,
+    hint="What they type to sign in. Letters, digits and @ . + - _ only; it cannot be changed.",
+)
+SIGNS_IN = FieldSpec(
+    "signs_in",
+    "How they get in",
+    kind="radios",
+    choices=(
+        ("link", "They sign in: the next page shows a link by which they choose their password"),
+        ("token", "Not at all: a system, which works by tokens"),
+    ),
+    default="link",
+)
+CODE = FieldSpec(
+    "code", "Code", max_length=32, width="half",
+    hint="Short and lower-case, for commands. It cannot be changed.",
+)  # fmt: skip
+SITE_NAME = FieldSpec("name", "Name", max_length=120, hint="As people of the site call it.")
+ISSUER = FieldSpec(
+    "patient_issuer",
+    "Issuer of its patient ids",
+    max_length=64,
+    hint="Stands beside each patient id that is sent without an issuer (0010,0021). Empty: the "
+    "code in capitals.",
+)
+ADMINISTRATOR = FieldSpec(
+    "administrator",
+    "User name of its first administrator",
+    max_length=150,
+    hint="A new account. Whoever has it says who else works there.",
+)
+REASON = FieldSpec(
+    "reason",
+    "Why, where the issuer changes",
+    max_length=500,
+    hint="Kept in the audit trail. No patient's identity.",
+)
+TOKEN_NAME = FieldSpec(
+    "token_name", "Name", max_length=80, hint="What will carry it, for example: PACS gateway."
+)
+DAYS = FieldSpec(
+    "days", "Lasts", kind="number", minimum="1", maximum="3650", step="1", unit="days",
+    default="90", width="third",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Box:
+    """One of several boxes of a form."""
+
+    value: str
+    label: str
+    hint: str
+    checked: bool
+
+
+@dataclass(frozen=True)
+class BoxForm:
+    """Plain fields, and one group of boxes."""
+
+    plain: PlainForm
+    boxes: tuple[Box, ...]
+    box_errors: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Any, ...]:
+        return self.plain.problems
+
+    @property
+    def title(self) -> str:
+        return self.plain.title
+
+
+def _box_form(
+    specs: Sequence[FieldSpec],
+    group: FieldSpec,
+    boxes: Iterable[Box],
+    typed: Mapping[str, str] | None,
+    error: UserFacingError | None,
+) -> BoxForm:
+    # The group is bound as a field of its own, so that its sentences are summed up too.
+    plain = plain_form([*specs, group], typed, error=error)
+    return BoxForm(plain, tuple(boxes), tuple(plain.fields[group.name].errors))
+
+
+def role_boxes(held: Iterable[str]) -> tuple[Box, ...]:
+    chosen = set(held)
+    return tuple(Box(r.value, *words, r.value in chosen) for r, words in ROLES.items())
+
+
+def user_form(
+    typed: Mapping[str, str] | None = None,
+    roles: Sequence[str] = (),
+    error: UserFacingError | None = None,
+) -> BoxForm:
+    group = FieldSpec("roles", "Roles")
+    return _box_form([USERNAME, SIGNS_IN], group, role_boxes(roles), typed, error)
+
+
+def token_form(
+    scopes: Sequence[Scope],
+    owners: Sequence[User],
+    typed: Mapping[str, str] | None = None,
+    chosen: Sequence[str] = (),
+    error: UserFacingError | None = None,
+) -> BoxForm:
+    """``owners``: for whom a token can be made; the first one is oneself."""
+    mine, *systems = owners
+    owner = FieldSpec(
+        "owner",
+        "Whose token",
+        kind="select",
+        choices=(
+            (str(mine.pk), f"Yours ({mine.get_username()})"),
+            *((str(user.pk), f"The system {user.get_username()}") for user in systems),
+        ),
+        default=str(mine.pk),
+        hint="A token can do what its owner may, and no more than its scopes say.",
+    )
+    boxes = [Box(s.value, SCOPES[s], "", s.value in chosen) for s in scopes]
+    return _box_form([owner, TOKEN_NAME, DAYS], FieldSpec("scopes", "Scopes"), boxes, typed, error)
+
+
+def site_new_form(
+    typed: Mapping[str, str] | None = None, error: UserFacingError | None = None
+) -> PlainForm:
+    return plain_form([CODE, SITE_NAME, ISSUER, ADMINISTRATOR], typed, error=error)
+
+
+def site_form(
+    site: Site, typed: Mapping[str, str] | None = None, error: UserFacingError | None = None
+) -> PlainForm:
+    stored = {"name": site.name, "patient_issuer": site.patient_issuer}
+    return plain_form([SITE_NAME, ISSUER, REASON], typed or stored, error=error)
+
+
+@dataclass(frozen=True)
+class UserLine:
+    """A user as the list shows them."""
+
+    user: User
+
+    @property
+    def roles(self) -> str:
+        return ", ".join(words for role, (words, _) in ROLES.items() if role in self.user.roles)
+
+    @property
+    def state(self) -> StateWords:
+        if not self.user.is_active:
+            return StateWords("slash", "neutral", "", "")
+        if self.user.roles and self.invited:
+            return StateWords("clock", "info", "", "")
+        return StateWords("live" if self.user.roles else "question", "neutral", "", "")
+
+    @property
+    def words(self) -> str:
+        if not self.user.is_active:
+            return "Closed"
+        if not self.user.roles:
+            return "No role"
+        return "Password not chosen yet" if self.invited else "Open"
+
+    @property
+    def invited(self) -> bool:
+        """Whether they could sign in and have no password: not a system, which needs none."""
+        return not self.user.has_usable_password() and self.user.roles != {Role.INTEGRATION}
+
+
+@dataclass(frozen=True)
+class TokenLine:
+    """A token as the list shows it."""
+
+    standing: TokenStanding
+
+    @property
+    def token(self) -> Any:
+        return self.standing.token
+
+    @property
+    def words(self) -> str:
+        return TOKEN_STATES[self.standing.state][0]
+
+    @property
+    def state(self) -> StateWords:
+        return TOKEN_STATES[self.standing.state][1]
+
+    @property
+    def is_live(self) -> bool:
+        return self.standing.state == "live"
+
+    @property
+    def scopes(self) -> str:
+        return scope_words(self.token.scopes)
+
+
+def scope_words(scopes: Iterable[str]) -> str:
+    return "; ".join(SCOPES[Scope(scope)] for scope in scopes)

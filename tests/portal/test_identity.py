@@ -1,0 +1,138 @@
+"""A patient's identity on the case page: hidden from administrators unless opened."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from cases.models import AuditEvent, IdentityOpening
+from tests.portal.conftest import ROLES, SignIn, World
+from tests.portal.markup import csp_faults, read, structure_faults
+from tests.portal.pages import url_of
+
+pytestmark = pytest.mark.django_db
+
+IDENTITY = re.compile(r"SECRET-ID-77|Zebrafish|Quilla|1961|3 Feb")
+WHY = "The sending system asks which patient this is."
+
+
+@pytest.fixture
+def admin(world: World, sign_in: SignIn) -> Client:
+    return sign_in(role="admin", site=world.site)
+
+
+def address(world: World, name: str = "open") -> str:
+    return reverse(f"identity-{name}", args=[world.case.pk])
+
+
+def opened(client: Client, world: World) -> str:
+    response = client.post(address(world), {"reason": WHY}, follow=True)
+    assert response.redirect_chain[0][0].startswith(url_of(world.case))
+    return response.content.decode()
+
+
+def test_it_is_shown_after_a_reason_with_the_way_to_close_it(world: World, admin: Client) -> None:
+    before = admin.get(url_of(world.case)).content.decode()
+    assert not IDENTITY.search(before)
+    assert address(world) in before
+    form = read(admin.get(address(world)).content)
+    assert structure_faults(form) == []
+    assert not IDENTITY.search(form.text)
+
+    html = opened(admin, world)
+    page = read(html)
+    assert "Zebrafish, Quilla" in page.text and "SECRET-ID-77" in page.text
+    assert WHY in page.text
+    assert csp_faults(page) == []
+    told = admin.post(address(world, "close"), follow=True)
+    assert "hidden again" in read(told.content).text
+    assert not IDENTITY.search(told.content.decode())
+
+
+def test_without_a_reason_nothing_opens(world: World, admin: Client) -> None:
+    response = admin.post(address(world), {"reason": " "})
+    assert response.status_code == 422
+    assert "Say why" in read(response.content).text
+    assert not IDENTITY.search(admin.get(url_of(world.case)).content.decode())
+    assert not IdentityOpening.objects.exists()
+
+
+def test_it_is_open_in_this_session_only(world: World, admin: Client, sign_in: SignIn) -> None:
+    opened(admin, world)
+    user = IdentityOpening.objects.get().user
+    for other in (sign_in(user), sign_in(role="admin", site=world.site)):
+        assert not IDENTITY.search(other.get(url_of(world.case)).content.decode())
+    admin.post(reverse("sign-out"))
+    admin.force_login(user)
+    assert not IDENTITY.search(admin.get(url_of(world.case)).content.decode())
+
+
+def test_nothing_else_follows_the_opening(world: World, admin: Client) -> None:
+    opened(admin, world)
+    for path in (
+        reverse("worklist"),
+        reverse("worklist-rows"),
+        reverse("case-answers", args=[world.case.pk]),
+        reverse("case-audit", args=[world.case.pk]),
+        reverse("audit-list"),
+        reverse("patient-erase", args=[world.case.pk]),
+        f"/api/v1/cases/{world.case.pk}/",
+        "/api/v1/audit/",
+    ):
+        response = admin.get(path)
+        assert response.status_code in (200, 204), path
+        assert not IDENTITY.search(response.content.decode()), path
+    assert admin.get(reverse("image-file", args=[world.image.pk])).status_code == 403
+    assert not IDENTITY.search(str(list(AuditEvent.objects.values("detail", "changed_fields"))))
+
+
+def test_it_stands_in_the_history_for_all_who_work_with_the_case(
+    world: World, admin: Client, sign_in: SignIn
+) -> None:
+    opened(admin, world)
+    user = IdentityOpening.objects.get().user
+    reader = sign_in(site=world.site)
+    page = read(reader.get(url_of(world.case)).content).text
+    assert f"by {user.username}: {WHY}" in page
+    history = read(reader.get(reverse("case-audit", args=[world.case.pk])).content).text
+    assert "Opened the patient's identity (for 15 minutes)" in history
+    trail = read(sign_in(role="auditor", site=world.site).get(reverse("audit-list")).content)
+    assert "identity.opened" in trail.text
+    assert WHY not in trail.text
+
+
+def test_the_page_is_drawn_anew_when_the_time_is_over(world: World, admin: Client) -> None:
+    page = read(opened(admin, world))
+    notice = page.one("div", class_="notice caution identity-open")
+    assert notice.attrs["hx-get"] == address(world, "state")
+    seconds = int(notice.attrs["hx-trigger"].removeprefix("load delay:").removesuffix("s"))
+    assert 890 < seconds <= 902
+    assert "HX-Refresh" not in admin.get(address(world, "state")).headers
+    admin.post(address(world, "close"))
+    assert admin.get(address(world, "state")).headers["HX-Refresh"] == "true"
+
+
+def test_it_is_for_administrators_of_the_site(world: World, sign_in: SignIn) -> None:
+    for role in set(ROLES) - {"admin"}:
+        client = sign_in(role=role, site=world.site)
+        assert client.get(address(world)).status_code == 403
+        assert client.post(address(world), {"reason": WHY}).status_code == 403
+        assert client.post(address(world, "close")).status_code == 403
+    stranger = sign_in(role="admin")
+    assert stranger.get(address(world)).status_code == 404
+    assert stranger.post(address(world), {"reason": WHY}).status_code == 404
+    assert not IdentityOpening.objects.exists()
+    reader = sign_in(site=world.site).get(url_of(world.case)).content.decode()
+    assert address(world) not in reader
+
+
+def test_after_an_erasure_there_is_nothing_to_open(world: World, admin: Client) -> None:
+    opened(admin, world)
+    url = reverse("patient-erase", args=[world.case.pk])
+    token = read(admin.get(url).content).values()["token"]
+    admin.post(url, {"reason": "Asked for.", "token": token})
+    assert admin.post(address(world), {"reason": WHY}).status_code == 410
+    assert not IDENTITY.search(admin.get(url_of(world.case)).content.decode())
