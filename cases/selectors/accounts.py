@@ -99,7 +99,7 @@ def needs_second_factor(*, user: User) -> bool:
 
 
 def has_second_factor(*, user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type__in=FACTOR_TYPES).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=FACTOR_TYPES).exists())
 
 
 def recovery_codes_left(factors: Factors) -> int | None:
