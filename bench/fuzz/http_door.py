@@ -22,19 +22,25 @@ API = "/api/v1"
 
 
 def run_http(files: Iterator[Case]) -> Report:
-    """Start a service of its own and post `files` to it, one submission for each."""
-    report = Report()
+    """Start a service of its own, post `files` to it, and have its storage verified afterwards."""
     with service.live(BCWEB_MAX_QUEUE="100000") as running:
-        client = Client(running.url, running.demo["integration"]["token"])
-        began = time.perf_counter()
-        for file in files:
-            _post(client, file, report)
-        report.seconds = time.perf_counter() - began
-        health = client.ask("GET", "/healthz")
-        if health.status != 200:
-            report.findings.append(f"the service answers {health.status} at /healthz")
-        client.close()
+        report = run_against(running.url, running.demo["integration"]["token"], files)
         report.findings += _faults_of_storage(str(running.state))
+    return report
+
+
+def run_against(url: str, token: str, files: Iterator[Case]) -> Report:
+    """Post `files` to the service at `url`, one submission for each."""
+    report = Report()
+    client = Client(url, token)
+    began = time.perf_counter()
+    for file in files:
+        _post(client, file, report)
+    report.seconds = time.perf_counter() - began
+    health = client.ask("GET", "/healthz")
+    if health.status != 200:
+        report.findings.append(f"the service answers {health.status} at /healthz")
+    client.close()
     return report
 
 
