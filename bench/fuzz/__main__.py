@@ -90,7 +90,7 @@ def tell(report: Report) -> None:
     rate = report.files / report.seconds if report.seconds else 0.0
     print(f"{report.files} files in {report.seconds:.0f} s ({rate:.1f}/s)")
     _table("answers", report.answers)
-    _table("in the decoder child", report.events)
+    _table("on the way", report.events)
     for event, example in report.examples.items():
         print(f"  {event}: first by file {example}")
     print(f"slowest {report.slowest_s:.1f} s: {report.slowest}")

@@ -19,6 +19,8 @@ from bench.fuzz.run import Report
 from cases.errors import ERRORS
 
 API = "/api/v1"
+_TRIES = 5
+_LONGEST_WAIT_S = 10.0
 
 
 def run_http(files: Iterator[Case]) -> Report:
@@ -49,6 +51,13 @@ def _post(client: Client, file: Case, report: Report) -> None:
     patient = "" if file.seed.kind == "dicom" else "FUZZ-1"
     body, headers = submission(file.data, patient_id=patient)
     answer = client.ask("POST", f"{API}/submissions/", body, **headers)
+    for _ in range(_TRIES):
+        if answer.status != 503:
+            break
+        # Busy is an answer of the contract, and says when to come again.
+        report.events["busy, asked again"] += 1
+        time.sleep(min(float(answer.headers.get("Retry-After", "1")), _LONGEST_WAIT_S))
+        answer = client.ask("POST", f"{API}/submissions/", body, **headers)
     report.files += 1
     told = answer.json() if answer.body else {}
     code = "accepted" if answer.status == 202 else str(told.get("code"))
