@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from bench.fuzz.cases import Case, case
 from bench.fuzz.run import Report, own_memory, run
 from cases.intake import Limits, sandbox
+
+OWN = "own"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +36,13 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         help="times as long by the clock for each file, where other work has the processor",
     )
-    made.add_argument("--http", action="store_true", help="through a whole service of its own")
+    made.add_argument(
+        "--http",
+        nargs="?",
+        const=OWN,
+        metavar="URL",
+        help="through this service (token in BCWEB_TOKEN), or without URL one of its own",
+    )
     return made
 
 
@@ -50,9 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     numbers = range(first, first + count)
     if options.http:
-        from bench.fuzz.http_door import run_http
+        from bench.fuzz.http_door import run_against, run_http
 
-        report = run_http(_told(options.seed, numbers))
+        files = _told(options.seed, numbers)
+        token = os.environ.get("BCWEB_TOKEN", "")
+        report = run_http(files) if options.http == OWN else run_against(options.http, token, files)
     else:
         with tempfile.TemporaryDirectory(prefix="bcweb-fuzz-") as folder:
             before = own_memory()
@@ -63,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"this process grew by {grown / 2**20:.0f} MiB")
     tell(report)
     if options.json is not None:
-        options.json.write_text(json.dumps(asdict(report), indent=1))
+        options.json.write_text(json.dumps(vars(report), indent=1))
     return 1 if report.findings else 0
 
 
@@ -80,7 +90,7 @@ def tell(report: Report) -> None:
     rate = report.files / report.seconds if report.seconds else 0.0
     print(f"{report.files} files in {report.seconds:.0f} s ({rate:.1f}/s)")
     _table("answers", report.answers)
-    _table("in the decoder child", report.events)
+    _table("on the way", report.events)
     for event, example in report.examples.items():
         print(f"  {event}: first by file {example}")
     print(f"slowest {report.slowest_s:.1f} s: {report.slowest}")

@@ -220,7 +220,8 @@ def fragments(rng: Rng, data: bytes) -> bytes:
     pixels = parsed.find(_PIXELS)
     if pixels is None:
         return data
-    body, places, place = parsed.body, [], pixels.value
+    body, place = parsed.body, pixels.value
+    places: list[int] = []
     while place + 8 <= len(body) and len(places) < 64:
         places.append(place)
         size = int.from_bytes(body[place + 4 : place + 8], "little")

@@ -132,7 +132,7 @@ def _displayed(raster: Raster) -> Image.Image:
         return image.convert("L")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        if raster.format == "BMP" and rgba.getextrema()[3] == (0, 0):
+        if raster.format == "BMP" and rgba.getchannel("A").getextrema() == (0, 0):
             # Programs that know no transparency leave zeros there.
             rgba.putalpha(255)
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)

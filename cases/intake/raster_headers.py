@@ -75,6 +75,9 @@ def check_jpeg(data: Bytes, limits: Limits) -> Header:
         raise ImageUnsupported(f"This kind of JPEG ({name}) is not read here. {SEND}")
     if head.sof and head.precision != 8:
         raise ImageUnsupported(f"A JPEG of {head.precision} bits is not read here. {SEND}")
+    if len(head.component_ids) == 4 and head.adobe_transform is None:
+        # Adobe's files hold negatives of the inks, others need not: a guess may show a negative.
+        raise ImageUnsupported(f"A CMYK JPEG without Adobe's marker is not read here. {SEND}")
     if not head.sof or not head.width or not head.height:
         raise ImageCorrupt
     check_size(head.width, head.height, limits)

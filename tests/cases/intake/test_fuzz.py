@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.fuzz import __main__ as fuzz
-from bench.fuzz.cases import case
+from bench.fuzz.cases import Case, case
 from bench.fuzz.run import run
-from bench.fuzz.seeds import seeds
-from cases.intake import inspect, receive
+from bench.fuzz.seeds import Seed, seeds
+from cases.intake import Limits, inspect, receive
 from cases.intake.formats import MEDIA_TYPES
+from tests.phantoms import png_bytes
 
 
 def test_every_seed_is_a_valid_file_and_every_format_has_one(tmp_path: Path) -> None:
@@ -37,6 +39,15 @@ def test_mutated_files_are_taken_in_or_refused_and_nothing_else(tmp_path: Path) 
     assert report.answers["accepted"] > 10
     assert len(report.answers) > 6
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_wrong_in_the_child_is_reported(tmp_path: Path) -> None:
+    picture = png_bytes(np.zeros((1500, 1500, 3), np.uint8))
+    file = Case(0, Seed("png large", "png", picture), (), picture)
+    report = run(iter([file]), Limits(memory_bytes=2**21), tmp_path)
+    assert report.answers == {"image_corrupt": 1}
+    assert [event.split()[0] for event in report.events] == ["decoder_out_of_memory"]
+    assert report.findings == []
 
 
 def test_command_writes_a_file_of_a_run_and_its_report(
