@@ -47,7 +47,9 @@ def flush_may_empty_append_only_tables() -> Iterator[None]:
 
     def execute_sql_flush(self: DatabaseOperations, sql_list: Sequence[str]) -> None:
         off = [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in tables]
-        on = [
+        # Their ordinary triggers too, such as those that tell the worklist.
+        on = [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in tables]
+        on += [
             f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"
             for table in tables
             for name in ("append_only", "append_only_truncate")

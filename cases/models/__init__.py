@@ -35,6 +35,7 @@ from cases.models.training import (
     TrainingSnapshot,
 )
 from cases.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery
+from cases.models.worklist import SavedView, WorklistChange, WorklistEntry
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -69,6 +70,7 @@ __all__ = [
     "Result",
     "ResultRead",
     "ResultWithdrawal",
+    "SavedView",
     "ScheduleEdit",
     "ScheduleFiring",
     "ServiceHeartbeat",
@@ -89,4 +91,6 @@ __all__ = [
     "Webhook",
     "WebhookAttempt",
     "WebhookDelivery",
+    "WorklistChange",
+    "WorklistEntry",
 ]

@@ -46,6 +46,11 @@ PLACES: tuple[Place, ...] = (
         frozenset(
             {
                 "worklist",
+                "worklist-bulk",
+                "worklist-bulk-confirm",
+                "worklist-search",
+                "worklist-views",
+                "worklist-view-change",
                 "case-detail",
                 "case-audit",
                 "reading-write",

@@ -37,15 +37,14 @@ from cases.portal.views.training import (
     TrainingStartView,
 )
 from cases.portal.views.withdrawals import ResultWithdrawView
-from cases.portal.views.worklist import WorklistRowsView, WorklistView
 from cases.portal.webhook_urls import urlpatterns as webhook_urlpatterns
+from cases.portal.worklist_urls import urlpatterns as worklist_urlpatterns
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     path("sign-in/", SignInView.as_view(), name="sign-in"),
     path("sign-out/", SignOutView.as_view(), name="sign-out"),
-    path("cases/", WorklistView.as_view(), name="worklist"),
-    path("cases/rows/", WorklistRowsView.as_view(), name="worklist-rows"),
+    *worklist_urlpatterns,
     path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),
     path("cases/<uuid:case_id>/answers/", CaseAnswersView.as_view(), name="case-answers"),
     path("cases/<uuid:case_id>/history/", CaseAuditView.as_view(), name="case-audit"),

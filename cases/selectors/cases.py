@@ -48,7 +48,9 @@ def with_summaries(cases: QuerySet[Case]) -> QuerySet[Case]:
     A page has more than a hundred images, and each column of each costs.
     """
     jobs = Job.objects.select_related("result__withdrawal").only(*_IN_A_LINE)
-    images = Image.objects.only("case_id").order_by("created_at", "position", "id")
+    images = Image.objects.only("case_id", "manufacturer", "manufacturer_model").order_by(
+        "created_at", "position", "id"
+    )
     return cases.prefetch_related(
         Prefetch(
             "images",
