@@ -17,6 +17,7 @@ from cases.portal.views.case import (
 from cases.portal.views.corrections import PatientCorrectView, PatientEraseView
 from cases.portal.views.dead_letters import DeadLetterListView, DeadLetterRetryView
 from cases.portal.views.files import ImageFileView, ImagePreviewView, ResultHeatmapView
+from cases.portal.views.look import SubmissionLookView
 from cases.portal.views.models import ModelDetailView, ModelListView
 from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
 from cases.portal.views.readings import ReadingDiscardView, ReadingWriteView
@@ -59,6 +60,7 @@ urlpatterns = [
     path(
         "findings/<uuid:finding_id>/outcomes/", OutcomeRecordView.as_view(), name="outcome-record"
     ),
+    path("submit/look/", SubmissionLookView.as_view(), name="submission-look"),
     path("submit/", SubmitView.as_view(), name="case-submit"),
     path("submit/<slug:key>/", SubmissionPendingView.as_view(), name="submission-pending"),
     path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),
