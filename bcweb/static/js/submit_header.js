@@ -59,6 +59,11 @@
       line.id = `${name}-header`;
       place.append(line);
     }
+    // Drawn anew only where it says something else: a press on its button leaves the field before,
+    // which asks for all this, and the button must still be there when it is let go.
+    const said = `${words} ${take}`;
+    if (line.dataset.said === said) return;
+    line.dataset.said = said;
     line.className = differs ? "header-note differs" : "header-note";
     line.textContent = words;
     if (take !== null) {
