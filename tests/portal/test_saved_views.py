@@ -98,7 +98,7 @@ def test_a_bad_name_is_refused_beside_its_field(sign_in: SignIn) -> None:
         assert (name, response.status_code) == (name, 422)
         page = read(response.content)
         assert page.one("p", id="name-error").text.strip()
-        assert page.one("input", type="hidden", name="state").attrs["value"] == "failed"
+        assert page.one("input", type="hidden", name_="state").attrs["value"] == "failed"
         assert (csp_faults(page), structure_faults(page)) == ([], [])
         renamed = client.post(f"{URL}views/{view.pk}/", {"act": "rename", "name": name})
         assert renamed.status_code == 422

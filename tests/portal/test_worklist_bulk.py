@@ -65,7 +65,7 @@ def ask(client: Client, act: str, cases: list[Case]) -> Markup:
 
 def agreed(page: Markup) -> dict[str, Any]:
     def held(name: str) -> list[str]:
-        return [tag.attrs["value"] for tag in page.all("input", type="hidden", name=name)]
+        return [tag.attrs["value"] for tag in page.all("input", type="hidden", name_=name)]
 
     return {"act": held("act")[0], "token": held("token")[0], "case": held("case")}
 

@@ -29,6 +29,7 @@
     place.hidden = !words;
     byId("upload-again").hidden = !again;
     byId("sign-in-again").hidden = !signIn;
+    if (words) byId(again ? "upload-again" : "upload-trouble").scrollIntoView({ block: "nearest" });
   }
 
   function busy(on) {

@@ -31,8 +31,11 @@
   function put(name, value) {
     const field = form().elements[name];
     if (!field) return;
-    // A group of choices takes a value as one field does.
-    field.value = value;
+    if (field instanceof RadioNodeList) {
+      for (const choice of field) choice.checked = choice.value === value;
+    } else {
+      field.value = value;
+    }
   }
 
   function told(name) {
