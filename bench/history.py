@@ -7,6 +7,7 @@ answered, some refused or failed), and several sites share the tables.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -160,6 +161,7 @@ def places(site: Site) -> dict[str, str]:
     return found
 
 
+_TODAY = datetime.now(UTC).date()
 # Frequent and rare ones; each also from its middle on, and the order in which it is asked for.
 FILTERS: dict[str, dict[str, str]] = {
     "": {},
@@ -170,10 +172,10 @@ FILTERS: dict[str, dict[str, str]] = {
     ", no answer, by score": {"answer": "none", "order": "score"},
     ", refused (none)": {"answer": "refused"},
     ", stat (none)": {"priority": "stat"},
-    ", unread, last month": {"reading": "unread", "period": "month"},
+    ", unread, of the last year": {"reading": "unread", "since": str(_TODAY - timedelta(days=365))},
     ", signed (none)": {"reading": "signed"},
     ", mine (none)": {"mine": "reading"},
-    ", old days": {"until": "2024-06-30"},
+    ", of long ago": {"until": str(_TODAY - timedelta(days=730))},
 }
 
 
