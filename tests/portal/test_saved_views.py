@@ -63,7 +63,8 @@ def test_a_view_is_saved_opened_renamed_made_the_first_page_and_deleted(
     assert listed(client) == set(cases)
     client.post(change, {"act": "delete"})
     assert client.get(URL, {"view": str(view.pk)}).status_code == 404
-    told = AuditEvent.objects.filter(object_type="saved_view").values_list("action", "detail")
+    trail = AuditEvent.objects.filter(object_type="saved_view").order_by("id")
+    told = trail.values_list("action", "detail")
     assert [action for action, _ in told] == [
         "saved_view.created",
         *["saved_view.changed"] * 3,
