@@ -7,16 +7,19 @@ answered, some refused or failed), and several sites share the tables.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from django.db import connection
 from django.urls import reverse
 
-from cases.access import SYSTEM
+from cases.access import SYSTEM, Actor
 from cases.models import Case, Image, Job, Site
+from cases.selectors.worklist import Cursor, in_order, worklist
 from cases.services.people import site_create
+from cases.services.worklist import worklist_fold
+from cases.worklisting import worklist_filters_parse
 from tests.factories import live_model
 
 # Of all rows; the rest is another site's.
@@ -120,6 +123,8 @@ def grow(site: Site, *, cases: int, events: int) -> None:
         last = min(first + step - 1, cases)
         _execute(_CASES, first=first, last=last, **_told(site))
     _execute(_EVENTS, count=events, cases=Case.objects.count())
+    while worklist_fold(limit=20_000):
+        pass
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE)")
 
@@ -129,17 +134,9 @@ def places(site: Site) -> dict[str, str]:
     cases = Case.objects.filter(site=site).order_by("-created_at", "-id")
     count = cases.count()
     depths = {f"{share:.0%} down": cases[int(share * count)] for share in (0.1, 0.5, 0.95)}
-    worklist, listed = reverse("worklist"), reverse("api:case-list")
+    listed = reverse("api:case-list")
     found = {
-        "portal worklist": worklist,
-        **{
-            f"portal worklist, {depth}": f"{worklist}?{urlencode({'older_than': case.pk})}"
-            for depth, case in depths.items()
-        },
-        "portal worklist, back up from the middle": (
-            f"{worklist}?{urlencode({'newer_than': depths['50% down'].pk})}"
-        ),
-        "portal worklist rows, polled": _rows(cases[0].pk, cases[min(29, count - 1)].pk),
+        **worklists(site),
         "api cases": listed,
         "api cases, pages of 200": f"{listed}?page_size=200",
         **{
@@ -164,9 +161,45 @@ def places(site: Site) -> dict[str, str]:
     return found
 
 
-def _rows(first: UUID, last: UUID) -> str:
-    query = {"on_top": 1, "seen": "", "first": first, "last": last}
-    return f"{reverse('worklist-rows')}?{urlencode(query)}"
+_TODAY = datetime.now(UTC).date()
+# Frequent and rare ones; each also from its middle on, and the order in which it is asked for.
+FILTERS: dict[str, dict[str, str]] = {
+    "": {},
+    ", newest": {"order": "newest"},
+    ", by score": {"order": "score"},
+    ", failed": {"state": "failed"},
+    ", above": {"answer": "above"},
+    ", no answer, by score": {"answer": "none", "order": "score"},
+    ", refused (none)": {"answer": "refused"},
+    ", stat (none)": {"priority": "stat"},
+    ", unread, of the last year": {"reading": "unread", "since": str(_TODAY - timedelta(days=365))},
+    ", signed (none)": {"reading": "signed"},
+    ", mine (none)": {"mine": "reading"},
+    ", of long ago": {"until": str(_TODAY - timedelta(days=730))},
+}
+
+
+def worklists(site: Site) -> dict[str, str]:
+    """Pages of the worklist: each filter from the top and from its middle, and a poll."""
+    url, asker = reverse("worklist"), Actor(kind=SYSTEM.kind, label="bench", site_id=site.pk)
+    found = {}
+    for name, query in FILTERS.items():
+        filters = worklist_filters_parse(query)
+        found[f"portal worklist{name}"] = f"{url}?{urlencode(query or {'view': 'all'})}"
+        entries = in_order(worklist(actor=asker, filters=filters), filters.order)
+        count = entries.count()
+        shares = (0.1, 0.5, 0.95) if not query else (0.5,)
+        for share in shares if count else ():
+            cursor = Cursor.of(entries[int(share * count)], filters.order).encode()
+            told = urlencode({**query, "after": cursor})
+            found[f"portal worklist{name}, {share:.0%} down"] = f"{url}?{told}"
+        if not query:
+            told = urlencode({"before": Cursor.of(entries[count // 2], filters.order).encode()})
+            found["portal worklist, back up from the middle"] = f"{url}?{told}"
+            ids = "".join(entry.case_id.hex for entry in entries[:30])
+            told = urlencode({"view": "all", "on_top": 1, "ids": ids, "number": 1})
+            found["portal worklist rows, polled"] = f"{reverse('worklist-rows')}?{told}"
+    return found
 
 
 def _cursor(case: Case) -> str:

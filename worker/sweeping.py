@@ -20,11 +20,14 @@ from django.db import DatabaseError, close_old_connections
 from cases.access import Actor, ActorKind
 from cases.services.leases import jobs_sweep
 from cases.services.taken_back import trainings_call_off
+from cases.services.worklist import worklist_fold
 
 log = structlog.get_logger(__name__)
 
 # A worker sweeps by itself once for so many sweeps of beat.
 SELDOM = 4
+# Changes of the worklist that one sweep works off.
+LISTED_AT_ONCE = 10_000
 
 _swept_at = time.monotonic()
 
@@ -44,6 +47,8 @@ def sweep() -> None:
     counts = {**jobs_sweep(actor=sweeper), "called_off": called_off}
     if any(counts.values()):
         log.info("swept", **counts)
+    # Where nobody looks at the worklist its changes would pile up.
+    worklist_fold(limit=LISTED_AT_ONCE)
 
 
 def sweep_when_due() -> None:

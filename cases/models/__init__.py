@@ -39,6 +39,7 @@ from cases.models.training import (
     TrainingSnapshot,
 )
 from cases.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery
+from cases.models.worklist import SavedView, WorklistChange, WorklistEntry
 
 __all__ = [
     "IDEMPOTENCY_LIFE",
@@ -77,6 +78,7 @@ __all__ = [
     "Result",
     "ResultRead",
     "ResultWithdrawal",
+    "SavedView",
     "ScheduleEdit",
     "ScheduleFiring",
     "ServiceHeartbeat",
@@ -98,4 +100,6 @@ __all__ = [
     "Webhook",
     "WebhookAttempt",
     "WebhookDelivery",
+    "WorklistChange",
+    "WorklistEntry",
 ]

@@ -232,6 +232,24 @@ class _Refusal:
     file_errors: list[str] = field(default_factory=list)
 
 
+def name_as_dicom(typed: str) -> str:
+    """ "Doe, Jane" as a DICOM person name; what holds a `^` is one already."""
+    if "^" in typed or "," not in typed:
+        return typed
+    family, _, given = typed.partition(",")
+    return f"{family.strip()}^{given.strip()}".rstrip("^")
+
+
+def name_as_typed(name: str) -> str:
+    """A DICOM person name as somebody would type it: "Doe, Jane".
+
+    Only where `name_as_dicom` makes the same name of it again; else as it is.
+    """
+    family, _, given = name.partition("^")
+    typed = f"{family}, {given}" if given else family
+    return typed if name_as_dicom(typed) == name else name
+
+
 def empty_form() -> SubmissionForm:
     return _form({}, key=str(uuid4()))
 

@@ -63,6 +63,11 @@ PLACES: tuple[Place, ...] = (
         frozenset(
             {
                 "worklist",
+                "worklist-bulk",
+                "worklist-bulk-confirm",
+                "worklist-search",
+                "worklist-views",
+                "worklist-view-change",
                 "case-detail",
                 "case-audit",
                 "reading-write",

@@ -26,6 +26,7 @@ from cases.portal.views.files import (
     ImagePreviewView,
     ResultHeatmapView,
 )
+from cases.portal.views.look import SubmissionLookView
 from cases.portal.views.models import ModelDetailView, ModelListView
 from cases.portal.views.outcomes import FindingAddView, OutcomeRecordView, ResearchOptOutView
 from cases.portal.views.schedules import (
@@ -45,14 +46,13 @@ from cases.portal.views.training import (
     TrainingStartView,
 )
 from cases.portal.views.withdrawals import ResultWithdrawView
-from cases.portal.views.worklist import WorklistRowsView, WorklistView
 from cases.portal.webhook_urls import urlpatterns as webhook_urlpatterns
+from cases.portal.worklist_urls import urlpatterns as worklist_urlpatterns
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     *account_urlpatterns,
-    path("cases/", WorklistView.as_view(), name="worklist"),
-    path("cases/rows/", WorklistRowsView.as_view(), name="worklist-rows"),
+    *worklist_urlpatterns,
     path("cases/<uuid:case_id>/", CaseDetailView.as_view(), name="case-detail"),
     path("cases/<uuid:case_id>/answers/", CaseAnswersView.as_view(), name="case-answers"),
     path("cases/<uuid:case_id>/history/", CaseAuditView.as_view(), name="case-audit"),
@@ -65,6 +65,7 @@ urlpatterns = [
         "findings/<uuid:finding_id>/outcomes/", OutcomeRecordView.as_view(), name="outcome-record"
     ),
     *case_urlpatterns,
+    path("submit/look/", SubmissionLookView.as_view(), name="submission-look"),
     path("submit/", SubmitView.as_view(), name="case-submit"),
     path("submit/<slug:key>/", SubmissionPendingView.as_view(), name="submission-pending"),
     path("images/<uuid:image_id>/preview/", ImagePreviewView.as_view(), name="image-preview"),

@@ -14,6 +14,7 @@ from typing import Any
 from cases.models import Case, Image, Job, Result, ResultWithdrawal
 from cases.states import JOB, JobState
 from cases.vocabulary import Label, Outcome
+from cases.worklisting import WorkAnswer, WorkState
 
 RESEARCH_NOTE = "Research software, not a medical device. The model advises; a person decides."
 
@@ -208,6 +209,9 @@ _CASE_ORDER = (
     "below",
     "no_lesion",
 )
+# The least finished first.
+_UNFINISHED = (WorkState.READING, WorkState.WAITING, WorkState.FAILED, WorkState.CANCELLED)
+_SAID = frozenset(answer.value for answer in WorkAnswer) - {WorkAnswer.NONE.value}
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,18 @@ class CaseSummary:
             return "above"
         keys = [answer.key for answer in self.answers]
         return next((key for key in _CASE_ORDER if key in keys), "waiting")
+
+    @property
+    def work(self) -> WorkState:
+        """How far the work on its images has come, whatever the model said of them."""
+        keys = {answer.key for answer in self.answers}
+        unfinished = (state for state in _UNFINISHED if state.value in keys)
+        return next(unfinished, WorkState.DONE if keys else WorkState.WAITING)
+
+    @property
+    def said(self) -> WorkAnswer:
+        """What the model said of it; NONE as long as that does not stand for all its images."""
+        return WorkAnswer(self.key) if self.key in _SAID else WorkAnswer.NONE
 
     @property
     def words(self) -> str:

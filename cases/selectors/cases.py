@@ -56,7 +56,9 @@ def with_summaries(cases: QuerySet[Case], *, actor: Actor) -> QuerySet[Case]:
         jobs = Job.objects.only("image_id", "frame", "state").prefetch_related(
             Prefetch("result", queryset=results.only("job_id", *told))
         )
-    images = Image.objects.only("case_id").order_by("created_at", "position", "id")
+    images = Image.objects.only("case_id", "manufacturer", "manufacturer_model").order_by(
+        "created_at", "position", "id"
+    )
     return cases.prefetch_related(
         Prefetch(
             "images",

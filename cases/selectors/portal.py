@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from cases.access import Actor, Capability
-from cases.errors import NotFound
 from cases.models import IDEMPOTENCY_LIFE, AuditEvent, Case, Job, Submission
 from cases.selectors.audit import case_audit
-from cases.selectors.cases import case_list, with_summaries
 from cases.selectors.jobs import MAX_POSITION
 from cases.selectors.reader_first import events_shown
 from cases.states import JobState
@@ -50,61 +48,6 @@ class Page(Generic[T]):
     rows: Sequence[T]
     has_newer: bool
     has_older: bool
-
-
-def _edge(cases: QuerySet[Case], case_id: UUID) -> Case:
-    """The case a page begins or ends at. ``NotFound`` where the actor has no such case."""
-    case = cases.filter(pk=case_id).first()
-    if case is None:
-        raise NotFound()
-    return case
-
-
-def _older(edge: Case, *, or_same: bool = False) -> Q:
-    ids = Q(id__lte=edge.pk) if or_same else Q(id__lt=edge.pk)
-    # The first condition is the one an index can start from.
-    return Q(created_at__lte=edge.created_at) & (Q(created_at__lt=edge.created_at) | ids)
-
-
-def _newer(edge: Case, *, or_same: bool = False) -> Q:
-    ids = Q(id__gte=edge.pk) if or_same else Q(id__gt=edge.pk)
-    return Q(created_at__gte=edge.created_at) & (Q(created_at__gt=edge.created_at) | ids)
-
-
-def case_page(
-    *, actor: Actor, size: int, older_than: UUID | None = None, newer_than: UUID | None = None
-) -> Page[Case]:
-    """``size`` cases of the actor's site with their answers, newest first.
-
-    ``older_than`` and ``newer_than`` are ids of cases (at most one of them is used). The number
-    of queries does not depend on the number of rows. Raises ``NotFound`` for an unknown id.
-    """
-    cases = case_list(actor=actor)
-    if newer_than is not None:
-        ascending = cases.filter(_newer(_edge(cases, newer_than))).order_by("created_at", "id")
-        found = list(with_summaries(ascending, actor=actor)[: size + 1])
-        return Page(rows=found[:size][::-1], has_newer=len(found) > size, has_older=True)
-    if older_than is not None:
-        cases = cases.filter(_older(_edge(cases, older_than)))
-    found = list(with_summaries(cases, actor=actor)[: size + 1])
-    return Page(rows=found[:size], has_newer=older_than is not None, has_older=len(found) > size)
-
-
-def case_span(*, actor: Actor, first: UUID, last: UUID, size: int) -> list[Case]:
-    """The cases from ``first`` (the newest) down to ``last``, with their answers."""
-    cases = case_list(actor=actor)
-    span = cases.filter(
-        _older(_edge(cases, first), or_same=True), _newer(_edge(cases, last), or_same=True)
-    )
-    return list(with_summaries(span, actor=actor)[:size])
-
-
-def newer_count(*, actor: Actor, than: UUID | None) -> int:
-    """How many cases have arrived since ``than`` (all, where None), up to ``MAX_NEWER`` + 1."""
-    cases = case_list(actor=actor)
-    if than is not None:
-        cases = cases.filter(_newer(_edge(cases, than)))
-    return cases.order_by()[: MAX_NEWER + 1].count()
 
 
 def queue_positions(jobs: Collection[Job]) -> dict[UUID, int]:

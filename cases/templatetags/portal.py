@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from cases.models import Finding, Image, Result
@@ -65,6 +65,24 @@ def icon(name: str) -> SafeString:
         'aria-hidden="true" focusable="false">{}</svg>',
         mark_safe(_ICONS[name]),  # noqa: S308 (our own drawings)
     )
+
+
+@register.simple_tag
+def icon_sheet(names: str) -> SafeString:
+    """The drawings of these names once, for a page that repeats them: `icon_of` points there."""
+    symbols = format_html_join(
+        "",
+        '<symbol id="icon-{}" viewBox="0 0 16 16" fill="none" stroke="currentColor" '
+        'stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round">{}</symbol>',
+        ((name, mark_safe(_ICONS[name])) for name in names.split()),  # noqa: S308
+    )
+    return format_html('<svg hidden aria-hidden="true" focusable="false">{}</svg>', symbols)
+
+
+@register.simple_tag
+def icon_of(name: str) -> SafeString:
+    """As `icon`, of the page's sheet: a third of a long list would be drawings."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="#icon-{}"/></svg>', name)
 
 
 # Beyond these scores and thresholds are the same to any reader.

@@ -21,6 +21,7 @@ VIEWERS = CARERS | {"admin"}
 PAGES: dict[str, set[str]] = {
     "worklist": VIEWERS,
     "worklist-rows": VIEWERS,
+    "worklist-views": VIEWERS,
     "case-submit": CARERS,
     "model-list": VIEWERS | {"approver"},
     "audit-list": {"admin", "auditor"},

@@ -30,7 +30,7 @@ def test_an_unforeseen_error_tells_one_sentence_and_a_reference(
     def broken(**_: Any) -> None:
         raise RuntimeError("patient Doe in table cases_patient")
 
-    monkeypatch.setattr(worklist, "case_page", broken)
+    monkeypatch.setattr(worklist, "worklist_page", broken)
     client = sign_in()
     client.raise_request_exception = False
     response = client.get(reverse("worklist"))
@@ -58,7 +58,7 @@ def test_an_overloaded_service_tells_when_to_come_back(
     def busy(**_: Any) -> None:
         raise Overloaded(retry_after=7)
 
-    monkeypatch.setattr(worklist, "case_page", busy)
+    monkeypatch.setattr(worklist, "worklist_page", busy)
     response = sign_in().get(reverse("worklist"))
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "7"

@@ -21,6 +21,8 @@ def pages_of(world: World) -> dict[str, list[str]]:
     return {
         "radiologist": [
             reverse("worklist"),
+            reverse("worklist") + "?state=failed&since=2026-01-01&order=score",
+            reverse("worklist-views"),
             reverse("case-submit"),
             reverse("submission-pending", args=["a-key-nobody-used"]),
             reverse("submission-pending", args=["a-key-nobody-used"]) + "?looks=99",

@@ -41,7 +41,9 @@ def pages(sign_in: SignIn) -> dict[str, str]:
         client: Client = sign_in(site=site)
         case = client.get(reverse("case-detail", args=[submission.case_id]))
         rows = client.get(reverse("worklist"))
-        texts[name] = told_by_the_model(read(case.content)) + read(rows.content).text
+        # The rows: the choices of the filters name every answer there is.
+        listed = read(rows.content).one("table").text
+        texts[name] = told_by_the_model(read(case.content)) + listed
     return texts
 
 

@@ -1,145 +1,336 @@
-// The submission form with script: files by drop, a list of them, progress, and nothing lost when
-// the network drops. Without script the same form is sent as it stands.
+// The submission form with script: files from anywhere on the page, progress, one case or one case
+// each, and nothing lost when the network drops or the session ends. Without script the same form
+// is sent as it stands.
 "use strict";
 
 (() => {
-  const MB = 1024 * 1024;
+  const submit = window.BcwebSubmit;
+  const { items, countOf } = submit;
+  const WAITS_S = [2, 5, 10, 20, 30, 60];
+  const PENDING_S = 2;
   const byId = (id) => document.getElementById(id);
-  const isOurForm = (event) => event.target && event.target.id === "submit-form";
+  const form = () => byId("submit-form");
+  let sending = false;
+  // Ends the wait for the next try, while there is one.
+  let wake = null;
 
-  function sizeInWords(bytes) {
-    if (bytes >= MB) return `${(bytes / MB).toFixed(1)} MB`;
-    return bytes >= 1024 ? `${Math.round(bytes / 1024)} kB` : `${bytes} bytes`;
+  // What is said.
+
+  function progress(shown, part = 0, words = "") {
+    byId("upload-progress").hidden = !shown;
+    byId("upload-progress").querySelector("progress").value = Math.round(100 * part);
+    if (byId("upload-words").textContent !== words) byId("upload-words").textContent = words;
   }
 
-  function troubleWith(file) {
-    if (file.size === 0) return "empty file";
-    if (file.size > Number(byId("submit-form").dataset.maxBytes)) return "too large";
+  function trouble(words, { again = false, signIn = false } = {}) {
+    const place = byId("upload-trouble");
+    place.className = "upload-trouble notice error";
+    place.textContent = words;
+    place.hidden = !words;
+    byId("upload-again").hidden = !again;
+    byId("sign-in-again").hidden = !signIn;
+    if (words) byId(again ? "upload-again" : "upload-trouble").scrollIntoView({ block: "nearest" });
+  }
+
+  function busy(on) {
+    sending = on;
+    byId("submit").disabled = on;
+    for (const input of form().querySelectorAll("#file, #choose-folder, #cases-choice input")) input.disabled = on;
+  }
+
+  // Waiting for another try.
+
+  // Resolves after so many seconds, or at once when the network or the person comes back.
+  function pause(seconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, 1000 * seconds);
+      function done() {
+        clearTimeout(timer);
+        wake = null;
+        resolve();
+      }
+      wake = done;
+    });
+  }
+  const forever = 24 * 3600;
+
+  // Sends until there is an answer to act on. The key stays the same, so that what arrived before
+  // is not taken in twice.
+  async function sendUntilAnswered(data, told) {
+    for (let tried = 0; ; tried += 1) {
+      const answer = await submit.post(form().getAttribute("action"), data(), told);
+      if (answer.kind === "lost" || answer.kind === "busy") {
+        const seconds = answer.kind === "busy" ? answer.seconds : WAITS_S[tried];
+        const lost = answer.kind === "lost" ? "The case could not be sent: the connection was lost." : "The service is busy and takes nothing in just now.";
+        const next = seconds ? `It is tried again by itself in ${seconds} s.` : "Press Try again when the network is back.";
+        progress(false);
+        trouble(`${lost} Nothing you entered or chose is lost. ${next}`, { again: true });
+        await pause(seconds || forever);
+      } else if (answer.kind === "signed-out" || (answer.kind === "expired" && tried === 0)) {
+        if (answer.kind === "signed-out" || !(await submit.renewToken())) await signedOut();
+      } else {
+        trouble("");
+        return answer;
+      }
+      trouble("");
+    }
+  }
+
+  // Until somebody has signed in again, here or in another tab.
+  async function signedOut() {
+    progress(false);
+    trouble(
+      "Your session has ended, so the case was not sent. Nothing you entered or chose is lost. Sign in again in another tab; this page goes on by itself when you come back to it.",
+      { again: true, signIn: true },
+    );
+    do {
+      await pause(forever);
+    } while (!(await submit.renewToken()));
+  }
+
+  // Sending.
+
+  function dataOf(chosen, key) {
+    const data = new FormData(form());
+    data.delete("file");
+    if (key) data.set("idempotency_key", key);
+    for (const item of chosen) data.append("file", item.file, item.file.name);
+    return data;
+  }
+
+  // The share of each file, from that of all: they leave one after the other.
+  function spread(chosen, part) {
+    const total = chosen.reduce((sum, item) => sum + item.file.size, 0) || 1;
+    let before = 0;
+    for (const item of chosen) {
+      item.sending = true;
+      item.sent = Math.min(1, Math.max(0, (part * total - before) / (item.file.size || 1)));
+      before += item.file.size;
+      submit.draw(item);
+    }
+    progress(true, part, part < 1 ? `Sent ${Math.round(100 * part)} %` : "Checking the files");
+  }
+
+  function rest(chosen) {
+    for (const item of chosen) {
+      item.sending = false;
+      submit.draw(item);
+    }
+    progress(false);
+  }
+
+  async function sendAsOne() {
+    const chosen = [...items];
+    spread(chosen, 0);
+    const answer = await sendUntilAnswered(() => dataOf(chosen), (part) => spread(chosen, part));
+    if (answer.kind === "done") {
+      progress(true, 1, "Submitted");
+      leaving = true;
+      window.location.assign(answer.url);
+      return;
+    }
+    rest(chosen);
+    if (answer.kind === "refused") showRefused(answer.page);
+    else failed();
+  }
+
+  function failed() {
+    trouble("The case could not be sent. Nothing you entered or chose is lost; load the page in another tab to see whether it was stored.", { again: true });
+  }
+
+  // A refusal comes back as the form with its errors: it takes the place of the form, and the files
+  // stay chosen.
+  function showRefused(page) {
+    const panel = page.getElementById("submit-panel");
+    const field = byId("file");
+    for (const name of ["aria-describedby", "aria-invalid"]) {
+      const value = panel.querySelector("#file").getAttribute(name);
+      if (value) field.setAttribute(name, value);
+      else field.removeAttribute(name);
+    }
+    panel.querySelector("#file").replaceWith(field);
+    for (const id of ["file-list", "cases-choice"]) panel.querySelector(`#${id}`).replaceWith(byId(id));
+    byId("submit-panel").replaceWith(panel);
+    begin();
+    window.scrollTo(0, 0);
+    const summary = byId("error-summary");
+    if (summary) summary.focus();
+  }
+
+  async function sendEach() {
+    const chosen = items.filter((item) => !item.outcome || item.outcome.bad);
+    for (const [n, item] of chosen.entries()) {
+      item.outcome = null;
+      const told = (part) => {
+        item.sending = true;
+        item.sent = part;
+        submit.draw(item);
+        progress(true, (n + part) / chosen.length, `File ${n + 1} of ${chosen.length}`);
+      };
+      told(0);
+      item.outcome = await sendOne(item, told);
+      item.sending = false;
+      submit.draw(item);
+    }
+    progress(false);
+    showDone();
+  }
+
+  async function sendOne(item, told) {
+    for (;;) {
+      const answer = await sendUntilAnswered(() => dataOf([item], item.key), told);
+      if (answer.kind === "done" && answer.url.includes("/submit/")) {
+        // An earlier try is still being taken in.
+        await pause(PENDING_S);
+        continue;
+      }
+      if (answer.kind === "done") return { words: "Submitted.", url: answer.url, bad: false };
+      if (answer.kind !== "refused") return { words: "Could not be sent.", bad: true };
+      const lines = [...answer.page.querySelectorAll("#error-summary li")].map((line) => line.textContent.trim());
+      return { words: `Refused. ${lines.join(" ")}`, bad: true };
+    }
+  }
+
+  function showDone() {
+    const good = items.filter((item) => item.outcome && !item.outcome.bad).length;
+    const bad = items.length - good;
+    const place = byId("upload-done");
+    place.className = bad ? "upload-done notice caution" : "upload-done notice success";
+    const words = good === 1 ? "1 case submitted." : `${good} cases submitted.`;
+    place.textContent = bad ? `${words} ${countOf(bad, "file")} not; the reason stands beside each. Correct it and press Submit case to send only those. ` : `${words} `;
+    const link = document.createElement("a");
+    link.href = form().dataset.worklist;
+    link.textContent = "Go to the worklist";
+    place.append(link);
+    place.hidden = false;
+    place.focus();
+  }
+
+  function whyNot() {
+    const most = Number(form().dataset.maxFiles);
+    if (!submit.each() && items.length > most) {
+      return `At most ${most} files in one case. Remove some, or submit each file as a case of its own.`;
+    }
+    if (submit.each() && form().elements.accession_number.value.trim()) {
+      return "With an accession number all files would be one case. Empty that field, or submit them as one case.";
+    }
     return "";
   }
 
-  function setFiles(files) {
-    const transfer = new DataTransfer();
-    for (const file of files) transfer.items.add(file);
-    byId("file").files = transfer.files;
-    listFiles();
-  }
-
-  function listItem(file, index) {
-    const item = document.createElement("li");
-    const name = document.createElement("span");
-    name.className = "file-name";
-    name.textContent = file.name;
-    const size = document.createElement("span");
-    const trouble = troubleWith(file);
-    size.className = trouble ? "file-trouble" : "muted";
-    size.textContent = trouble ? `${sizeInWords(file.size)}, ${trouble}` : sizeInWords(file.size);
-    const remove = document.createElement("button");
-    remove.type = "button";
-    remove.className = "button quiet small";
-    remove.textContent = "Remove";
-    remove.setAttribute("aria-label", `Remove ${file.name}`);
-    remove.addEventListener("click", () => {
-      setFiles([...byId("file").files].filter((_, other) => other !== index));
-      byId("file").focus();
-    });
-    item.append(name, size, remove);
-    return item;
-  }
-
-  function listFiles() {
-    const files = [...byId("file").files];
-    const list = byId("file-list");
-    list.replaceChildren(...files.map(listItem));
-    list.hidden = files.length === 0;
-  }
-
-  function trouble(words) {
-    const place = byId("upload-trouble");
-    place.textContent = words;
-    place.hidden = !words;
-  }
-
-  function progress(shown, percent, words) {
-    byId("upload-progress").hidden = !shown;
-    byId("upload-progress").querySelector("progress").value = percent;
-    byId("upload-words").textContent = words;
-  }
-
-  function begin() {
-    if (!byId("submit-form")) return;
-    const zone = byId("drop-zone");
-    for (const element of document.querySelectorAll(".needs-script")) element.hidden = false;
-    zone.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      zone.classList.add("over");
-    });
-    for (const name of ["dragleave", "drop"]) {
-      zone.addEventListener(name, () => zone.classList.remove("over"));
-    }
-    zone.addEventListener("drop", (event) => {
-      event.preventDefault();
-      const dropped = [...event.dataTransfer.files];
-      if (dropped.length) setFiles([...byId("file").files, ...dropped]);
-    });
-    byId("file").addEventListener("change", listFiles);
-    listFiles();
-  }
-
-  begin();
-  document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.target.id === "submit-panel") begin();
-  });
-
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (!isOurForm(event)) return;
-    const most = Number(event.target.dataset.maxFiles);
-    if (byId("file").files.length > most) {
-      event.preventDefault();
-      trouble(`At most ${most} files at once. Remove some, or submit them in two parts.`);
+  async function send() {
+    const why = whyNot();
+    if (why) {
+      trouble(why);
       return;
     }
     trouble("");
-    progress(true, 0, "Sending");
+    byId("upload-done").hidden = true;
+    busy(true);
+    try {
+      await (submit.each() ? sendEach() : sendAsOne());
+    } finally {
+      if (!leaving) busy(false);
+    }
+  }
+
+  // The page.
+
+  let leaving = false;
+  let depth = 0;
+  const hasFiles = (event) => [...(event.dataTransfer ? event.dataTransfer.types : [])].includes("Files");
+  const over = (on) => byId("drop-zone").classList.toggle("over", on);
+
+  document.addEventListener("dragenter", (event) => {
+    if (!hasFiles(event)) return;
+    depth += 1;
+    over(true);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!hasFiles(event)) return;
+    depth = Math.max(0, depth - 1);
+    if (!depth) over(false);
+  });
+  document.addEventListener("dragover", (event) => {
+    if (hasFiles(event)) event.preventDefault();
+  });
+  document.addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    over(false);
+    if (sending) return;
+    const folder = [...event.dataTransfer.items].some((item) => {
+      const entry = item.webkitGetAsEntry && item.webkitGetAsEntry();
+      return entry && entry.isDirectory;
+    });
+    submit.add(await submit.dropped(event.dataTransfer), folder);
+    byId("drop-zone").scrollIntoView({ block: "nearest" });
   });
 
-  document.addEventListener("htmx:xhr:progress", (event) => {
-    if (!isOurForm(event) || !event.detail.lengthComputable || !event.detail.total) return;
-    const percent = Math.round((100 * event.detail.loaded) / event.detail.total);
-    if (percent < 100) progress(true, percent, `Sent ${percent} %`);
-    else progress(true, 100, "Checking the files");
+  document.addEventListener("submit", (event) => {
+    if (event.target.id !== "submit-form") return;
+    event.preventDefault();
+    if (wake) wake();
+    else if (!sending) send();
   });
-
-  // A refusal comes back as the form with its errors: show it in place of the form.
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target.id !== "submit-panel" || event.detail.xhr.status < 400) return;
-    if (event.detail.xhr.responseText.includes('id="submit-panel"')) {
-      event.detail.shouldSwap = true;
-      event.detail.isError = false;
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "file") submit.add([...event.target.files], false);
+    if (event.target.id === "folder") {
+      submit.add([...event.target.files], true);
+      event.target.value = "";
+    }
+    if (event.target.name === "cases") {
+      byId("each-hint").hidden = event.target.value !== "each";
+      for (const listener of submit.listeners) listener();
+    }
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("#choose-folder")) byId("folder").click();
+    if (event.target.closest("#try-again")) {
+      if (wake) wake();
+      else if (!sending) send();
     }
   });
 
-  function whyNotSent(request) {
-    if (!request || request.status !== 503) return "The case could not be sent.";
-    const minutes = Math.ceil(Number(request.getResponseHeader("Retry-After") || 60) / 60);
-    const wait = minutes > 1 ? `${minutes} minutes` : "a minute";
-    return `The service is busy and takes nothing in just now. Wait ${wait}.`;
+  function comeBack() {
+    submit.lookAgain();
+    if (wake) wake();
   }
+  window.addEventListener("online", comeBack);
+  window.addEventListener("focus", () => { if (wake && !byId("sign-in-again").hidden) wake(); });
+  document.addEventListener("bcweb:signed-in", comeBack);
+  window.addEventListener("beforeunload", (event) => {
+    if (sending && !leaving) event.preventDefault();
+  });
 
-  function notSent(event) {
-    if (!isOurForm(event)) return;
-    progress(false, 0, "");
-    // The hidden key makes a second press safe: what arrived the first time is not taken in twice.
-    const again = "Nothing you entered is lost; press Submit case again.";
-    trouble(`${whyNotSent(event.detail.xhr)} ${again}`);
+  submit.listeners.push(() => {
+    byId("cases-choice").hidden = items.length < 2;
+  });
+
+  function begin() {
+    for (const element of document.querySelectorAll(".needs-script")) {
+      if (element.id !== "upload-again") element.hidden = false;
+    }
+    submit.show();
   }
-  document.addEventListener("htmx:sendError", notSent);
-  document.addEventListener("htmx:timeout", notSent);
-  document.addEventListener("htmx:responseError", notSent);
+  // What the browser kept in the field while the page was away.
+  const kept = [...byId("file").files];
+  begin();
+  if (kept.length) submit.add(kept, false);
 
   // Back from the case to a page the browser kept: what is submitted now is another submission.
   window.addEventListener("pageshow", (event) => {
     const key = document.querySelector("#submit-form input[name=idempotency_key]");
-    if (event.persisted && key && crypto.randomUUID) key.value = crypto.randomUUID();
+    if (!event.persisted || !key) return;
+    leaving = false;
+    busy(false);
+    progress(false);
+    key.value = submit.newKey();
+    for (const item of items) {
+      item.key = submit.newKey();
+      item.outcome = null;
+      item.sending = false;
+    }
+    submit.show();
   });
 })();

@@ -15,7 +15,7 @@ from cases.access import Capability
 from cases.errors import StateConflict, UserFacingError
 from cases.intake.upload import HashedUploadedFile
 from cases.models import Submission
-from cases.portal.forms import SubmissionForm, empty_form, refused_form
+from cases.portal.forms import SubmissionForm, empty_form, name_as_dicom, refused_form
 from cases.portal.views.base import PortalView
 from cases.portal.wording import count_of
 from cases.selectors.portal import submission_of_key
@@ -58,7 +58,7 @@ class SubmitView(PortalView):
         files = cast(list[HashedUploadedFile], request.FILES.getlist("file"))
         try:
             raw = {name: request.POST.get(name, "") for name in request.POST}
-            raw["patient_name"] = _name_as_dicom(raw.get("patient_name", ""))
+            raw["patient_name"] = name_as_dicom(raw.get("patient_name", ""))
             return submission_create(
                 actor=self.actor,
                 fields=submission_fields_parse(raw),
@@ -97,14 +97,6 @@ class SubmitView(PortalView):
             response.headers["HX-Redirect"] = url
             return response
         return redirect(url)
-
-
-def _name_as_dicom(typed: str) -> str:
-    """ "Doe, Jane" as a DICOM person name; what holds a `^` is one already."""
-    if "^" in typed or "," not in typed:
-        return typed
-    family, _, given = typed.partition(",")
-    return f"{family.strip()}^{given.strip()}".rstrip("^")
 
 
 def _say_taken_in(request: HttpRequest, submission: Submission) -> None:
