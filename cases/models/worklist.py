@@ -19,7 +19,7 @@ MAX_VIEW_NAME = 40
 
 class WorklistEntry(models.Model):
     """What a case is filtered and ordered by. Derived: `services.worklist` makes it anew from the
-    case's images, jobs, answers and readings whenever one of them changes (docs/adr/0017).
+    case's images, jobs, answers and readings whenever one of them changes (docs/adr/0018).
 
     ``id`` counts up in the order in which cases came into the list, so that one number says what
     is new since.

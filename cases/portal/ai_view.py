@@ -13,6 +13,7 @@ from uuid import UUID
 
 from cases.access import Actor
 from cases.models import Case
+from cases.selectors.reader_first import answers_rank, answers_withheld
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class AiView:
 
 def ai_offered(*, actor: Actor) -> bool:
     """Whether filters and orders by the model's answers are offered to the actor at all."""
-    return True
+    return answers_rank(actor)
 
 
 def ai_view(*, actor: Actor, cases: Sequence[Case]) -> AiView:
     """What the actor may be told of the answers for these cases."""
-    return AiView(offered=ai_offered(actor=actor))
+    withheld = answers_withheld(actor=actor, case_ids=[case.pk for case in cases])
+    return AiView(offered=ai_offered(actor=actor), withheld=withheld)

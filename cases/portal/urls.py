@@ -3,8 +3,8 @@
 from django.urls import path
 
 from cases.portal.account_urls import urlpatterns as account_urlpatterns
-from cases.portal.case_urls import urlpatterns as case_urlpatterns
 from cases.portal.admin_urls import urlpatterns as admin_urlpatterns
+from cases.portal.case_urls import urlpatterns as case_urlpatterns
 from cases.portal.curation_urls import urlpatterns as curation_urlpatterns
 from cases.portal.model_urls import urlpatterns as model_urlpatterns
 from cases.portal.reading_urls import urlpatterns as reading_urlpatterns

@@ -236,7 +236,7 @@ def _with_cases(actor: Actor, entries: Iterable[WorklistEntry]) -> list[Worklist
         *("case_id", "signed_at", "created_at", "reader__username"),
         *("reader__first_name", "reader__last_name"),
     )
-    cases = with_summaries(case_list(actor=actor)).prefetch_related(
+    cases = with_summaries(case_list(actor=actor), actor=actor).prefetch_related(
         Prefetch("readings", queryset=shown.order_by("created_at", "id"))
     )
     by_id = {case.pk: case for case in cases.filter(pk__in=[e.case_id for e in found])}

@@ -2,7 +2,7 @@
 
 The database notes which cases changed (triggers of migration 0020), in the transaction of the
 change. Whoever reads the list folds these notes first, so that what was committed is in it; so does
-the sweep, where nobody looks (docs/adr/0017).
+the sweep, where nobody looks (docs/adr/0018).
 """
 
 from __future__ import annotations

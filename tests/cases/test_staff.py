@@ -14,6 +14,14 @@ from django.utils import timezone
 from cases.access import Actor, ActorKind, Role, Scope
 from cases.errors import FieldInvalid, NotFound, PermissionDenied, StateConflict
 from cases.models import ApiToken, AuditEvent, Patient, Site, User
+from cases.services.people import (
+    actor_for_token,
+    actor_for_user,
+    token_authenticate,
+    token_create,
+    token_revoke,
+)
+from cases.services.sign_in_links import LinkEnded, password_choose, sign_in_key
 from cases.services.staff import (
     account_close,
     account_open,
@@ -24,14 +32,6 @@ from cases.services.staff import (
     user_invite,
     user_move,
 )
-from cases.services.people import (
-    actor_for_token,
-    actor_for_user,
-    token_authenticate,
-    token_create,
-    token_revoke,
-)
-from cases.services.sign_in_links import LinkEnded, password_choose, sign_in_key
 from tests.factories import PASSWORD, at_once, make_actor, make_site, make_token, make_user, submit
 
 pytestmark = pytest.mark.django_db

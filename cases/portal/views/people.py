@@ -13,8 +13,8 @@ from django.urls import reverse
 from cases.access import Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied, StateConflict, UserFacingError
 from cases.models import User
-from cases.portal.staff import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
 from cases.portal.history import entries_of
+from cases.portal.staff import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
 from cases.portal.views.base import PortalView
 from cases.selectors.staff import site_list, tokens_of, user_get, user_history, user_page
 from cases.services.staff import (

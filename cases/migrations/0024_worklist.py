@@ -1,6 +1,6 @@
 """The worklist: a row per case to filter and order by, saved views, and indexes to search by.
 
-Triggers note which cases changed; `services.worklist` makes their rows anew (docs/adr/0017). They
+Triggers note which cases changed; `services.worklist` makes their rows anew (docs/adr/0018). They
 only add rows to a table of their own, so nobody waits for them. What there is before is noted here
 and made by the first sweeps.
 """
@@ -91,7 +91,7 @@ DROP INDEX case_accession_begins;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0019_hooks_busy'),
+        ('cases', '0023_admin'),
     ]
 
     operations = [

@@ -32,7 +32,7 @@ BACKWARD = "".join(
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0019_hooks_busy'),
+        ('cases', '0022_viewer'),
     ]
 
     operations = [

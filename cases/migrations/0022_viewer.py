@@ -26,7 +26,7 @@ DROP TRIGGER append_only ON cases_casecircumstance;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0019_hooks_busy'),
+        ('cases', '0021_reading'),
     ]
 
     operations = [

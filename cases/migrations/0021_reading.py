@@ -29,7 +29,7 @@ DROP TRIGGER append_only ON cases_readerfirstevent;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cases', '0019_hooks_busy'),
+        ('cases', '0020_account'),
     ]
 
     operations = [
