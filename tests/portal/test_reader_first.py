@@ -47,7 +47,11 @@ TELLING = re.compile(
     re.I,
 )
 # The schema speaks of all answers there may be; the others end a session or look at the machine.
-SKIPPED = {"sign-in", "sign-out", "api:schema", "api:docs", "healthz", "readyz", "metrics"}
+# Of those that end sessions the walk would see nothing more.
+SKIPPED = {
+    *("sign-in", "sign-out", "account_login", "account_logout", "sessions-end"),
+    *("api:schema", "api:docs", "healthz", "readyz", "metrics"),
+}
 # Of these pages the words alone would tell.
 OF_CASES = ("worklist", "worklist-rows", "case-detail", "case-answers", "case-audit")
 WORDS = re.compile(
