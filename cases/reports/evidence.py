@@ -92,7 +92,7 @@ def _flags(found: Collection[EvidenceFlag]) -> tuple[Flag, ...]:
 
 
 def flags_json(flags: Collection[Flag]) -> list[dict[str, Any]]:
-    return [{"code": flag.code.value, "words": flag.words} for flag in flags]
+    return [{"flag": flag.code.value, "words": flag.words} for flag in flags]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_a_case_its_images_and_results_say_what_lies_outside_the_evidence(
         response = api.get(address)
         etags.append(response.headers["ETag"])
         assert response.json()["outside_evidence"] == [
-            {"code": "male", "words": "The patient is male."}
+            {"flag": "male", "words": "The patient is male."}
         ]
     case_circumstances_state(
         actor=actor, case_id=submission.case.pk, stated={Circumstance.IMPLANT: True}
@@ -39,5 +39,5 @@ def test_a_case_its_images_and_results_say_what_lies_outside_the_evidence(
     for address, etag in zip(addresses, etags, strict=True):
         response = api.get(address, If_None_Match=etag)
         assert response.status_code == 200
-        codes = [flag["code"] for flag in response.json()["outside_evidence"]]
+        codes = [flag["flag"] for flag in response.json()["outside_evidence"]]
         assert codes == ["male", "implant"]

@@ -19,6 +19,7 @@ from cases.models import Case, Job, Site
 from tests.browser.conftest import Watched, running_chromium, watched
 from tests.browser.test_accessibility import violations
 from tests.factories import make_user, stored_result, submit
+from tests.live import wait_for
 from tests.phantoms import bmode_phantom, dicom_bytes, region
 from tests.portal.pages import url_of
 
@@ -121,7 +122,7 @@ def zoomed_and_moved(page: Any) -> None:
     picture.focus()
     page.mouse.move(*at(page, WIDTH / 2, HEIGHT / 2))
     page.mouse.wheel(0, -100)
-    page.wait_for_function("document.querySelector('.zoom-value').textContent === '156 %'")
+    wait_for("the zoom", lambda: page.locator(".zoom-value").inner_text() == "156 %")
     start = at(page, 150, 120)
     drag(page, start, (start[0] - 60, start[1] - 30))
     moved = at(page, 150, 120)
@@ -172,10 +173,14 @@ def played(page: Any) -> None:
     page.get_by_role("heading", name=f"Image 1, frame 1 of {FRAMES}").wait_for()
     page.get_by_role("button", name="Play").click()
     for frame in (3, 6):
-        page.wait_for_function(f"parseInt(document.querySelector('.cine-slider').value) >= {frame}")
+        wait_for(f"frame {frame}", lambda least=frame: frame_of(page) >= least)
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name=f"Read: frame {first}").click()
     page.get_by_role("heading", name=f"Image 1, frame {first} of {FRAMES}").wait_for()
+
+
+def frame_of(page: Any) -> int:
+    return int(page.locator(".cine-slider").input_value())
 
 
 def pixels_of(page: Any) -> Any:
@@ -213,9 +218,9 @@ def measured(page: Any) -> None:
     assert lengths.count() == 1
     # A length belongs to its frame.
     page.get_by_role("button", name="One frame on").click()
-    page.wait_for_function("document.querySelectorAll('.stage-lines text').length === 0")
+    wait_for("a frame without lengths", lambda: page.locator(".stage-lines text").count() == 0)
     page.get_by_role("button", name="One frame back").click()
-    page.wait_for_function("document.querySelectorAll('.stage-lines text').length === 1")
+    wait_for("its own frame", lambda: page.locator(".stage-lines text").count() == 1)
 
 
 def millimetres(item: Any) -> float:
@@ -223,6 +228,9 @@ def millimetres(item: Any) -> float:
 
 
 def heated(page: Any) -> None:
+    # In the hand of the caliper it is an application, so that arrows reach it.
+    page.get_by_role("application", name="Picture of image 1").focus()
+    page.keyboard.press("v")
     page.get_by_role("group", name="Picture of image 1").focus()
     page.keyboard.press("h")
     assert page.get_by_label("Show heatmap").is_checked()
@@ -244,12 +252,16 @@ def heated(page: Any) -> None:
 def full_screen(page: Any) -> None:
     button = page.get_by_role("button", name="Full screen")
     button.click()
-    page.wait_for_function("document.fullscreenElement !== null")
+    wait_for("the full screen", lambda: is_full(page))
     assert button.get_attribute("aria-pressed") == "true"
     page.mouse.move(*at(page, 150, 120))
     page.mouse.wheel(0, -100)
     button.click()
-    page.wait_for_function("document.fullscreenElement === null")
+    wait_for("the page again", lambda: not is_full(page))
+
+
+def is_full(page: Any) -> bool:
+    return bool(page.evaluate("document.fullscreenElement !== null"))
 
 
 def pinched(page: Any) -> None:

@@ -346,5 +346,5 @@ def test_the_number_of_queries_does_not_grow_with_the_images(
     actor: Actor, radiologist: Client, django_assert_max_num_queries: Any
 ) -> None:
     submission = submit(actor=actor, files=[phantom_jpeg() for _ in range(8)])
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(30):
         radiologist.get(url_of(submission.case))

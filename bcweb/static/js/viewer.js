@@ -220,6 +220,8 @@
         event.key
       ];
       if (act) this.act(act);
+      // The wheel goes back to the page.
+      else if (event.key === "Escape") this.picture.blur();
       else if (tool) this.setTool(tool);
       else if (arrow && this.tool === "window") {
         const { window: wide, level } = this.grey;

@@ -16,7 +16,7 @@ from cases.vocabulary import EvidenceFlag
 class EvidenceFlagSerializer(serializers.Serializer[Any]):
     """One reason. It never changes an answer: how good answers are here nobody knows."""
 
-    code = serializers.ChoiceField(choices(EvidenceFlag))
+    flag = serializers.ChoiceField(choices(EvidenceFlag))
     words = serializers.CharField()
 
 

@@ -43,7 +43,7 @@ class ResultDetailApi(ApiView):
         data = self.shown(
             ResultDetailSerializer, result, stated=stated_of(case_id=result.image.case_id)
         )
-        outside = [flag["code"] for flag in data["outside_evidence"]]
+        outside = [flag["flag"] for flag in data["outside_evidence"]]
         etag = weak_etag(result.pk, bool(result.heatmap), withdrawn_json(result), outside)
         if not_modified(request, etag):
             return unchanged(etag=etag)
