@@ -299,6 +299,8 @@ class Frames:
             scan = scan_jpeg(data)
             parts = len(scan.component_ids)
             self._same_size(scan.width, scan.height, parts, complete=scan.complete)
+        # gdcm ends the process where bytes are to hold fewer than eight bits.
+        whole = self.syntax in _JPEG_LOSSLESS and layout.allocated == 8
         options: dict[str, Any] = {
             "decoding_plugin": _PLUGIN[self.syntax],
             "rows": layout.rows,
@@ -306,7 +308,7 @@ class Frames:
             "number_of_frames": 1,
             "samples_per_pixel": layout.samples,
             "bits_allocated": layout.allocated,
-            "bits_stored": layout.stored,
+            "bits_stored": 8 if whole else layout.stored,
             "photometric_interpretation": layout.photometric,
             "pixel_representation": int(layout.signed),
             "planar_configuration": layout.planar,

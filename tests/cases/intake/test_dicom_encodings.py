@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pydicom.encaps import generate_frames
 from pydicom.sequence import Sequence
 
 from cases.errors import UserFacingError
-from cases.intake import Limits, render_frame
+from cases.intake import Limits, dicom_file, render_frame
 from tests import encoders, phantoms, streams
 from tests.cases.intake.conftest import Check, Take
 from tests.cases.intake.test_dicom_pixels import COLOURS, GREY, difference, frame, to_ybr
@@ -36,6 +37,11 @@ LOSSLESS = {
 DEPTHS = {"8": (8, False), "8 signed": (8, True), "10": (10, False), "12": (12, False),
           "12 signed": (12, True), "16": (16, False), "16 signed": (16, True)}  # fmt: skip
 SMALL = GREY[:48, :64]
+
+
+def levels(picture: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
+    """`picture` in the grey levels that so many bits leave."""
+    return np.rint(deep(picture, bits) / ((1 << bits) - 1) * 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("bits", "signed"), DEPTHS.values(), ids=DEPTHS)
@@ -64,6 +70,19 @@ def test_lossless_palette_indices(syntax: str, check: Check) -> None:
 def test_lossless_jpeg_with_every_predictor(predictor: int, check: Check) -> None:
     data = encoded(deep(SMALL, 12), encoders.JPEG_LOSSLESS, bits=12, predictor=predictor)
     assert difference(frame(check, data), SMALL) == 0
+
+
+@pytest.mark.parametrize("stored", [3, 7])
+@pytest.mark.parametrize("precision", [7, 8])
+def test_lossless_jpeg_of_fewer_bits_than_a_byte(
+    precision: int, stored: int, check: Check, caplog: pytest.LogCaptureFixture
+) -> None:
+    """gdcm aborts on such a header: found by the fuzzer, file 13470 of seed 20261126."""
+    dataset = dicom_dataset(SMALL, extra={"BitsStored": stored, "HighBit": stored - 1})
+    samples = deep(SMALL, stored)
+    encoders.put(dataset, encoders.JPEG_LOSSLESS_FIRST, lossless_jpeg(samples, precision))
+    assert difference(frame(check, written(dataset)), levels(SMALL, stored)) == 0
+    assert "decoder_died" not in caplog.text
 
 
 def test_extended_jpeg_of_twelve_bits(check: Check) -> None:
@@ -308,6 +327,19 @@ def test_one_frame_of_a_long_loop_is_decoded_alone(take: Take) -> None:
     path = take(written(dataset)).path
     png = render_frame(path, 199, Limits(memory_bytes=64 * 2**20))
     assert Image.open(io.BytesIO(png)).size == (1000, 1000)
+
+
+def test_deflated_data_unfolds_within_bounds(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dicom_bytes(GREY, transfer_syntax=phantoms.DEFLATED)
+    assert difference(frame(check, data + b"appended" * 2**20), GREY) == 0
+    path = tmp_path / "bomb.dcm"
+    path.write_bytes(data)
+    monkeypatch.setattr(dicom_file, "_MAX_INFLATED", 4096)
+    with pytest.raises(UserFacingError, match="absurd") as refusal:
+        dicom_file.open_dicom(path)
+    assert refusal.value.code == "image_corrupt"
 
 
 @pytest.mark.parametrize(
