@@ -118,6 +118,15 @@ BCWEB_WEBHOOK_OFF_HOURS = env.int(
 BCWEB_WEBHOOK_KEEP_DAYS = env.int(
     "BCWEB_WEBHOOK_KEEP_DAYS", default=30, validate=validate.Range(1, 3650)
 )
+# Connections that wait for events: of one token or session, of all, in each process of the web
+# server; and how long one lasts before the client comes back.
+BCWEB_EVENTS_PER_CALLER = env.int(
+    "BCWEB_EVENTS_PER_CALLER", default=500, validate=validate.Range(0, 100_000)
+)
+BCWEB_EVENTS_MAX = env.int("BCWEB_EVENTS_MAX", default=2000, validate=validate.Range(0, 100_000))
+BCWEB_EVENTS_SECONDS = env.int(
+    "BCWEB_EVENTS_SECONDS", default=300, validate=validate.Range(5, 86_400)
+)
 # Who may read /metrics; without one there is no such page.
 BCWEB_METRICS_TOKEN = env.str(
     "BCWEB_METRICS_TOKEN", default="", validate=validate.Regexp(r"^([\x21-\x7e]{32,200})?\Z")

@@ -2,6 +2,7 @@
 
 from django.urls import path, re_path
 
+from cases.api.event_urls import urlpatterns as event_urlpatterns
 from cases.api.views.audit import AuditListApi
 from cases.api.views.cases import CaseDetailApi, CaseListApi
 from cases.api.views.comparison import ModelComparisonApi
@@ -103,6 +104,7 @@ urlpatterns = [
         TrainingRunCancelApi.as_view(),
         name="training-run-cancel",
     ),
+    *event_urlpatterns,
     *webhook_urlpatterns,
     path("audit/", AuditListApi.as_view(), name="audit-list"),
     path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),
