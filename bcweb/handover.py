@@ -54,7 +54,9 @@ class HandOver:
 
 def _can_be_taken(connection: Any, environ: WSGIEnvironment) -> bool:
     # Exactly: an SSLSocket is one too, and keeps its state to itself.
-    return type(connection) is socket.socket and environ.get("HTTP_VERSION") != "2"
+    plain = type(connection) is socket.socket and environ.get("HTTP_VERSION") != "2"
+    # HEAD asks what the answer would look like, and not for events.
+    return plain and environ["REQUEST_METHOD"] == "GET"
 
 
 def _taken(connection: socket.socket) -> socket.socket:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from cases.errors import Throttled
@@ -38,6 +40,11 @@ RECHECK_EVERY_S = 10.0
 # A seat whose connection never came.
 UNCLAIMED_S = 60.0
 START_S = 2.0
+# Redis is asked whether it is there where it has said nothing; a connection can die unnoticed.
+PING_EVERY_S = 5.0
+DEAF_S = 20.0
+# Of the files this process may have open, half are left to everything else.
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 # More than this unread, and the client is too slow to be waited for.
 MAX_UNREAD = 64 * 1024
 
@@ -52,6 +59,8 @@ class Hub:
         self._count: Counter[Caller] = Counter()
         # Set while news is heard.
         self._heard = threading.Event()
+        # Set once that was tried: only the first client waits for it, and not where Redis is away.
+        self._tried = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
@@ -60,14 +69,14 @@ class Hub:
     def reserve(self, *, caller: Caller, topic: Topic) -> Seat | None:
         """A seat for ``caller``; news is kept for it from now on. None where no news is heard
         (Redis is away). ``Throttled`` where the caller, or the process, has no seat left."""
-        if not self._heard.wait(START_S):
+        self._tried.wait(START_S)
+        if not self._heard.is_set():
             return None
         now = time.monotonic()
         seat = Seat(caller, topic, now, now + settings.BCWEB_EVENTS_SECONDS)
         with self._lock:
-            if (
-                self._count[caller] >= settings.BCWEB_EVENTS_PER_CALLER
-                or len(self._all) >= settings.BCWEB_EVENTS_MAX
+            if self._count[caller] >= settings.BCWEB_EVENTS_PER_CALLER or len(self._all) >= min(
+                settings.BCWEB_EVENTS_MAX, FILES // 2
             ):
                 raise Throttled(
                     "Too many connections wait for events. Close some, or poll.", retry_after=30
@@ -129,29 +138,40 @@ class Hub:
         """Hear news for as long as the process lives; without Redis nobody is left waiting."""
         told = False
         while True:
-            redis = Redis.from_url(
-                settings.CACHES["default"]["LOCATION"],
-                socket_connect_timeout=2,
-                health_check_interval=10,
-            )
+            location = settings.CACHES["default"]["LOCATION"]
+            redis = Redis.from_url(location, socket_connect_timeout=2)
             try:
                 async with redis, redis.pubsub() as pubsub:
                     await pubsub.subscribe(channel())
-                    while True:
-                        message = await pubsub.get_message(timeout=5)
-                        if message is None:
-                            continue
-                        if message["type"] == "subscribe":
-                            self._heard.set()
-                        elif message["type"] == "message":
-                            self._tell(message["data"])
+                    await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 if self._heard.is_set() or not told:
                     log.warning("events_not_heard", error=type(error).__name__)
                     told = True
             self._heard.clear()
+            self._tried.set()
             self._end(self._present(), "again")
             await asyncio.sleep(1)
+
+    async def _hear(self, pubsub: PubSub) -> None:
+        """Pass news on until the connection ends, or has been silent although it was asked."""
+        heard = time.monotonic()
+        while True:
+            message = await pubsub.get_message(timeout=PING_EVERY_S)
+            if message is None:
+                if time.monotonic() - heard > DEAF_S:
+                    raise ConnectionError("Redis says nothing")
+                await pubsub.ping()
+                continue
+            heard = time.monotonic()
+            if message["type"] == "subscribe":
+                if self._heard.is_set():
+                    # The client has connected anew by itself: news in between is lost.
+                    self._end(self._present(), "again")
+                self._heard.set()
+                self._tried.set()
+            elif message["type"] == "message":
+                self._tell(message["data"])
 
     def _tell(self, message: bytes) -> None:
         try:
@@ -189,7 +209,8 @@ class Hub:
         assert self._loop is not None
         try:
             transport, _ = await self._loop.connect_accepted_socket(lambda: _Line(self, seat), line)
-        except OSError:
+        except (OSError, ValueError):
+            # Gone before it was seated.
             line.close()
             self.leave(seat)
             return

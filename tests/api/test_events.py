@@ -11,8 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import transaction
 from django.test import Client
+from redis import Redis
 
 from cases.access import SYSTEM, Role
 from cases.events import hub as rooms
@@ -280,3 +282,19 @@ def test_hundreds_wait_in_one_thread(job: Job) -> None:
         assert [line.event()[0], line.event()[0]] == ["job", "end"]
         line.close()
     await_empty(hub())
+
+
+def test_a_gap_in_what_is_heard_sends_everybody_to_look_again(site: Site) -> None:
+    line = Line(Topic(frozenset({f"site:{site.pk}"})))
+    client = redis_client()
+    for told in client.client_list(_type="pubsub"):
+        client.client_kill_filter(_id=told["id"])
+    assert line.event() == ("end", {"reason": "again"})
+    # And it is heard again.
+    again = Line(Topic(frozenset({f"site:{site.pk}"})))
+    submit(actor=make_actor(site=site))
+    assert again.event()[1]["state"] == "PENDING"
+
+
+def redis_client() -> Redis:
+    return Redis.from_url(django_settings.CACHES["default"]["LOCATION"])

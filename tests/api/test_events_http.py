@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from cases.access import SYSTEM
-from cases.models import Job
+from cases.models import Job, Site
 from cases.services.jobs import job_cancel
 from tests.factories import make_actor, make_site, make_token, submit
 from tests.processes import Running, web_server
@@ -30,6 +30,10 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
             yield name, json.loads(value)
 
 
+def headers_of(site: Site) -> dict[str, str]:
+    return {"Authorization": f"Bearer {make_token(site=site)[1]}"}
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
     # Four threads answer all requests (tests/processes.py): none may be kept by who waits.
@@ -40,8 +44,7 @@ def server(tmp_path: Path) -> Iterator[Running]:
 def test_more_clients_wait_than_there_are_threads_and_others_are_answered(server: Running) -> None:
     site = make_site()
     job: Job = submit(actor=make_actor(site=site)).jobs.get()
-    _, secret = make_token(site=site)
-    headers = {"Authorization": f"Bearer {secret}"}
+    headers = headers_of(site)
     path = f"{server.url}/api/v1/jobs/{job.pk}/events/"
     with ExitStack() as stack:
         client = stack.enter_context(httpx.Client(headers=headers, timeout=60))
@@ -57,6 +60,9 @@ def test_more_clients_wait_than_there_are_threads_and_others_are_answered(server
             assert (name, told["jobs"][0]["state"]) == ("snapshot", "PENDING")
             streams.append(stream)
         assert client.get(path).status_code == 429
+        # Nor does asking what it would look like take a seat, or wait.
+        head = client.head(f"{server.url}/api/v1/events/", headers=headers_of(site))
+        assert (head.status_code, head.content) == (200, b"")
         # The same connection is kept for what is no stream, and used again.
         for _ in range(3):
             assert client.get(f"{server.url}/api/v1/jobs/{job.pk}/").status_code == 200
@@ -66,9 +72,7 @@ def test_more_clients_wait_than_there_are_threads_and_others_are_answered(server
 
 
 def test_the_server_stops_although_clients_wait(server: Running) -> None:
-    site = make_site()
-    _, secret = make_token(site=site)
-    headers = {"Authorization": f"Bearer {secret}"}
+    headers = headers_of(make_site())
     with httpx.stream("GET", f"{server.url}/api/v1/events/", headers=headers, timeout=60) as told:
         stream = events(told.iter_lines())
         assert next(stream) == ("snapshot", {"jobs": []})

@@ -70,7 +70,7 @@
   }
 
   document.addEventListener("htmx:beforeRequest", (event) => {
-    const stream = streams.get(event.target.dataset.events);
+    const stream = streams.get(event.target.dataset?.events);
     if (!stream) return;
     const asked = event.detail.requestConfig.triggeringEvent;
     const now = Date.now();
