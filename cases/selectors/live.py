@@ -10,7 +10,8 @@ from django.db.models import Max, QuerySet
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.events.seats import JobNow
-from cases.models import Case, Image, Job, JobEvent, Submission
+from cases.models import Case, Image, Job, JobEvent
+from cases.selectors.cases import submissions_seen
 from cases.selectors.jobs import job_glance
 from cases.states import JOB, JobState
 from cases.vocabulary import JobKind
@@ -23,11 +24,7 @@ def job_waitable(*, actor: Actor, job_id: UUID) -> None:
 
 def submission_waitable(*, actor: Actor, submission_id: UUID) -> None:
     """``NotFound`` where the actor may not see this submission: as ``submission_get``."""
-    submissions = Submission.objects.filter(pk=submission_id, site_id=actor.own_site)
-    if not actor.can(Capability.VIEW_CASES):
-        actor.require(Capability.SUBMIT)
-        submissions = submissions.filter(token_id=actor.token_id, user=actor.user_id)
-    if not submissions.exists():
+    if not submissions_seen(actor).filter(pk=submission_id).exists():
         raise NotFound()
 
 
@@ -66,7 +63,7 @@ def _now(jobs: QuerySet[Job]) -> list[JobNow]:
     """
     jobs = jobs.exclude(kind=JobKind.SHADOW)
     moves = JobEvent.objects.filter(job__in=jobs.order_by().values("pk")).order_by()
-    last = dict(moves.values_list("job_id").annotate(Max("pk")))
+    last = {row["job_id"]: row["last"] for row in moves.values("job_id").annotate(last=Max("pk"))}
     rows = jobs.order_by("created_at", "image__position", "id").values_list(
         "pk", "kind", "state", "attempt"
     )
