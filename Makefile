@@ -51,7 +51,7 @@ check: install-dev
 		$(python) manage.py check --deploy --fail-level WARNING || code=1; \
 	if [ $$code = 0 ]; then echo "check: ok"; else echo "check: failed" >&2; fi; exit $$code
 
-# Parts: queue end uploads latency polls growth memory. ARGS="--small" takes a moment of each.
+# Parts: queue end uploads latency polls events growth memory. ARGS="--small" takes a moment of each.
 bench: install-dev
 	@exec $(python) -m bench --state $(call quote,$(STATE)) $(ARGS)
 

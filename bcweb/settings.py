@@ -123,6 +123,20 @@ BCWEB_WEBHOOK_OFF_HOURS = env.int(
 BCWEB_WEBHOOK_KEEP_DAYS = env.int(
     "BCWEB_WEBHOOK_KEEP_DAYS", default=30, validate=validate.Range(1, 3650)
 )
+# Requests a minute of one token or person, and uploads (0: nobody counts).
+BCWEB_THROTTLE = env.int("BCWEB_THROTTLE", default=60_000, validate=validate.Range(min=0))
+BCWEB_THROTTLE_UPLOADS = env.int(
+    "BCWEB_THROTTLE_UPLOADS", default=6_000, validate=validate.Range(min=0)
+)
+# Connections that wait for events: of one token or session, of all, in each process of the web
+# server; and how long one lasts before the client comes back.
+BCWEB_EVENTS_PER_CALLER = env.int(
+    "BCWEB_EVENTS_PER_CALLER", default=500, validate=validate.Range(0, 100_000)
+)
+BCWEB_EVENTS_MAX = env.int("BCWEB_EVENTS_MAX", default=2000, validate=validate.Range(0, 100_000))
+BCWEB_EVENTS_SECONDS = env.int(
+    "BCWEB_EVENTS_SECONDS", default=300, validate=validate.Range(5, 86_400)
+)
 # Who may read /metrics; without one there is no such page.
 BCWEB_METRICS_TOKEN = env.str(
     "BCWEB_METRICS_TOKEN", default="", validate=validate.Regexp(r"^([\x21-\x7e]{32,200})?\Z")
@@ -335,6 +349,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PAGINATION_CLASS": "cases.api.pagination.CreatedCursorPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["cases.api.throttling.CallerThrottle"],
     "EXCEPTION_HANDLER": "cases.api.errors.problem_handler",
     "UNAUTHENTICATED_USER": None,
     "PAGE_SIZE": 50,

@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, float]] = {
     "uploads": ("bench.uploads", 420),
     "latency": ("bench.idle", 420),
     "polls": ("bench.polls", 420),
+    "events": ("bench.events", 420),
     "growth": ("bench.growth", 600),
     "memory": ("bench.memory", 300),
 }

@@ -83,6 +83,19 @@ def measure(found: service.LiveService, sizes: Sizes) -> Section:
     )
 
 
+def family_of(found: service.LiveService, kind: str) -> list[int]:
+    """The processes of one kind, and whatever they started."""
+    first = [pid for pid in linux.descendants(found.process.pid) if _kind(pid) == kind]
+    return sorted({one for pid in first for one in (pid, *linux.descendants(pid))})
+
+
+def web_memory(found: service.LiveService) -> float:
+    """The proportional share of the web server, in MiB."""
+    held = Held()
+    _add(held, family_of(found, "web"))
+    return held.pss
+
+
 def _groups(found: service.LiveService) -> dict[str, Held]:
     groups: dict[str, Held] = {}
     seen: set[int] = set()

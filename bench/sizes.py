@@ -19,6 +19,9 @@ class Sizes:
     latencies: int = 60
     poll_seconds: float = 8.0
     clients: int = 8
+    # events
+    waiting: int = 300
+    event_images: int = 20
     # growth
     cases: int = 100_000
     events: int = 1_000_000
@@ -36,6 +39,8 @@ SMALL = Sizes(
     latencies=2,
     poll_seconds=0.5,
     clients=2,
+    waiting=5,
+    event_images=1,
     cases=300,
     events=1_000,
     queued=(50, 200),

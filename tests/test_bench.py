@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as bench
-from bench import capacity, idle, memory, polls, uploads
+from bench import capacity, events, idle, memory, polls, uploads
 from bench.figures import Figure, Section, percentile, section_of, spread, table
 from bench.pictures import pictures, variant
 from bench.sizes import SMALL
@@ -104,7 +104,7 @@ def test_the_parts_with_servers_of_their_own_print_their_tables(
 
 
 @pytest.mark.flow
-@pytest.mark.parametrize("part", [uploads, idle, polls, memory])
+@pytest.mark.parametrize("part", [uploads, idle, polls, events, memory])
 def test_the_parts_on_a_live_service_print_their_tables(
     live_service: LiveService, part: object
 ) -> None:

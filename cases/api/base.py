@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from cases.access import Actor
 from cases.api.authentication import actor_of
+from cases.api.deprecation import Deprecated
 from cases.api.links import link
 from cases.api.pagination import CreatedCursorPagination, KeysetPagination
 from cases.api.parsers import BoundedFormParser, BoundedJSONParser
@@ -51,6 +52,8 @@ class ApiView(APIView):
     """A view that says in ``required`` which capabilities each of its methods asks for."""
 
     required: ClassVar[dict[str, Capabilities]] = {}
+    # What is on its way out says so in every answer.
+    deprecated: ClassVar[Deprecated | None] = None
     http_method_names = METHODS
     content_negotiation_class: type[BaseContentNegotiation] = ByAccept
     parser_classes: Sequence[type[BaseParser]] = (
@@ -94,6 +97,8 @@ class ApiView(APIView):
         # Patients' data: in no cache, unless the view says how; and never for another caller.
         final.headers.setdefault("Cache-Control", "private, no-store")
         patch_vary_headers(final, ["Authorization", "Cookie"])
+        if self.deprecated is not None:
+            self.deprecated.tell(final)
         return final
 
 
@@ -102,6 +107,8 @@ class ListApi(ApiView):
 
     pagination_class: type[KeysetPagination] = CreatedCursorPagination
     query: ClassVar[type[ListQuerySerializer]] = ListQuerySerializer
+    # Query parameter to condition of the ORM, for those that are one.
+    filters: ClassVar[Mapping[str, str]] = {}
     output: ClassVar[type[BaseSerializer[Any]]]
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Any]:
@@ -114,10 +121,18 @@ class ListApi(ApiView):
 
     def get(self, request: Request) -> Response:
         query = self.checked(self.query, request.query_params)
-        pagination = self.pagination_class(request)
-        page = pagination.take(
-            self.rows(query), size=query["page_size"], cursor=query.get("cursor", "")
+        return self.page(self.rows(query), query)
+
+    def filtered(self, query: dict[str, Any]) -> dict[str, Any]:
+        """The conditions of ``filters`` that were asked for."""
+        return {condition: query[name] for name, condition in self.filters.items() if name in query}
+
+    def page(self, rows: QuerySet[Any], query: dict[str, Any]) -> Response:
+        """The page of ``rows`` that was asked for."""
+        pagination = self.pagination_class(
+            self.request, ascending=not query["ordering"].startswith("-")
         )
+        page = pagination.take(rows, size=query["page_size"], cursor=query.get("cursor", ""))
         return pagination.get_paginated_response(
             self.shown(self.output, self.items(page), many=True)
         )

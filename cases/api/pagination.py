@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -55,12 +56,16 @@ class Cursor:
 
 
 class KeysetPagination(BasePagination):
-    """Descending by ``key``, whose last column makes it unique."""
+    """Descending (or ``ascending``) by ``key``, whose last column makes it unique.
+
+    Columns of related rows are named as in a filter: `job__created_at`.
+    """
 
     key: ClassVar[tuple[tuple[str, Callable[[Any], Any]], ...]]
 
-    def __init__(self, request: Request | None = None) -> None:
+    def __init__(self, request: Request | None = None, *, ascending: bool = False) -> None:
         self.request = request
+        self.ascending = ascending
 
     def take(self, queryset: QuerySet[Any], *, size: int, cursor: str) -> list[Any]:
         """The page of ``size`` rows at ``cursor``. ``FieldInvalid`` where that is no cursor."""
@@ -68,7 +73,8 @@ class KeysetPagination(BasePagination):
 
     def _take(self, queryset: QuerySet[Any], size: int, cursor: Cursor | None) -> list[Any]:
         backward = cursor is not None and cursor.backward
-        sign = "" if backward else "-"
+        # Going backward, the page is read from its far end and turned around.
+        sign = "" if backward != self.ascending else "-"
         rows = queryset.order_by(*(f"{sign}{name}" for name, _ in self.key))
         if cursor is not None:
             rows = rows.filter(self._beyond(cursor))
@@ -104,7 +110,8 @@ class KeysetPagination(BasePagination):
 
     def _beyond(self, cursor: Cursor) -> Q:
         """Rows after (before, going backward) the cursor's key, in words an index serves."""
-        strict, loose = ("gt", "gte") if cursor.backward else ("lt", "lte")
+        rising = cursor.backward != self.ascending
+        strict, loose = ("gt", "gte") if rising else ("lt", "lte")
         names = [name for name, _ in self.key]
         later = Q(**{f"{names[-1]}__{strict}": cursor.key[-1]})
         for name, value in reversed(list(zip(names[:-1], cursor.key[:-1], strict=True))):
@@ -115,7 +122,7 @@ class KeysetPagination(BasePagination):
         if not exists or not self.page:
             return None
         row: Model = self.page[0 if backward else -1]
-        key = tuple(_text(getattr(row, name)) for name, _ in self.key)
+        key = tuple(_text(attrgetter(name.replace("__", "."))(row)) for name, _ in self.key)
         assert self.request is not None
         return replace_query_param(
             self.request.build_absolute_uri(), "cursor", Cursor(backward, key).encode()
@@ -157,3 +164,9 @@ class SerialCursorPagination(KeysetPagination):
     """Last written first, for tables with a serial key."""
 
     key = (("id", _bigint),)
+
+
+class JobCursorPagination(KeysetPagination):
+    """By the creation of the job, for what belongs to one: jobs are found by site in this order."""
+
+    key = (("job__created_at", moment), ("job_id", UUID))

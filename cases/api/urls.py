@@ -2,6 +2,7 @@
 
 from django.urls import path, re_path
 
+from cases.api.event_urls import urlpatterns as event_urlpatterns
 from cases.api.views.audit import AuditListApi
 from cases.api.views.cases import CaseDetailApi, CaseListApi
 from cases.api.views.comparison import ModelComparisonApi
@@ -18,7 +19,7 @@ from cases.api.views.jobs import (
 from cases.api.views.learning import ModelDetailApi, ModelListApi, ModelLiveApi
 from cases.api.views.meta import DocsApi, ErrorTypeApi, SchemaApi, UnknownApi
 from cases.api.views.outcomes import FindingOutcomesApi
-from cases.api.views.patients import ResearchOptOutApi
+from cases.api.views.patients import PatientSearchApi, ResearchOptOutApi
 from cases.api.views.promotion import (
     OnlyAtThePortalApi,
     PromotionListApi,
@@ -28,7 +29,7 @@ from cases.api.views.promotion import (
 )
 from cases.api.views.readings import ReadingListApi
 from cases.api.views.replays import ResultReplayApi
-from cases.api.views.results import ResultDetailApi, ResultHeatmapApi
+from cases.api.views.results import ResultDetailApi, ResultHeatmapApi, ResultListApi
 from cases.api.views.submissions import SubmissionDetailApi, SubmissionListApi
 from cases.api.views.training import (
     SnapshotDetailApi,
@@ -60,6 +61,7 @@ urlpatterns = [
     path("images/<uuid:image_id>/", ImageDetailApi.as_view(), name="image-detail"),
     path("images/<uuid:image_id>/file/", ImageFileApi.as_view(), name="image-file"),
     path("images/<uuid:image_id>/preview/", ImagePreviewApi.as_view(), name="image-preview"),
+    path("results/", ResultListApi.as_view(), name="result-list"),
     path("results/<uuid:result_id>/", ResultDetailApi.as_view(), name="result-detail"),
     path("results/<uuid:result_id>/heatmap/", ResultHeatmapApi.as_view(), name="result-heatmap"),
     path("results/<uuid:result_id>/replay/", ResultReplayApi.as_view(), name="result-replay"),
@@ -68,6 +70,7 @@ urlpatterns = [
         FindingOutcomesApi.as_view(),
         name="finding-outcomes",
     ),
+    path("patients/search/", PatientSearchApi.as_view(), name="patient-search"),
     path("patients/research-opt-out/", ResearchOptOutApi.as_view(), name="research-opt-out"),
     path("readings/", ReadingListApi.as_view(), name="reading-list"),
     path("models/", ModelListApi.as_view(), name="model-list"),
@@ -103,6 +106,7 @@ urlpatterns = [
         TrainingRunCancelApi.as_view(),
         name="training-run-cancel",
     ),
+    *event_urlpatterns,
     *webhook_urlpatterns,
     path("audit/", AuditListApi.as_view(), name="audit-list"),
     path("errors/<slug:code>/", ErrorTypeApi.as_view(), name="error-type"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 from cases.models.checks import choice_check
 from cases.models.people import ApiToken, Site, User
@@ -57,6 +58,15 @@ class Patient(models.Model):
                     sex="",
                 ),
                 name="patient_identity_given_until_erased",
+            ),
+        ]
+        indexes = [
+            # Looked for by id whoever gave it, and by the beginning of the name.
+            models.Index(fields=["site", "patient_id"], name="patient_by_id"),
+            models.Index(
+                "site",
+                OpClass(Upper("name"), name="text_pattern_ops"),
+                name="patient_by_name",
             ),
         ]
 
@@ -147,7 +157,8 @@ class Submission(models.Model):
                 fields=["idempotency_owner", "idempotency_key", "-created_at"],
                 condition=~models.Q(idempotency_key=""),
                 name="submission_idempotency",
-            )
+            ),
+            models.Index(fields=["site", "-created_at", "-id"], name="submission_of_site"),
         ]
 
 

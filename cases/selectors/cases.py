@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
-from cases.models import Case, Finding, Image, Job, Result, Submission
+from cases.models import Case, Finding, Image, Job, Reading, Result, Submission
 from cases.selectors.jobs import with_results
 from cases.selectors.reader_first import answer_required_open, results_open
+from cases.states import JOB
+from cases.vocabulary import JobKind
+
+ACTIVE = sorted(state.value for state in JOB.active)
 
 
 def case_list(*, actor: Actor) -> QuerySet[Case]:
@@ -21,6 +25,18 @@ def case_list(*, actor: Actor) -> QuerySet[Case]:
         .select_related("patient", "site")
         .order_by("-created_at", "-id")
     )
+
+
+def cases_unfinished(cases: QuerySet[Case], *, unfinished: bool) -> QuerySet[Case]:
+    """Those of ``cases`` of which a job waits or runs, or those of which none does."""
+    active = Job.objects.filter(kind=JobKind.INFERENCE, state__in=ACTIVE).values("image__case_id")
+    return cases.filter(pk__in=active) if unfinished else cases.exclude(pk__in=active)
+
+
+def cases_read(cases: QuerySet[Case], *, read: bool) -> QuerySet[Case]:
+    """Those of ``cases`` that have a signed reading, or those that have none."""
+    signed = Exists(Reading.objects.filter(case=OuterRef("pk"), signed_at__isnull=False))
+    return cases.filter(signed if read else ~signed)
 
 
 def with_answers(cases: QuerySet[Case], *, actor: Actor) -> QuerySet[Case]:
@@ -117,23 +133,58 @@ def result_named(*, actor: Actor, result_id: UUID) -> Result:
     return result
 
 
+def result_list(*, actor: Actor) -> QuerySet[Result]:
+    """The results of the actor's site with their images and models, newest job first: without
+    those that the actor must not see yet.
+
+    By their jobs, which name the site: so the list of a small site is no walk through all.
+    """
+    actor.require(Capability.VIEW_CASES)
+    results = Result.objects.filter(job__site_id=actor.own_site)
+    return (
+        results_open(actor=actor, results=results)
+        .select_related("job", "image", "model_version", "withdrawal")
+        .defer("model_version__card", "image__facts")
+        .order_by("-job__created_at", "-job_id")
+    )
+
+
 def submission_get(*, actor: Actor, submission_id: UUID) -> Submission:
     """One submission with images and jobs, for its submitter or a viewer of the site's cases."""
+    try:
+        return _receipts(submissions_seen(actor).filter(pk=submission_id)).get()
+    except Submission.DoesNotExist:
+        raise NotFound() from None
+
+
+def submission_list(*, actor: Actor, own: bool | None = None) -> QuerySet[Submission]:
+    """The submissions of the actor's site with images and jobs, newest first.
+
+    ``own``: those that this token (or person) sent, or the others'. Who may only submit sees their
+    own in any case.
+    """
+    submissions = submissions_seen(actor)
+    if own is not None:
+        mine = Q(token_id=actor.token_id, user_id=actor.user_id)
+        submissions = submissions.filter(mine) if own else submissions.exclude(mine)
+    return _receipts(submissions).order_by("-created_at", "-id")
+
+
+def submissions_seen(actor: Actor) -> QuerySet[Submission]:
+    """Those the actor may see: a token that may only submit what it submitted itself."""
+    submissions = Submission.objects.filter(site_id=actor.own_site)
     if not actor.can(Capability.VIEW_CASES):
         actor.require(Capability.SUBMIT)
-    # What a receipt tells and no more: everybody who hands something in waits for it.
+        submissions = submissions.filter(token_id=actor.token_id, user=actor.user_id)
+    return submissions
+
+
+def _receipts(submissions: QuerySet[Submission]) -> QuerySet[Submission]:
+    """What a receipt tells and no more: everybody who hands something in waits for it."""
     images = Image.objects.only("submission_id", "sha256", "duplicate_of_id")
     jobs = Job.objects.only("submission_id", "image_id", "state", "attempt").order_by(
         "created_at", "image__position", "id"
     )
-    submissions = Submission.objects.filter(pk=submission_id, site_id=actor.own_site)
-    if not actor.can(Capability.VIEW_CASES):
-        # A token that may only submit sees what it submitted itself.
-        submissions = submissions.filter(token_id=actor.token_id, user=actor.user_id)
-    found = submissions.select_related("case").prefetch_related(
+    return submissions.select_related("case").prefetch_related(
         Prefetch("images", queryset=images), Prefetch("jobs", queryset=jobs)
     )
-    try:
-        return found.get()
-    except Submission.DoesNotExist:
-        raise NotFound() from None

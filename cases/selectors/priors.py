@@ -13,6 +13,7 @@ from cases.access import Actor
 from cases.errors import NotFound
 from cases.models import Case
 from cases.selectors.cases import case_list, with_answers
+from cases.selectors.reader_first import shown_beside
 
 # So many priors are listed, the newest ones.
 MAX_PRIORS = 20
@@ -24,7 +25,8 @@ def case_priors(*, actor: Actor, case: Case) -> list[Case]:
     At most ``MAX_PRIORS`` + 1: one more than are listed tells that there are more. Of an erased
     patient there are none.
     """
-    return list(with_answers(_priors(actor, case))[: MAX_PRIORS + 1])
+    found = list(with_answers(_priors(actor, case), actor=actor)[: MAX_PRIORS + 1])
+    return list(shown_beside(actor=actor, case_id=case.pk, others=found))
 
 
 def prior_get(*, actor: Actor, case: Case, image_id: UUID) -> Case:
@@ -32,10 +34,11 @@ def prior_get(*, actor: Actor, case: Case, image_id: UUID) -> Case:
 
     ``NotFound`` for an image of another patient, of a later case, of this one or of another site.
     """
-    prior = with_answers(_priors(actor, case).filter(images=image_id)).first()
+    cases = _priors(actor, case).filter(images=image_id)
+    prior = with_answers(cases, actor=actor).first()
     if prior is None:
         raise NotFound()
-    return prior
+    return shown_beside(actor=actor, case_id=case.pk, others=[prior])[0]
 
 
 def _priors(actor: Actor, case: Case) -> QuerySet[Case]:

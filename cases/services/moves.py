@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.db.models.sql import Query, UpdateQuery
 
 from cases.access import Actor
+from cases.events.news import announce_on_commit
 from cases.models import Job, JobEvent
 from cases.services.audit import audit_record
 from cases.services.outbox import deliveries_make
@@ -66,7 +67,9 @@ def jobs_move(
 # that moves a batch waits for the database once.
 _MOVE = """
 WITH held (id, state) AS ({held}), moved AS ({moved} RETURNING *)
-SELECT moved.*, held.state AS from_state FROM moved JOIN held ON held.id = moved.id"""
+SELECT moved.*, held.state AS from_state, cases_image.case_id AS case_of
+FROM moved JOIN held ON held.id = moved.id LEFT JOIN cases_image ON cases_image.id = moved.image_id
+"""
 
 
 def _update(values: dict[str, Any]) -> Query:
@@ -99,7 +102,7 @@ def _at(job_ids: Sequence[UUID], fence: int | Mapping[UUID, int] | None) -> Q:
 def jobs_record(
     moved: Sequence[Job], before: dict[UUID, str], *, actor: Actor, reason: str
 ) -> None:
-    """Write an event for each moved job, and what webhooks are told of it."""
+    """Write an event for each moved job, and what webhooks and those who wait are told of it."""
     events = [
         JobEvent(
             job=job,
@@ -114,6 +117,7 @@ def jobs_record(
     ]
     JobEvent.objects.bulk_create(events)
     deliveries_make(events)
+    announce_on_commit(events)
 
 
 def job_audit(actor: Actor, job: Job, action: str, detail: dict[str, Any] | None = None) -> None:

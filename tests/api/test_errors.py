@@ -266,7 +266,7 @@ def test_no_query_breaks_the_server(site: Site, path: str) -> None:
         for value in values:
             response = api.get(f"{path}?{name}={value}")
             assert response.status_code in (200, 404, 422), (name, value, response.content)
-    assert api.get(f"{path}?page_size=1&page_size=2&&=&%").status_code == 200
+    assert api.get(f"{path}?page_size=1&page_size=2&&=&%").status_code == 422
 
 
 # Our own faults

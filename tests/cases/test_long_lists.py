@@ -11,8 +11,9 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
-from cases.models import AuditEvent, Case, Image, Job, WorklistEntry
+from cases.models import AuditEvent, Case, Image, Job, Submission, WorklistEntry
 from cases.selectors.audit import audit_list
+from cases.selectors.cases import submission_list
 from cases.selectors.jobs import job_list
 from cases.selectors.worklist import Cursor, in_order, worklist, worklist_page
 from cases.services.leases import engine_jobs_claim
@@ -88,6 +89,22 @@ def test_a_list_of_jobs_is_read_in_order_also_of_what_is_rare(
     told = plan(narrow(job_list(actor=actor))[:51])
     assert index in told, told
     assert "Sort" not in told, told
+
+
+def test_submissions_of_a_site_are_read_in_both_orders_from_an_index() -> None:
+    actor = make_actor()
+    first = submit(actor=actor)
+    Submission.objects.bulk_create(
+        Submission(site=first.site, case=first.case, user=first.user, fingerprint="x")
+        for _ in range(MANY)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE cases_submission")
+    falling = submission_list(actor=actor)
+    for rows in (falling, falling.order_by("created_at", "id")):
+        told = rows[:51].explain()
+        assert "submission_of_site" in told, told
+        assert "Sort" not in told, told
 
 
 def test_rare_actions_of_the_trail_are_found_without_walking_it() -> None:

@@ -240,12 +240,12 @@ def test_a_poll_brings_what_changed_and_slows_down_when_all_is_done(
     submission = submit(actor=actor)
     client = sign_in(site=site)
     page = read(client.get(URL).content)
-    assert page.one("div", id="worklist").attrs["hx-trigger"] == "every 3s"
+    assert page.one("div", id="worklist").attrs["hx-trigger"] == "every 3s, look"
     stored_result(submission.jobs.get(), 0.77)
     fragment = read(client.get(poll_url(page)).content)
     assert "0.77 in 1 of 1 images answered" in fragment.text
     assert not fragment.all("html")
-    assert fragment.one("div", id="worklist").attrs["hx-trigger"] == "every 20s"
+    assert fragment.one("div", id="worklist").attrs["hx-trigger"] == "every 20s, look"
     assert client.get(poll_url(fragment)).status_code == 204
 
 

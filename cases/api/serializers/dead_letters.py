@@ -9,12 +9,13 @@ from rest_framework import serializers
 
 from cases.api.serializers.fields import LinkField, ZonedDateTimeField
 from cases.api.serializers.jobs import JobErrorSerializer
-from cases.api.serializers.queries import ListQuerySerializer
+from cases.api.serializers.queries import ListQuerySerializer, order_by
 from cases.models import Job
 from cases.services.dead_letters import MAX_AT_ONCE, Retry
 
 
 class DeadLetterQuerySerializer(ListQuerySerializer):
+    ordering = order_by("finished_at")
     code = serializers.CharField(
         required=False, max_length=40, help_text="Exactly, for example `engine_crashed`."
     )

@@ -52,6 +52,12 @@ class OptionalChoiceField(serializers.ChoiceField):
         return str(value) if value else None
 
 
+class SaidBooleanField(serializers.BooleanField):
+    """In a form or query, too, what is not said is not false."""
+
+    default_empty_html = serializers.empty
+
+
 class ZonedDateTimeField(serializers.DateTimeField):
     """ISO 8601 with its zone. A `+` that a query string turned into a space is put back."""
 

@@ -87,11 +87,8 @@ class TransformSerializer(serializers.Serializer[Any]):
     size = serializers.IntegerField(help_text="Side of the square.")
 
 
-class ResultDetailSerializer(ResultSerializer):
-    """A result standing alone: with its address, what it is about, and how it was computed.
-
-    Context: `stated`.
-    """
+class ListedResultSerializer(ResultSerializer):
+    """A result outside its job: with its address, what it is about, and how it was computed."""
 
     url = serializers.URLField()
     reason_code = serializers.CharField(
@@ -105,10 +102,6 @@ class ResultDetailSerializer(ResultSerializer):
         help_text="Below this largest score the model abstains; null where it never does.",
     )
     transform = TransformSerializer(allow_null=True)
-    outside_evidence = EvidenceFlagSerializer(
-        many=True,
-        help_text="Why the image lies outside what the models were tested on; no answer changes.",
-    )
     replay_url = serializers.URLField(help_text="POST computes the result again.")
     job = serializers.UUIDField()
     image = serializers.UUIDField()
@@ -123,12 +116,25 @@ class ResultDetailSerializer(ResultSerializer):
             "temperature": result.temperature,
             "minimum_score": result.minimum_score,
             "transform": result.transform,
-            "outside_evidence": flags_json(
-                flags_for(self.context, result.image.case, result.image)
-            ),
             "replay_url": link(self.context["request"], "result-replay", result.pk),
             "job": result.job_id,
             "image": result.image_id,
             "case": result.image.case_id,
             "created_at": result.created_at,
         }
+
+
+class ResultDetailSerializer(ListedResultSerializer):
+    """A result standing alone: also with what its case and image say of the models' evidence.
+
+    Context: `stated`.
+    """
+
+    outside_evidence = EvidenceFlagSerializer(
+        many=True,
+        help_text="Why the image lies outside what the models were tested on; no answer changes.",
+    )
+
+    def told(self, result: Result) -> dict[str, Any]:
+        flags = flags_for(self.context, result.image.case, result.image)
+        return {**super().told(result), "outside_evidence": flags_json(flags)}

@@ -88,3 +88,9 @@ class SubmissionSerializer(serializers.Serializer[Any]):
             for skipped in data["skipped"]:
                 skipped["file"] = None
         return data
+
+
+class SubmissionListItemSerializer(SubmissionSerializer):
+    """A submission in a list: with its time."""
+
+    created_at = serializers.DateTimeField()

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from cases.api.serializers.fields import ZonedDateTimeField, choices
+from cases.api.serializers.queries import QuerySerializer
 from cases.measures import DRIFT_BINS
 from cases.vocabulary import Label
 from cases.watching import AlertKind, Basis, Known, Mix, Watch, WatchRow
@@ -15,7 +16,7 @@ from cases.watching import AlertKind, Basis, Known, Mix, Watch, WatchRow
 MAX_DEVICE = 130
 
 
-class WatchQuerySerializer(serializers.Serializer[Any]):
+class WatchQuerySerializer(QuerySerializer):
     device = serializers.CharField(
         required=False,
         max_length=MAX_DEVICE,

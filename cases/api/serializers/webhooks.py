@@ -10,6 +10,7 @@ from rest_framework import serializers
 from cases.api.serializers.fields import (
     LinkField,
     OptionalChoiceField,
+    SaidBooleanField,
     ZonedDateTimeField,
     choices,
 )
@@ -30,12 +31,6 @@ class WebhookRequestSerializer(serializers.Serializer[Any]):
     events = serializers.ListField(
         child=serializers.ChoiceField(EVENTS), allow_empty=False, max_length=len(EVENTS)
     )
-
-
-class SaidBooleanField(serializers.BooleanField):
-    """In a form, too, what is not said is not false: an empty body switches nothing off."""
-
-    default_empty_html = serializers.empty
 
 
 class WebhookSwitchSerializer(serializers.Serializer[Any]):
@@ -84,6 +79,8 @@ class WebhookSecretSerializer(WebhookSerializer):
 
 
 class DeliveryQuerySerializer(ListQuerySerializer):
+    event = serializers.ChoiceField(choices(WebhookEvent), required=False)
+    job = serializers.UUIDField(required=False)
     state = serializers.ChoiceField(choices(DeliveryState), required=False)
 
 

@@ -20,25 +20,22 @@ from cases.models import AuditEvent
 from cases.selectors.audit import audit_list
 from cases.selectors.reader_first import events_shown
 
-# Query parameter to condition.
-_FILTERS = {
-    "action": "action",
-    "object_id": "object_id",
-    "case": "case_id",
-    "since": "at__gte",
-    "until": "at__lt",
-}
-
 
 class AuditListApi(ListApi):
     required = {"GET": any_of(Capability.VIEW_AUDIT)}
     pagination_class: type[KeysetPagination] = SerialCursorPagination
     query: ClassVar[type[ListQuerySerializer]] = AuditQuerySerializer
     output = AuditEventSerializer
+    filters = {
+        "action": "action",
+        "object_id": "object_id",
+        "case": "case_id",
+        "since": "at__gte",
+        "until": "at__lt",
+    }
 
     def rows(self, query: dict[str, Any]) -> QuerySet[AuditEvent]:
-        wanted = {condition: query[name] for name, condition in _FILTERS.items() if name in query}
-        return audit_list(actor=self.actor).filter(**wanted)
+        return audit_list(actor=self.actor).filter(**self.filtered(query))
 
     def items(self, page: Sequence[AuditEvent]) -> Sequence[AuditEvent]:
         return events_shown(actor=self.actor, events=page)

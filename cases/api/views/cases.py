@@ -17,10 +17,16 @@ from cases.api.documentation import CONDITIONAL, NOT_MODIFIED, operation
 from cases.api.permissions import any_of
 from cases.api.reads import note_reads
 from cases.api.serializers.cases import CaseDetailSerializer, CaseSerializer
-from cases.api.serializers.queries import ListQuerySerializer
+from cases.api.serializers.queries import CREATED, CaseQuerySerializer
 from cases.models import Case
 from cases.reports.answers import CaseSummary, case_summaries, case_summary
-from cases.selectors.cases import case_get, case_list, with_summaries
+from cases.selectors.cases import (
+    case_get,
+    case_list,
+    cases_read,
+    cases_unfinished,
+    with_summaries,
+)
 from cases.selectors.evidence import stated_of
 from cases.selectors.outcomes import outcomes_of
 from cases.selectors.readings import case_readings
@@ -29,12 +35,19 @@ from cases.services.audit import audit_record
 
 class CaseListApi(ListApi):
     required = {"GET": any_of(Capability.VIEW_CASES)}
+    query = CaseQuerySerializer
     output = CaseSerializer
+    filters = {**CREATED, "indication": "indication"}
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Case]:
-        # No filter by accession number or patient: identity does not belong in a URL.
-        cases = with_summaries(case_list(actor=self.actor), actor=self.actor)
-        return cases.prefetch_related("findings")
+        # No filter by accession number or patient: identity does not belong in a URL, and is
+        # looked for by `POST /patients/search/`.
+        cases = case_list(actor=self.actor).filter(**self.filtered(query))
+        if "unfinished" in query:
+            cases = cases_unfinished(cases, unfinished=query["unfinished"])
+        if "read" in query:
+            cases = cases_read(cases, read=query["read"])
+        return with_summaries(cases, actor=self.actor).prefetch_related("findings")
 
     def items(self, page: Sequence[Case]) -> list[CaseSummary]:
         summaries = case_summaries(page)
@@ -50,7 +63,7 @@ class CaseListApi(ListApi):
     @operation(
         summary="The cases of the site, newest first",
         description="Patients are null for readers without identity (administrators).",
-        parameters=[ListQuerySerializer],
+        parameters=[CaseQuerySerializer],
         operation_id="cases_list",
         success={(200, "application/json"): CaseSerializer(many=True)},
         errors=(422,),

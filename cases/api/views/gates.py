@@ -18,7 +18,7 @@ from cases.api.serializers.gates import (
     GatePlanRequestSerializer,
     GatePlanSerializer,
 )
-from cases.api.serializers.queries import ListQuerySerializer
+from cases.api.serializers.queries import CREATED, CreatedQuerySerializer
 from cases.models import GatePlan
 from cases.selectors.gates import gate_plan_get, gate_plan_list
 from cases.services.gate_fields import gate_plan_parse
@@ -30,14 +30,16 @@ class GatePlanListApi(ListApi):
         "GET": any_of(Capability.VIEW_MODELS, Capability.TRAIN),
         "POST": any_of(Capability.TRAIN),
     }
+    query = CreatedQuerySerializer
     output = GatePlanSerializer
+    filters = CREATED
 
     def rows(self, query: dict[str, Any]) -> QuerySet[GatePlan]:
-        return gate_plan_list(actor=self.actor)
+        return gate_plan_list(actor=self.actor).filter(**self.filtered(query))
 
     @operation(
         summary="The gate plans of the site, newest first",
-        parameters=[ListQuerySerializer],
+        parameters=[CreatedQuerySerializer],
         operation_id="gate_plans_list",
         success={(200, "application/json"): GatePlanSerializer(many=True)},
         errors=(422,),

@@ -16,6 +16,7 @@ from cases.api.documentation import NOT_MODIFIED, POLL, operation, response_head
 from cases.api.permissions import any_of
 from cases.api.serializers.jobs import JobListItemSerializer, JobSerializer
 from cases.api.serializers.queries import (
+    CREATED,
     JobQuerySerializer,
     ListQuerySerializer,
     RerunSerializer,
@@ -33,6 +34,7 @@ from cases.selectors.reads import results_unread
 from cases.selectors.serving import Suspension, held_by_suspension, suspension_now
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.results import result_read_note
+from cases.vocabulary import PriorityRank
 
 
 def suspension_of(job: JobGlance) -> Suspension | None:
@@ -82,9 +84,19 @@ class JobListApi(ListApi):
     required = {"GET": any_of(Capability.VIEW_CASES, Capability.OPERATE)}
     query: ClassVar[type[ListQuerySerializer]] = JobQuerySerializer
     output = JobListItemSerializer
+    filters = {
+        **CREATED,
+        "state": "state",
+        "kind": "kind",
+        "case": "image__case_id",
+        "submission": "submission_id",
+        "image": "image_id",
+    }
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Job]:
-        wanted = {name: query[name] for name in ("state", "kind") if name in query}
+        wanted = self.filtered(query)
+        if "priority" in query:
+            wanted["priority"] = PriorityRank[query["priority"].upper()]
         return job_list(actor=self.actor).filter(**wanted)
 
     @operation(

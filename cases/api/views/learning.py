@@ -15,7 +15,7 @@ from cases.api.documentation import operation
 from cases.api.permissions import any_of
 from cases.api.serializers.learning import ModelDetailSerializer, ModelSerializer
 from cases.api.serializers.promotion import ModelLiveSerializer
-from cases.api.serializers.queries import ListQuerySerializer, ModelAtQuerySerializer
+from cases.api.serializers.queries import ModelAtQuerySerializer, ModelQuerySerializer
 from cases.models import ModelVersion
 from cases.selectors.learning import model_get, model_list
 from cases.selectors.model_life import live_at
@@ -23,15 +23,18 @@ from cases.selectors.model_life import live_at
 
 class ModelListApi(ListApi):
     required = {"GET": any_of(Capability.VIEW_MODELS)}
+    query = ModelQuerySerializer
     output = ModelSerializer
+    filters = {"state": "state"}
 
     def rows(self, query: dict[str, Any]) -> QuerySet[ModelVersion]:
         # Cards are long, and only the detail shows them.
-        return model_list(actor=self.actor).defer("card")
+        models = model_list(actor=self.actor).filter(**self.filtered(query))
+        return models.defer("card")
 
     @operation(
         summary="The model versions, newest first",
-        parameters=[ListQuerySerializer],
+        parameters=[ModelQuerySerializer],
         operation_id="models_list",
         success={(200, "application/json"): ModelSerializer(many=True)},
         errors=(422,),

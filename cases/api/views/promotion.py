@@ -148,6 +148,4 @@ class RecallApi(ListApi):
             results=count,
             exported=False,
         )
-        pagination = self.pagination_class(request)
-        page = pagination.take(results, size=query["page_size"], cursor=query.get("cursor", ""))
-        return pagination.get_paginated_response(self.shown(self.output, page, many=True))
+        return self.page(results, query)

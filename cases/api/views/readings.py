@@ -26,10 +26,12 @@ class ReadingListApi(ListApi):
     pagination_class = SignedCursorPagination
     query: ClassVar[type[ListQuerySerializer]] = ReadingQuerySerializer
     output = ReadingSerializer
+    filters = {"since": "signed_at__gte", "until": "signed_at__lt"}
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Reading]:
         self.case_id = query.get("case")
-        return reading_list(actor=self.actor, case_id=self.case_id)
+        readings = reading_list(actor=self.actor, case_id=self.case_id)
+        return readings.filter(**self.filtered(query))
 
     def items(self, page: Sequence[Reading]) -> Sequence[Reading]:
         # Only a case that has shown something is named: the address may hold any id.

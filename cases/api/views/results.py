@@ -2,27 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from cases.access import Capability
-from cases.api.base import AnyAccept, ApiView
+from cases.api.base import AnyAccept, ApiView, ListApi
 from cases.api.conditional import answer, not_modified, unchanged, weak_etag
 from cases.api.documentation import CONDITIONAL, NOT_MODIFIED, PNG, operation
+from cases.api.pagination import JobCursorPagination
 from cases.api.permissions import any_of
-from cases.api.serializers.queries import HeatmapQuerySerializer
-from cases.api.serializers.results import ResultDetailSerializer
+from cases.api.serializers.queries import HeatmapQuerySerializer, ResultQuerySerializer
+from cases.api.serializers.results import ListedResultSerializer, ResultDetailSerializer
 from cases.api.views.images import PICTURE_CACHE
 from cases.errors import NotFound
+from cases.models import Result
 from cases.reports.answers import withdrawn_json
 from cases.reports.heatmap import result_heatmap_png
-from cases.selectors.cases import result_get
+from cases.selectors.cases import result_get, result_list
 from cases.selectors.evidence import stated_of
+from cases.selectors.reads import results_unread
 from cases.services.previews import refuse_erased
-from cases.services.results import result_read_note
+from cases.services.results import result_read_note, results_read_note
+
+
+class ResultListApi(ListApi):
+    required = {"GET": any_of(Capability.VIEW_CASES)}
+    pagination_class = JobCursorPagination
+    query = ResultQuerySerializer
+    output = ListedResultSerializer
+    filters = {
+        "since": "job__created_at__gte",
+        "until": "job__created_at__lt",
+        "outcome": "outcome",
+        "label": "label",
+        "model": "model_version_id",
+        "case": "image__case_id",
+        "image": "image_id",
+    }
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[Result]:
+        results = result_list(actor=self.actor).filter(**self.filtered(query))
+        if "withdrawn" in query:
+            results = results.filter(withdrawal__isnull=not query["withdrawn"])
+        return results
+
+    def items(self, page: Sequence[Result]) -> Sequence[Result]:
+        unread = results_unread(actor=self.actor, results=page)
+        if unread:
+            results_read_note(
+                actor=self.actor, case_of={result.pk: result.image.case_id for result in unread}
+            )
+        return page
+
+    @operation(
+        summary="The results of the site, newest job first",
+        description="`label` is that of the answer; first reads are audited, as of single ones.",
+        parameters=[ResultQuerySerializer],
+        operation_id="results_list",
+        success={(200, "application/json"): ListedResultSerializer(many=True)},
+        errors=(422,),
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
 
 
 class ResultDetailApi(ApiView):

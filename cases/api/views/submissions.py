@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from cases.access import Capability
-from cases.api.base import ApiView
+from cases.api.base import ApiView, ListApi
 from cases.api.conditional import answer, not_modified, unchanged, weak_etag
 from cases.api.documentation import NOT_MODIFIED, POLL, operation, response_header
 from cases.api.errors import RequestMalformed
 from cases.api.permissions import any_of
-from cases.api.serializers.submissions import SubmissionFormSerializer, SubmissionSerializer
+from cases.api.serializers.queries import CREATED, SubmissionQuerySerializer
+from cases.api.serializers.submissions import (
+    SubmissionFormSerializer,
+    SubmissionListItemSerializer,
+    SubmissionSerializer,
+)
 from cases.api.uploads import uploads_of
 from cases.errors import FieldInvalid
 from cases.models import Submission
-from cases.selectors.cases import submission_get
+from cases.selectors.cases import submission_get, submission_list
 from cases.services.fields import submission_fields_parse
 from cases.services.submission import submission_create
 from cases.states import JOB, JobState
@@ -34,10 +41,31 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
-class SubmissionListApi(ApiView):
+class SubmissionListApi(ListApi):
     takes_uploads = True
-    required = {"POST": any_of(Capability.SUBMIT)}
+    required = {
+        "GET": any_of(Capability.VIEW_CASES, Capability.SUBMIT),
+        "POST": any_of(Capability.SUBMIT),
+    }
     parser_classes = (MultiPartParser,)
+    query = SubmissionQuerySerializer
+    output = SubmissionListItemSerializer
+    filters = {**CREATED, "case": "case_id"}
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[Submission]:
+        submissions = submission_list(actor=self.actor, own=query.get("own"))
+        return submissions.filter(**self.filtered(query))
+
+    @operation(
+        summary="The submissions of the site, newest first",
+        description="With a scope of `submit` only: those of this token.",
+        parameters=[SubmissionQuerySerializer],
+        operation_id="submissions_list",
+        success={(200, "application/json"): SubmissionListItemSerializer(many=True)},
+        errors=(422,),
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
 
     @operation(
         summary="Hand in one or more images of a case",
@@ -47,6 +75,7 @@ class SubmissionListApi(ApiView):
             "submission; another request under that key is refused. 503 before the upload is read "
             "where there is no room for it: too many images wait, or the disk is full."
         ),
+        operation_id="submissions_create",
         request={"multipart/form-data": SubmissionFormSerializer},
         parameters=[
             IDEMPOTENCY_KEY,

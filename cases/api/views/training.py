@@ -15,7 +15,11 @@ from cases.api.conditional import answer, content_etag, not_modified, unchanged
 from cases.api.documentation import NOT_MODIFIED, POLL, operation, response_header
 from cases.api.pagination import KeysetPagination, moment
 from cases.api.permissions import any_of
-from cases.api.serializers.queries import ListQuerySerializer
+from cases.api.serializers.queries import (
+    CREATED,
+    CreatedQuerySerializer,
+    TrainingRunQuerySerializer,
+)
 from cases.api.serializers.training import (
     CancelReasonSerializer,
     SnapshotSerializer,
@@ -51,15 +55,17 @@ class RunCursorPagination(KeysetPagination):
 class SnapshotListApi(ListApi):
     required = {"GET": any_of(Capability.VIEW_MODELS, Capability.TRAIN)}
     pagination_class = SnapshotCursorPagination
+    query = CreatedQuerySerializer
     output = SnapshotSerializer
+    filters = CREATED
 
     def rows(self, query: dict[str, Any]) -> QuerySet[TrainingSnapshot]:
-        return snapshot_list(actor=self.actor)
+        return snapshot_list(actor=self.actor).filter(**self.filtered(query))
 
     @operation(
         summary="The snapshots that models can be trained from, newest first",
         description="`manage.py import_dataset` makes them.",
-        parameters=[ListQuerySerializer],
+        parameters=[CreatedQuerySerializer],
         operation_id="training_snapshots_list",
         success={(200, "application/json"): SnapshotSerializer(many=True)},
         errors=(422,),
@@ -97,14 +103,16 @@ class TrainingRunListApi(ListApi, _RunApi):
         "POST": any_of(Capability.TRAIN),
     }
     pagination_class = RunCursorPagination
+    query = TrainingRunQuerySerializer
     output = TrainingRunSerializer
+    filters = {**CREATED, "state": "job__state", "snapshot": "snapshot_id"}
 
     def rows(self, query: dict[str, Any]) -> QuerySet[TrainingRun]:
-        return training_run_list(actor=self.actor)
+        return training_run_list(actor=self.actor).filter(**self.filtered(query))
 
     @operation(
         summary="The training runs of the site, newest first",
-        parameters=[ListQuerySerializer],
+        parameters=[TrainingRunQuerySerializer],
         operation_id="training_runs_list",
         success={(200, "application/json"): TrainingRunSerializer(many=True)},
         errors=(422,),

@@ -13,7 +13,7 @@ from cases.access import Capability
 from cases.api.base import ApiView, ListApi
 from cases.api.documentation import operation, response_header
 from cases.api.permissions import any_of
-from cases.api.serializers.queries import ListQuerySerializer
+from cases.api.serializers.queries import WebhookQuerySerializer
 from cases.api.serializers.webhooks import (
     DeliveryDetailSerializer,
     DeliveryQuerySerializer,
@@ -56,14 +56,16 @@ class _WebhookApi(ApiView):
 
 class WebhookListApi(_WebhookApi, ListApi):
     required = {"GET": OPERATE, "POST": OPERATE}
+    query = WebhookQuerySerializer
     output = WebhookSerializer
+    filters = {"enabled": "enabled"}
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Webhook]:
-        return webhook_list(actor=self.actor)
+        return webhook_list(actor=self.actor).filter(**self.filtered(query))
 
     @operation(
         summary="The webhooks of the site, newest first",
-        parameters=[ListQuerySerializer],
+        parameters=[WebhookQuerySerializer],
         operation_id="webhooks_list",
         success={(200, "application/json"): WebhookSerializer(many=True)},
         errors=(422,),
@@ -180,11 +182,13 @@ class WebhookDeliveryListApi(ListApi):
     required = {"GET": OPERATE}
     query = DeliveryQuerySerializer
     output = DeliverySerializer
+    filters = {"event": "kind", "job": "job_id"}
 
     def rows(self, query: dict[str, Any]) -> QuerySet[WebhookDelivery]:
-        return delivery_list(
+        deliveries = delivery_list(
             actor=self.actor, webhook_id=self.kwargs["webhook_id"], state=query.get("state", "")
         )
+        return deliveries.filter(**self.filtered(query))
 
     @operation(
         summary="What was and is to be sent to a webhook, newest first",
