@@ -113,7 +113,7 @@ def second_factor_reset(*, actor: Actor, user: User) -> int:
     if actor.user_id == user.pk:
         raise PermissionDenied("Nobody resets their own second factor; ask another administrator.")
     factors = Authenticator.objects.filter(user=user)
-    count = factors.exclude(type=Authenticator.Type.RECOVERY_CODES).count()
+    count = int(factors.exclude(type=Authenticator.Type.RECOVERY_CODES).count())
     factors.delete()
     audit_record(
         actor=actor,
