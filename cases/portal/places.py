@@ -48,6 +48,7 @@ PLACES: tuple[Place, ...] = (
                 "worklist",
                 "case-detail",
                 "case-audit",
+                "case-compare",
                 "reading-write",
                 "outcome-record",
                 "finding-add",
