@@ -70,6 +70,7 @@ PLACES: tuple[Place, ...] = (
                 "worklist-view-change",
                 "case-detail",
                 "case-audit",
+                "case-compare",
                 "reading-write",
                 "outcome-record",
                 "finding-add",

@@ -266,6 +266,7 @@ def is_full(page: Any) -> bool:
 
 def pinched(page: Any) -> None:
     """Two fingers on a touch screen, which begin 80 pixels apart and end 160 apart."""
+    page.get_by_role("button", name="Reset").click()
     page.evaluate("document.querySelector('.stage-picture').scrollIntoView({block: 'center'})")
     touch = page.context.new_cdp_session(page)
     x, y = at(page, WIDTH / 2, HEIGHT / 2)
