@@ -150,7 +150,10 @@ def test_client_and_walk_run_as_commands(
 
     told = run(sys.executable, str(CLIENT / "bcweb_client.py"), str(picture), "--patient-id", "C-4")
     assert "  malignant  " in told
-    told = run("sh", str(CLIENT / "walk.sh"), str(picture))
+    # Another picture: the same one is not taken for two patients.
+    other = tmp_path / "other.jpg"
+    other.write_bytes(phantom_jpeg())
+    told = run("sh", str(CLIENT / "walk.sh"), str(other))
     assert "   SUCCEEDED\n" in told
     assert told.rstrip().endswith("image_unsupported")
     assert secret not in told
