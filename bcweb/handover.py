@@ -38,7 +38,11 @@ class HandOver:
 
         response = self._application(environ, start)
         connection = environ.get("gunicorn.socket")
-        if not isinstance(response, EventStream) or not _can_be_taken(connection, environ):
+        if (
+            connection is None
+            or not isinstance(response, EventStream)
+            or not _can_be_taken(connection, environ)
+        ):
             return response
         seat = response.take_seat()
         if seat is None:

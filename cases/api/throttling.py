@@ -54,7 +54,7 @@ class CallerThrottle(BaseThrottle):
             log.warning("throttle_off", error=type(error).__name__)
             return True
         self._wait = (minute + 1) * MINUTE_S - now
-        return count <= limit
+        return bool(count <= limit)
 
     def wait(self) -> float | None:
         return None if self._wait is None else math.ceil(self._wait)

@@ -138,7 +138,7 @@ class Hub:
         """Hear news for as long as the process lives; without Redis nobody is left waiting."""
         told = False
         while True:
-            location = settings.CACHES["default"]["LOCATION"]
+            location = str(settings.CACHES["default"]["LOCATION"])
             redis = Redis.from_url(location, socket_connect_timeout=2)
             try:
                 async with redis, redis.pubsub() as pubsub:

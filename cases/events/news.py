@@ -105,7 +105,7 @@ def announce(told: Sequence[News]) -> None:
     if time.monotonic() < _silent_until:
         return
     try:
-        _redis(settings.CACHES["default"]["LOCATION"]).publish(channel(), encoded(told))
+        _redis(str(settings.CACHES["default"]["LOCATION"])).publish(channel(), encoded(told))
     except (RedisError, OSError) as error:
         _silent_until = time.monotonic() + SILENCE_S
         log.warning("events_not_told", jobs=len(told), error=type(error).__name__)

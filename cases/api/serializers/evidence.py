@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
@@ -20,7 +21,9 @@ class EvidenceFlagSerializer(serializers.Serializer[Any]):
     words = serializers.CharField()
 
 
-def flags_for(context: dict[str, Any], case: Case, image: Image | None = None) -> tuple[Flag, ...]:
+def flags_for(
+    context: Mapping[str, Any], case: Case, image: Image | None = None
+) -> tuple[Flag, ...]:
     """The flags of a case, with those of one of its images. Context: `actor`, `stated`.
 
     What rests on sex and date of birth only for readers with identity.
