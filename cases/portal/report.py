@@ -200,17 +200,13 @@ def _reading(item: SignedReading) -> ReportReading:
     lines = []
     if item.label:
         lines.append(f"Called {item.label.lower()}.")
+    lines.extend(f"{legend}: {words}" for legend, words in item.described)
     if item.text:
         lines.extend(line for line in item.text.split("\n") if line.strip())
     elif item.text_hidden:
         lines.append("Text hidden: it may name the patient.")
-    seen = (
-        "An answer of the model had been seen."
-        if reading.ai_seen
-        else "No answer of the model had been seen."
-    )
     assert reading.signed_at is not None
-    signed = f"Signed by {reading.reader.username}, {when(reading.signed_at)}. {seen}"
+    signed = f"Signed by {reading.reader.username}, {when(reading.signed_at)}. {item.seen}"
     category = f"BI-RADS {item.category}, by {item.edition}" if item.category else ""
     return ReportReading(
         title=category or ("Addendum" if is_addendum else "Reading"),

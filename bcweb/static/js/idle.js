@@ -37,6 +37,12 @@
   }
 
   function leave() {
+    // Chosen files would be gone with the page: sending them asks for a new sign-in by itself.
+    if ([...document.querySelectorAll("input[type=file]")].some((input) => input.files.length)) {
+      dialog.close();
+      clearInterval(turning);
+      return;
+    }
     document.dispatchEvent(new CustomEvent("bcweb:leaving"));
     let back = location.pathname + location.search;
     if ("posted" in document.body.dataset) {
@@ -110,5 +116,5 @@
     event.preventDefault();
     keepOn();
   });
-  setInterval(turn, 1000);
+  const turning = setInterval(turn, 1000);
 })();
