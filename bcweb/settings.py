@@ -19,6 +19,7 @@ from marshmallow import validate
 
 from bcweb import accounts, byte_store, patient_key
 from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
+from bcweb.content_policy import content_security_policy
 from bcweb.embedded import paths
 from bcweb.logging import configure_structlog, logging_config
 from cases.outbound import networks_of
@@ -319,20 +320,7 @@ if BCWEB_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": ["'none'"],
-        "script-src": ["'self'"],
-        "style-src": ["'self'"],
-        "img-src": ["'self'", "data:", "blob:"],
-        "font-src": ["'self'"],
-        "connect-src": ["'self'"],
-        "form-action": ["'self'", *accounts.form_targets(BCWEB_ACCOUNTS)],
-        "base-uri": ["'none'"],
-        "frame-ancestors": ["'none'"],
-        "manifest-src": ["'self'"],
-    }
-}
+CONTENT_SECURITY_POLICY = content_security_policy(accounts.form_targets(BCWEB_ACCOUNTS))
 
 # --- API -------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -23,7 +23,8 @@ import redis
 from bcweb.embedded import linux, paths
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_S = 120.0
+# A busy machine takes minutes for the migrations alone.
+READY_S = 300.0
 T = TypeVar("T")
 
 

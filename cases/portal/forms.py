@@ -246,7 +246,7 @@ def name_as_typed(name: str) -> str:
     Only where `name_as_dicom` makes the same name of it again; else as it is.
     """
     family, _, given = name.partition("^")
-    typed = f"{family}, {given}" if given else family
+    typed = f"{family}, {given}" if family and given else name
     return typed if name_as_dicom(typed) == name else name
 
 

@@ -28,6 +28,7 @@ from cases.services.people import actor_for_token, actor_for_user, role_grant, t
 from tests.api.conftest import answer_waiting
 from tests.api.contract import Api, problem
 from tests.factories import make_actor, make_site, make_token, make_user, submit
+from tests.live import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -291,6 +292,7 @@ def test_a_gap_in_what_is_heard_sends_everybody_to_look_again(site: Site) -> Non
         client.client_kill_filter(_id=told["id"])
     assert line.event() == ("end", {"reason": "again"})
     # And it is heard again.
+    wait_for("the hub hears", hub()._heard.is_set)
     again = Line(Topic(frozenset({f"site:{site.pk}"})))
     submit(actor=make_actor(site=site))
     assert again.event()[1]["state"] == "PENDING"

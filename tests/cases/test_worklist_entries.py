@@ -47,7 +47,7 @@ def entry_of(case: Case) -> WorklistEntry:
 def agrees(case: Case, viewer: Actor) -> WorklistEntry:
     """The entry, after a look at whether it says what the case's summary says."""
     kept = entry_of(case)
-    summary = case_summary(with_summaries(case_list(actor=viewer)).get(pk=case.pk))
+    summary = case_summary(with_summaries(case_list(actor=viewer), actor=viewer).get(pk=case.pk))
     top = summary.top.score_malignant if summary.top else NO_SCORE
     assert (kept.state, kept.answer, kept.top_score) == (summary.work, summary.said, top)
     return kept

@@ -64,7 +64,8 @@ class Markup:
             elif tag.name == "input" and kind != "file" and "name" in tag.attrs:
                 held[tag.attrs["name"]] = tag.attrs.get("value", "")
             elif tag.name == "select":
-                select = tag.attrs["name"]
+                # What a script alone reads has no name and is sent to nobody.
+                select = tag.attrs.get("name", "")
             elif tag.name == "option" and "selected" in tag.attrs:
                 held[select] = tag.attrs.get("value", "")
         return held

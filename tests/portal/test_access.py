@@ -171,7 +171,7 @@ def test_the_rail_shows_only_the_places_of_the_role(world: World, sign_in: SignI
         return page.one("nav", aria_label="Places").text.strip()
 
     assert rail("radiologist") == "Worklist Submit Models"
-    assert rail("admin") == "Overview Worklist Failed Models Webhooks People Audit"
+    assert rail("admin") == "Overview Worklist Failed Models Reader first Webhooks People Audit"
     assert rail("auditor") == "Audit"
     assert rail("approver") == "Models"
 

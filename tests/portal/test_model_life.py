@@ -338,7 +338,7 @@ def test_the_recall_list_is_sent_row_by_row_whatever_its_length(
     user = make_user(roles=["radiologist"])
     results = [stored_result(submit(actor=actor_for_user(user)).jobs.get()) for _ in range(6)]
     client = sign_in(user)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(17):
         assert len(recall(client, results[0].model_version_id)) == Result.objects.count() == 6
 
 

@@ -173,7 +173,8 @@ def leaks(client: Client, rig: Rig, *, posting: bool = False) -> list[str]:
     """What any address tells of the answers, by GET and perhaps by an empty POST."""
     found, tried = [], set()
     for name, address in addresses(rig):
-        if name in SKIPPED:
+        # Events tell states and ids alone (tests/api/test_events.py), and let go of the database.
+        if name in SKIPPED or name.endswith("-events"):
             continue
         for method in ("get", "post") if posting else ("get",):
             with transaction.atomic():

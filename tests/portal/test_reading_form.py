@@ -67,6 +67,8 @@ def test_the_words_are_offered_with_nothing_chosen(
         for tag in page.all("input")
         if tag.attrs.get("type") in ("radio", "checkbox") and "checked" in tag.attrs
     }
+    # How the picture is dragged is of the viewer.
+    chosen = {name: value for name, value in chosen.items() if not name.startswith("tool-")}
     assert set(chosen.values()) <= {"", "none"}
     assert chosen["label"] == "none"
     # The composition is of the breast: asked in the reading of the case only.

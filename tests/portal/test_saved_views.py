@@ -77,15 +77,15 @@ def test_views_are_seen_and_changed_by_nobody_else(
     cases: dict[str, Case], site: Site, sign_in: SignIn
 ) -> None:
     owner, other = sign_in(site=site), sign_in(site=site)
-    save(owner, "Mine", answer="above")
+    save(owner, "Urgent left", answer="above")
     view = SavedView.objects.get()
-    assert "Mine" not in read(other.get(URL).content).text
-    assert "Mine" not in read(other.get(f"{URL}views/").content).text
+    assert "Urgent left" not in read(other.get(URL).content).text
+    assert "Urgent left" not in read(other.get(f"{URL}views/").content).text
     assert other.get(URL, {"view": str(view.pk)}).status_code == 404
     for act in ("rename", "open", "no-open", "delete", "steal"):
         done = other.post(f"{URL}views/{view.pk}/", {"act": act, "name": "Yours"})
         assert done.status_code == 404
-    assert SavedView.objects.get().name == "Mine"
+    assert SavedView.objects.get().name == "Urgent left"
     assert owner.post(f"{URL}views/{view.pk}/", {"act": "steal"}).status_code == 404
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What an f-string of an action can become.
 VERBS = {
     "candidate.": {"proposed", "accepted", "rejected", "lapsed", "reopened"},
+    "identity.": {"closed", "opened"},
     "model.": {state.value.lower() for state in ModelState},
     "serving.": {change.value for change in ServingChange},
     "webhook.": {name.partition(".")[2] for name in ACTIONS if name.startswith("webhook.")},

@@ -31,7 +31,7 @@ def test_the_form_has_every_field_of_the_contract_with_a_label(client: Client) -
     names = {tag.attrs.get("name") for tag in page.tags if tag.name in ("input", "select")}
     assert names >= {*TYPED, "file", "idempotency_key"}
     assert "override_reason" not in names
-    chosen = page.one("input", type="file")
+    chosen = page.one("input", type="file", id="file")
     assert "multiple" in chosen.attrs
     assert page.one("label", for_="file").text == "Files"
 
@@ -142,7 +142,7 @@ def bad_files() -> dict[str, tuple[bytes, int, str]]:
         "empty.jpg": (b"", 422, "holds no data"),
         "text.png": (b"this is text", 415, "JPEG, PNG, BMP, TIFF, WebP or DICOM"),
         "cut.jpg": (phantom_jpeg()[:4000], 422, "cut off"),
-        "small.png": (png_bytes(np.zeros((20, 20), np.uint8)), 422, "small"),
+        "small.png": (png_bytes(np.zeros((20, 20), np.uint8)), 422, "20 x 20 pixels"),
         "cut.dcm": (dicom[: len(dicom) // 2], 422, ""),
     }
 

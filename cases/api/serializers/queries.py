@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import QueryDict
 from rest_framework import serializers
@@ -23,8 +23,11 @@ _EMPTY = "Give this parameter a value, or leave it out."
 class QuerySerializer(serializers.Serializer[Any]):
     """Query parameters: one that is not known, empty or given twice is an error and not ignored.
 
-    A filter with a typing error would otherwise answer with everything.
+    A filter with a typing error would otherwise answer with everything. Of those in
+    ``may_be_empty`` an empty one is as good as none: it narrows nothing.
     """
+
+    may_be_empty: ClassVar[frozenset[str]] = frozenset()
 
     def to_internal_value(self, data: Any) -> Any:
         errors = {
@@ -33,7 +36,8 @@ class QuerySerializer(serializers.Serializer[Any]):
         if isinstance(data, QueryDict):
             known = [(name, values) for name, values in data.lists() if name in self.fields]
             errors |= {name: [_ONCE] for name, values in known if len(values) > 1}
-            errors |= {name: [_EMPTY] for name, values in known if values == [""]}
+            empty = {name for name, values in known if values == [""]} - self.may_be_empty
+            errors |= {name: [_EMPTY] for name in sorted(empty)}
         if errors:
             raise serializers.ValidationError(errors)
         return super().to_internal_value(data)
@@ -157,6 +161,8 @@ class PromotionQuerySerializer(ListQuerySerializer):
 
 
 class PreviewQuerySerializer(QuerySerializer):
+    may_be_empty = frozenset({"frame"})
+
     frame = serializers.IntegerField(
         required=False,
         min_value=0,

@@ -338,6 +338,7 @@ def test_every_code_of_the_contract_has_a_class() -> None:
         "identity_mismatch",
         "accession_conflict",
         "duplicate_of_other_patient",
+        "answer_withheld",
         "erased",
         "idempotency_conflict",
         "not_found",
