@@ -55,7 +55,9 @@ class ImageUnsupported(UserFacingError):
     code = "image_unsupported"
     status = 415
     title = "The format is not supported"
-    default_detail = "The file is not an image this service reads. Send JPEG, PNG or DICOM."
+    default_detail = (
+        "The file is not an image this service reads. Send JPEG, PNG, BMP, TIFF, WebP or DICOM."
+    )
 
 
 class ImageCorrupt(UserFacingError):

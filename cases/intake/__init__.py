@@ -18,9 +18,10 @@ file (about half a second), `remove_stale_files()` sweeps what a killed process 
 
 Codes worth knowing, beyond the obvious:
 - a DICOM file cut off in its header is `dicom_invalid`; cut off in its pixel data it is
-  `image_corrupt`, as for JPEG and PNG;
+  `image_corrupt`, as for raster files;
 - whole pixel data for another number of frames than announced is `dicom_frame_mismatch`;
 - a file that crashes the decoder or exceeds its time or memory is `image_corrupt`;
+- a TIFF of several pages is `image_animated`: which of them is meant is not ours to guess;
 - more frames than `Limits.max_frames` is `image_too_many_pixels`;
 - no free decoder in time is `overloaded`: that is never the file's fault.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from cases.errors import ImageCorrupt
 from cases.intake.checked import CheckedImage, DicomFacts, DicomIdentity
-from cases.intake.formats import MEDIA_TYPES, PNG_START
+from cases.intake.formats import AS_SENT, MEDIA_TYPES, PNG_START
 from cases.intake.privacy import plain_text
 
 _LONGEST = 256
@@ -36,10 +36,10 @@ def _checked_image(result: dict[str, Any], payload: bytes) -> CheckedImage:
         _whole(result[name]) for name in ("width", "height", "frames", "frame")
     )
     facts = result["dicom"]
-    is_dicom = kind == "DICOM"
+    is_dicom, drawn = kind == "DICOM", kind not in AS_SENT
     if not 0 <= frame < frames or is_dicom != (facts is not None):
         raise ValueError("contradictory answer")
-    if is_dicom and not is_png(payload, (width, height)):
+    if drawn and not is_png(payload, (width, height)):
         raise ValueError("no picture of the frame")
     return CheckedImage(
         format=kind,
@@ -48,7 +48,7 @@ def _checked_image(result: dict[str, Any], payload: bytes) -> CheckedImage:
         height=height,
         frames=frames,
         frame=frame,
-        frame_png=payload if is_dicom else None,
+        frame_png=payload if drawn else None,
         dicom=_facts(facts) if is_dicom else None,
         facts={str(k): _simple(v) for k, v in result["facts"].items()},
     )

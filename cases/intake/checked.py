@@ -93,7 +93,7 @@ class CheckedImage:
     """A file that was decoded in full and may be stored and read."""
 
     format: str
-    """JPEG, PNG or DICOM."""
+    """JPEG, PNG, BMP, TIFF, WEBP or DICOM."""
     media_type: str
     width: int
     """Pixels as displayed, after the EXIF orientation."""
@@ -102,8 +102,8 @@ class CheckedImage:
     frame: int
     """0-based index of the representative frame."""
     frame_png: bytes | None
-    """DICOM only: the representative frame, lossless, in display orientation and colours, 8 bits
-    (grey stays grey)."""
+    """What the model reads, unless it reads the file itself (JPEG, PNG): the representative frame,
+    lossless, in display orientation and colours, 8 bits (grey stays grey)."""
     dicom: DicomFacts | None
     facts: dict[str, Any] = field(default_factory=dict)
     """Rasters: mode (Pillow's name), bits (per sample), orientation (EXIF, 1 to 8)."""

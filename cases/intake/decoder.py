@@ -26,7 +26,7 @@ from typing import Any
 
 from cases.errors import ImageAnimated, ImageUnsupported, UserFacingError
 from cases.intake.checked import Limits
-from cases.intake.formats import sniff
+from cases.intake.formats import SEND, sniff
 from cases.intake.wire import HEADER
 
 Handler = Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]]
@@ -34,7 +34,8 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def inspect_file(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Operation `inspect`: the fields of a `CheckedImage`, and the PNG of a DICOM frame."""
+    """Operation `inspect`: the fields of a `CheckedImage`, and the picture as PNG where the model
+    does not read the file itself."""
     path, limits, kind = _opening(request)
     if kind == "DICOM":
         from cases.intake.dicom import inspect_dicom
@@ -42,7 +43,7 @@ def inspect_file(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return inspect_dicom(path, limits)
     from cases.intake.raster import inspect_raster
 
-    return inspect_raster(path, kind, limits), b""
+    return inspect_raster(path, kind, limits)
 
 
 def render_file(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -76,7 +77,7 @@ def _opening(request: dict[str, Any]) -> tuple[Path, Limits, str]:
             "PNG, or the cine loop as DICOM."
         )
     what = f"holds {sniffed.name}" if sniffed.name else "is of an unknown kind"
-    raise ImageUnsupported(f"The file {what}, which is not read here. Send JPEG, PNG or DICOM.")
+    raise ImageUnsupported(f"The file {what}, which is not read here. {SEND}")
 
 
 def serve(channel: socket.socket, operations: Mapping[str, Handler] = OPERATIONS) -> None:

@@ -33,7 +33,8 @@ from cases.intake.dicom_layout import Layout, read_layout
 from cases.intake.dicom_pixels import READABLE, Frames, unreadable
 from cases.intake.formats import MEDIA_TYPES
 from cases.intake.privacy import plain_text
-from cases.intake.raster import check_size, png_bytes
+from cases.intake.raster import png_bytes
+from cases.intake.raster_headers import check_size
 
 T = TypeVar("T")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."

@@ -6,6 +6,7 @@ Decoder child only.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from cases.intake.raster import grey_if_grey
 
 _ROWS_AT_ONCE = 256
 _COLOURS = ("Red", "Green", "Blue")
+_DESCRIPTOR = "RedPaletteColorLookupTableDescriptor"
 
 
 def displayed(
@@ -30,7 +32,7 @@ def displayed(
     if photometric == "PALETTE COLOR":
         return grey_if_grey(Image.fromarray(_palette(values, header, little_endian=little_endian)))
     if photometric in ("MONOCHROME1", "MONOCHROME2"):
-        return Image.fromarray(_grey(values, photometric, layout, header, little=little_endian))
+        return Image.fromarray(_monochrome(values, photometric, layout, header, little_endian))
     eight = values if values.dtype == np.uint8 else _top_bits(values, layout.stored)
     if photometric.startswith(("YBR_FULL", "YBR_PARTIAL")):
         eight = _ybr_to_rgb(eight, partial=photometric.startswith("YBR_PARTIAL"))
@@ -61,6 +63,13 @@ def _ybr_to_rgb(values: Array, *, partial: bool) -> Array:
 
 
 def _palette(values: Array, header: Dataset, *, little_endian: bool) -> Array:
+    table, first = _colours(header, little_endian=little_endian)
+    index = np.clip(values.astype(np.int32) - first, 0, len(table) - 1)
+    return np.asarray(table[index])
+
+
+def _colours(header: Dataset, *, little_endian: bool) -> tuple[Array, int]:
+    """The palette as entries x 3, uint8, and the stored value of its first entry."""
     tables = []
     first = 0
     for colour in _COLOURS:
@@ -74,9 +83,7 @@ def _palette(values: Array, header: Dataset, *, little_endian: bool) -> Array:
     # 16-bit entries count from 0 to 65535, yet some writers put 8-bit values there.
     if table.dtype == np.uint16:
         table = table >> 8 if int(table.max()) > 255 else table
-    table = table.astype(np.uint8)
-    index = np.clip(values.astype(np.int32) - first, 0, len(table) - 1)
-    return np.asarray(table[index])
+    return table.astype(np.uint8), first
 
 
 def _table(header: Dataset, colour: str, entries: int, bits: int, *, little_endian: bool) -> Array:
@@ -140,14 +147,44 @@ def _expand(words: list[int], entries: int, *, wide: bool) -> list[int]:
 # Grey
 
 
-def _grey(
-    values: Array, photometric: str, layout: Layout, header: Dataset, *, little: bool
+def _monochrome(
+    values: Array, photometric: str, layout: Layout, header: Dataset, little: bool
 ) -> Array:
-    """Modality LUT, VOI LUT, then 0..255; one table over all stored values, applied once."""
+    """Grey, and in colour where the header says that high values are of another palette
+    (Supplemental Palette Color Lookup Table, PS3.3 C.7.6.19)."""
+    presented = str(header.get("PixelPresentation") or "").strip()
+    if presented not in ("COLOR", "MIXED") or _DESCRIPTOR not in header:
+        return _grey(values, photometric, layout, header, little=little)
+    table, first = _colours(header, little_endian=little)
+    grey = _grey(values, photometric, layout, header, little=little, below=first)
+    index = values.astype(np.int32) - first
+    coloured = (index >= 0) & (index < len(table))
+    if not coloured.any():
+        return grey
+    out = np.repeat(grey[:, :, None], 3, axis=2)
+    out[coloured] = table[index[coloured]]
+    return out
+
+
+def _grey(
+    values: Array,
+    photometric: str,
+    layout: Layout,
+    header: Dataset,
+    *,
+    little: bool,
+    below: int | None = None,
+) -> Array:
+    """Modality LUT, VOI LUT, then 0..255; one table over all stored values (those `below`),
+    applied once."""
     low = -(1 << (layout.stored - 1)) if layout.signed else 0
-    stored = np.arange(low, low + (1 << layout.stored), dtype=np.float64)
-    table = _voi(_modality(stored, header, little=little), header, little=little)
-    eight = np.rint(table * 255).astype(np.uint8)
+    high = low + (1 << layout.stored)
+    if below is not None and low < below < high:
+        high = below
+    stored = np.arange(low, high, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        table = _voi(_modality(stored, header, little=little), header, little=little)
+    eight = np.rint(np.nan_to_num(table) * 255).astype(np.uint8)
     if photometric == "MONOCHROME1":
         eight = 255 - eight
     index = np.clip(values.astype(np.int32) - low, 0, len(eight) - 1)
@@ -175,9 +212,10 @@ def _voi(values: Array, header: Dataset, *, little: bool) -> Array:
             return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -60, 60))))
         if function == "LINEAR_EXACT":
             return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
-        if width >= 1:
-            steps = max(width - 1, 1e-9)
-            return np.asarray(np.clip((values - (centre - 0.5)) / steps + 0.5, 0, 1))
+        if width == 1:
+            return np.asarray(values > centre - 0.5, dtype=np.float64)
+        if width > 1:
+            return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
     low, high = float(values.min()), float(values.max())
     return np.asarray((values - low) / ((high - low) or 1.0))
 
@@ -186,6 +224,11 @@ def _lookup(values: Array, item: Any, *, little: bool) -> tuple[Array, float]:
     """`values` through a LUT item (PS3.3 C.11.1.1); the result and its largest possible value."""
     entries, first, bits = (int(v) for v in item.LUTDescriptor)
     entries = entries % 65536 or 65536
+    # Whether the first value has a sign depends on what goes in; parsers guess.
+    if first > 32767 and float(values.min()) < 0:
+        first -= 65536
+    elif first < 0 and float(values.min()) >= 0:
+        first += 65536
     data = item.LUTData
     if isinstance(data, bytes):
         table = _words(data, "<" if little else ">")
@@ -204,8 +247,9 @@ def _first(value: Any) -> float | None:
     if value is None or value == "":
         return None
     try:
-        return float(
+        number = float(
             value[0] if isinstance(value, list | tuple) or hasattr(value, "append") else value
         )
     except (TypeError, ValueError, IndexError):
         return None
+    return number if math.isfinite(number) else None

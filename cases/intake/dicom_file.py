@@ -31,7 +31,7 @@ UNDEFINED = 0xFFFFFFFF
 _TAGS: list[BaseTag | int] = [BaseTag(tag) for tag in map(tag_for_keyword, READ) if tag is not None]
 _PIXELS = {0x7FE00008: "float", 0x7FE00009: "double", 0x7FE00010: "integer"}
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
-_MAX_INFLATED = 1 << 30
+_MAX_INFLATED = 1 << 29
 
 # Values are checked where they are used, with words for people; pydicom need not.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -173,8 +173,8 @@ def _file_meta(stream: BinaryIO, size: int, start: int) -> tuple[str | None, int
 
 
 def _is_standard(syntax: str) -> bool:
-    uid = UID(syntax)
-    return uid.type == "Transfer Syntax" and not uid.is_private
+    """Whether the standard gives this transfer syntax out, be it later than our dictionary."""
+    return syntax.startswith(IMPLICIT_LITTLE) and not UID(syntax).is_private
 
 
 def _encoding(stream: BinaryIO, start: int, syntax: str | None) -> tuple[bool, bool]:
@@ -214,7 +214,7 @@ def _inflate(stream: BinaryIO) -> io.BytesIO:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     out = io.BytesIO()
     try:
-        while chunk := stream.read(1 << 16):
+        while not inflater.eof and (chunk := stream.read(1 << 16)):
             out.write(inflater.decompress(chunk, _MAX_INFLATED - out.tell() + 1))
             if out.tell() > _MAX_INFLATED:
                 raise ImageCorrupt("The compressed DICOM file unfolds to an absurd size.")

@@ -66,7 +66,8 @@ def read_layout(header: Dataset) -> Layout:
         allocated=allocated,
         stored=stored,
         high_bit=_number(header, "HighBit", stored - 1),
-        signed=_number(header, "PixelRepresentation", 0) == 1,
+        # Colours have no sign, whatever some writers say (PS3.3 C.7.6.3.1.2).
+        signed=_number(header, "PixelRepresentation", 0) == 1 and PHOTOMETRIC[photometric] == 1,
         frames=_frames(header),
     )
     sound = (

@@ -9,13 +9,20 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import gdcm
 import numpy as np
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from cases.errors import DicomFrameMismatch, DicomInvalid, DicomTransferSyntax, ImageCorrupt
+from cases.errors import (
+    DicomFrameMismatch,
+    DicomInvalid,
+    DicomTransferSyntax,
+    ImageCorrupt,
+    UserFacingError,
+)
 from cases.intake.codestream import J2K_START, JPEG_START, read_j2k, scan_jpeg
 from cases.intake.dicom_file import EXPLICIT_BIG, NATIVE, UNDEFINED, DicomFile
 from cases.intake.dicom_layout import Array, Layout
@@ -29,17 +36,18 @@ _JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _HTJ2K = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203))
+_JPEG_2000_FAMILY = (*_JPEG_2000, *_HTJ2K)
 # One decoder per encoding: the strictest of those installed.
 _PLUGIN = {
     RLE: "pydicom",
     **dict.fromkeys(_JPEG_LOSSLESS, "gdcm"),
     **dict.fromkeys(_JPEG_LS, "pyjpegls"),
-    **dict.fromkeys((*_JPEG_2000, *_HTJ2K), "pylibjpeg"),
+    **dict.fromkeys(_JPEG_2000_FAMILY, "pylibjpeg"),
 }
 READABLE = frozenset((*NATIVE, JPEG_BASELINE, JPEG_EXTENDED, *_PLUGIN))
 _START_OF_FRAME = {
     **dict.fromkeys((JPEG_BASELINE, JPEG_EXTENDED, *_JPEG_LOSSLESS, *_JPEG_LS), JPEG_START),
-    **dict.fromkeys((*_JPEG_2000, *_HTJ2K), J2K_START),
+    **dict.fromkeys(_JPEG_2000_FAMILY, J2K_START),
 }
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _ITEM, _END_OF_ITEMS = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -63,6 +71,11 @@ class Frames:
         encapsulated = self.syntax not in NATIVE
         if encapsulated != (file.pixels.length == UNDEFINED):
             raise DicomInvalid("The DICOM header and its pixel data disagree about compression.")
+        if layout.photometric in ("YBR_RCT", "YBR_ICT") and self.syntax not in _JPEG_2000_FAMILY:
+            raise DicomInvalid(
+                f"The DICOM header states a colour model ({layout.photometric}) that exists in "
+                "JPEG 2000 only, and its pixels are stored otherwise."
+            )
         self.spans = self._encapsulated() if encapsulated else self._native()
 
     def __len__(self) -> int:
@@ -85,7 +98,7 @@ class Frames:
             if self.syntax in (JPEG_BASELINE, JPEG_EXTENDED):
                 return self._decode_jpeg(data)
             return self._decode_other(data)
-        except (ImageCorrupt, DicomTransferSyntax, MemoryError):
+        except (UserFacingError, MemoryError):
             raise
         except Exception as error:
             raise ImageCorrupt from error
@@ -141,7 +154,7 @@ class Frames:
         return groups
 
     def _fragments(self) -> tuple[list[Span], list[int], bool]:
-        """All fragments, the basic offset table, and whether the end of the sequence was there."""
+        """All fragments, the offset table, and whether the end of the sequence was there."""
         stream, size = self.file.stream, self.file.size
         position = self._pixels.start
         fragments: list[Span] = []
@@ -161,8 +174,13 @@ class Frames:
         return fragments[1:], self._offset_table(fragments), False
 
     def _offset_table(self, items: list[Span]) -> list[int]:
+        """The basic offset table, or the extended one of large files in its place."""
         if not items or items[0][1] > 4 * self.layout.frames:
             return []
+        extended = self.file.header.get("ExtendedOffsetTable")
+        if not items[0][1] and isinstance(extended, bytes):
+            whole = extended[: min(len(extended), 8 * self.layout.frames) // 8 * 8]
+            return [int(v) for v in np.frombuffer(whole, dtype="<u8")]
         data = self._read(items[:1])
         return [int(v) for v in np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4")]
 
@@ -226,12 +244,15 @@ class Frames:
         """8-bit JPEG through libjpeg; its colour model by the stream, then by the header."""
         layout = self.layout
         scan = scan_jpeg(data)
-        if scan.precision not in (0, 8):
+        deep = scan.precision == 12 and self.syntax == JPEG_EXTENDED and layout.samples == 1
+        if scan.precision not in (0, 8) and not deep:
             raise DicomTransferSyntax(
                 f"The DICOM image is a JPEG of {scan.precision} bits, which is not read here. "
                 "Export it uncompressed."
             )
         self._same_size(scan.width, scan.height, len(scan.component_ids), complete=scan.complete)
+        if deep:
+            return self._decode_twelve_bits(data), layout.photometric
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             if layout.samples == 1:
                 image.load()
@@ -243,9 +264,33 @@ class Frames:
             image.load()
             return np.asarray(image), "RGB"
 
+    def _decode_twelve_bits(self, data: bytes) -> Array:
+        """Extended JPEG of 12 bits through gdcm, which pydicom does not let do it."""
+        layout = self.layout
+        if layout.allocated != 16 or layout.stored < 12:
+            raise DicomInvalid("The DICOM header and the image in it disagree about its bits.")
+        fragment = gdcm.Fragment()
+        fragment.SetByteStringValue(data)
+        fragments = gdcm.SequenceOfFragments.New()
+        fragments.AddFragment(fragment)
+        element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+        element.SetValue(fragments.__ref__())
+        image = gdcm.Image()
+        image.SetNumberOfDimensions(2)
+        image.SetDimensions((layout.columns, layout.rows, 1))
+        image.SetDataElement(element)
+        grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+        image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+        syntax = gdcm.TransferSyntax.GetTSType(JPEG_EXTENDED)
+        image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+        image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
+        # gdcm hands bytes out as text.
+        samples = image.GetBuffer().encode("utf-8", "surrogateescape")
+        return np.frombuffer(samples, "<u2").reshape(layout.rows, layout.columns)
+
     def _decode_other(self, data: bytes) -> tuple[Array, str]:
         layout = self.layout
-        if self.syntax in (*_JPEG_2000, *_HTJ2K):
+        if self.syntax in _JPEG_2000_FAMILY:
             found = read_j2k(data)
             if found is None:
                 raise ImageCorrupt
@@ -254,6 +299,8 @@ class Frames:
             scan = scan_jpeg(data)
             parts = len(scan.component_ids)
             self._same_size(scan.width, scan.height, parts, complete=scan.complete)
+        # gdcm ends the process where bytes are to hold fewer than eight bits.
+        whole = self.syntax in _JPEG_LOSSLESS and layout.allocated == 8
         options: dict[str, Any] = {
             "decoding_plugin": _PLUGIN[self.syntax],
             "rows": layout.rows,
@@ -261,7 +308,7 @@ class Frames:
             "number_of_frames": 1,
             "samples_per_pixel": layout.samples,
             "bits_allocated": layout.allocated,
-            "bits_stored": layout.stored,
+            "bits_stored": 8 if whole else layout.stored,
             "photometric_interpretation": layout.photometric,
             "pixel_representation": int(layout.signed),
             "planar_configuration": layout.planar,
@@ -281,7 +328,7 @@ class Frames:
 
 
 def _by_offsets(fragments: list[Span], offsets: list[int], frames: int) -> list[list[Span]] | None:
-    """Fragments grouped by a basic offset table; None when it does not fit them."""
+    """Fragments grouped by an offset table; None when it does not fit them."""
     if len(offsets) != frames or not fragments or offsets[0] != 0:
         return None
     first = fragments[0][0] - 8
@@ -303,8 +350,9 @@ def _mismatch(announced: int, held: int) -> DicomFrameMismatch:
 def unreadable(syntax: str) -> str:
     """The sentence that names a transfer syntax which is not read here."""
     uid = UID(syntax)
-    name = uid.name if uid.type == "Transfer Syntax" else "a transfer syntax outside the standard"
+    known = uid.type == "Transfer Syntax"
+    how = f"as {uid.name}, which is not read here" if known else "in a way not known here"
     return (
-        f"The DICOM file is compressed as {name}, which is not read here. "
-        "Export it uncompressed, or as JPEG, JPEG 2000 or RLE."
+        f"The DICOM file is compressed {how}. "
+        "Export it uncompressed, or as JPEG, JPEG-LS, JPEG 2000 or RLE."
     )

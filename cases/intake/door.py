@@ -35,7 +35,7 @@ def render_frame(
 ) -> bytes:
     """Frame `frame` (0-based) of the stored file as a lossless 8-bit PNG, as displayed.
 
-    JPEG and PNG have frame 0 only. Raises `FieldInvalid` (field `frame`) when there is no such
+    Raster files have frame 0 only. Raises `FieldInvalid` (field `frame`) when there is no such
     frame, else as `inspect`.
     """
     return render_preview(path, frame, limits)

@@ -13,12 +13,24 @@ from cases.intake.codestream import JPEG_START, Bytes
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _HEAD_BYTES = 4096
-MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "DICOM": "application/dicom"}
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "WEBP": "image/webp",
+    "DICOM": "application/dicom",
+}
+"""The accepted formats by the names that the rest of the service knows them under."""
+AS_SENT = frozenset(("JPEG", "PNG"))
+"""Formats whose bytes the model reads as they were sent; of all others it reads a picture drawn at
+intake."""
+SEND = "Send JPEG, PNG, BMP, TIFF, WebP or DICOM."
 
 
 @dataclass(frozen=True, slots=True)
 class Sniffed:
-    """`accepted` is JPEG, PNG, DICOM or ""; `name` is what to call the file in a sentence."""
+    """`accepted` is a key of `MEDIA_TYPES` or ""; `name` is what to call the file in a sentence."""
 
     accepted: str
     name: str
@@ -27,10 +39,6 @@ class Sniffed:
 
 # Beginnings of formats that people send by mistake. Order matters: the first match names it.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
     (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
@@ -58,7 +66,9 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program"),
     (b"\x00\x00\x01\x00", "icon"),
 )
-_RIFF = {b"WEBP": "WebP", b"AVI ": "AVI video", b"WAVE": "WAV sound"}
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_RIFF = {b"AVI ": "AVI video", b"WAVE": "WAV sound"}
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"hevx", b"msf1")
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*\Z")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -103,11 +113,14 @@ def looks_like_bare_dicom(head: bytes) -> bool:
 
 
 def _magic(head: bytes) -> Sniffed | None:
+    if head.startswith(_TIFF):
+        return Sniffed("TIFF", "TIFF")
     for start, name in _MAGIC:
         if head.startswith(start):
             return Sniffed("", name)
-    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
-        return Sniffed("", "BMP")
+    # Two letters are little: the size of the second header must be one there is.
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return Sniffed("BMP", "BMP")
     if head.startswith(b"MZ") and not _TEXT.match(head):
         return Sniffed("", "a program")
     if head[344:348] in (b"n+1\x00", b"ni1\x00"):
@@ -120,9 +133,9 @@ def _magic(head: bytes) -> Sniffed | None:
 def _container(head: bytes) -> Sniffed | None:
     """RIFF and ISO base media files, which tell their kind at byte 8."""
     if head.startswith(b"RIFF") and len(head) >= 12:
-        name = _RIFF.get(head[8:12], "RIFF")
-        animated = name == "WebP" and head[12:16] == b"VP8X" and bool(head[20] & 0x02)
-        return Sniffed("", name, animated)
+        if head[8:12] == b"WEBP":
+            return Sniffed("WEBP", "WebP")
+        return Sniffed("", _RIFF.get(head[8:12], "RIFF"))
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in _HEIF:

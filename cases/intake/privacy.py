@@ -60,6 +60,8 @@ WORKING: tuple[str, ...] = (
     "BitsAllocated",
     "HighBit",
     "PixelRepresentation",
+    "PixelPresentation",
+    "ExtendedOffsetTable",
     "RescaleIntercept",
     "RescaleSlope",
     "ModalityLUTSequence",

@@ -214,7 +214,7 @@ class Image(models.Model):
 
 
 class Frame(models.Model):
-    """One frame of a DICOM image as a lossless PNG: what the model reads."""
+    """One frame as a lossless PNG: what the model reads, except of a JPEG or PNG file."""
 
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="frame_rows")
     index = models.PositiveIntegerField()

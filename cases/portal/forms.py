@@ -56,7 +56,7 @@ def _choices(words: Mapping[Any, str]) -> Choices:
 GROUPS: tuple[GroupSpec, ...] = (
     GroupSpec(
         "Patient",
-        "What you leave out is taken from the DICOM header. JPEG and PNG carry none, so the "
+        "What you leave out is taken from the DICOM header. Other files carry none, so the "
         "patient id is needed for them.",
         (
             FieldSpec("patient_id", "Patient id", max_length=64, width="half"),

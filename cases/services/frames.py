@@ -1,4 +1,4 @@
-"""The lossless pictures of DICOM frames: what the model reads."""
+"""The lossless pictures of frames: what the model reads, except of a JPEG or PNG file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 from django.core.files.base import ContentFile
 
 from cases import intake
+from cases.intake.formats import AS_SENT
 from cases.models import Frame, Image
 from cases.services.limits import limits
 from cases.services.previews import check_frame, local_copy
@@ -27,7 +28,7 @@ def frame_store(*, image: Image, index: int, png: bytes) -> Frame:
 def frame_ensure(*, image: Image, index: int) -> None:
     """Make the picture of a frame that was not stored yet. ``FieldInvalid`` out of range."""
     check_frame(image, index)
-    if image.format != "DICOM" or image.frame_rows.filter(index=index).exists():
+    if image.format in AS_SENT or image.frame_rows.filter(index=index).exists():
         return
     with local_copy(image) as path:
         frame_store(image=image, index=index, png=intake.render_frame(path, index, limits()))

@@ -18,6 +18,7 @@ from django.db.models.functions import Coalesce, Now
 
 from cases import queue
 from cases.access import Actor
+from cases.intake.formats import AS_SENT
 from cases.models import Frame, Image, Job, Result
 from cases.selectors.serving import suspension_now
 from cases.services.locks import lock_patience
@@ -149,7 +150,7 @@ def _claims(moved: Sequence[Job], order: Sequence[UUID]) -> list[Claim]:
     }
     wanted = {image_id for image_id in image_of.values() if image_id}
     images = {image.pk: image for image in Image.objects.filter(pk__in=wanted)}
-    drawn = [pk for pk, image in images.items() if image.format == "DICOM"]
+    drawn = [pk for pk, image in images.items() if image.format not in AS_SENT]
     frames = {
         (frame.image_id, frame.index): frame.storage_name
         for frame in (Frame.objects.filter(image_id__in=drawn) if drawn else ())

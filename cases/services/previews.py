@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ from cases.storage import read_bytes, store_once, uploads
 def local_copy(image: Image) -> Iterator[Path]:
     """The stored bytes as a temporary file, for the decoder child."""
     with tempfile.NamedTemporaryFile(prefix=PREFIX) as file:
-        file.write(read_bytes(image.storage_name))
+        # A piece at a time: a cine loop may be larger than what this process should hold.
+        with closing(uploads().pieces(image.storage_name)) as pieces:
+            for piece in pieces:
+                file.write(piece)
         file.flush()
         yield Path(file.name)
 

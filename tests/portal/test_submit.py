@@ -140,7 +140,7 @@ def bad_files() -> dict[str, tuple[bytes, int, str]]:
     dicom = dicom_bytes(bmode_phantom(seed=1, size=(64, 64)))
     return {
         "empty.jpg": (b"", 422, "holds no data"),
-        "text.png": (b"this is text", 415, "JPEG, PNG or DICOM"),
+        "text.png": (b"this is text", 415, "JPEG, PNG, BMP, TIFF, WebP or DICOM"),
         "cut.jpg": (phantom_jpeg()[:4000], 422, "cut off"),
         "small.png": (png_bytes(np.zeros((20, 20), np.uint8)), 422, "small"),
         "cut.dcm": (dicom[: len(dicom) // 2], 422, ""),

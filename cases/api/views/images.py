@@ -24,13 +24,21 @@ from cases.api.permissions import any_of
 from cases.api.reads import note_reads
 from cases.api.serializers.cases import AnsweredImageSerializer
 from cases.api.serializers.queries import PreviewQuerySerializer
+from cases.intake.formats import MEDIA_TYPES
 from cases.reports.answers import image_answer
 from cases.selectors.cases import image_get
 from cases.services.previews import check_frame, image_file, image_preview, refuse_erased
 
 # A picture never changes, but access may end: a browser keeps it for minutes, not days.
 PICTURE_CACHE = "private, max-age=300"
-_EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "DICOM": "dcm"}
+_EXTENSIONS = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "BMP": "bmp",
+    "TIFF": "tiff",
+    "WEBP": "webp",
+    "DICOM": "dcm",
+}
 
 
 class ImageDetailApi(ApiView):
@@ -68,7 +76,7 @@ class ImageFileApi(ApiView):
         ],
         success={
             (200, media_type): OpenApiResponse(OpenApiTypes.BINARY, description="The file.")
-            for media_type in ("image/jpeg", "image/png", "application/dicom")
+            for media_type in MEDIA_TYPES.values()
         },
         errors=(404, 410),
     )

@@ -1,0 +1,1 @@
+"""Mutated files against the doors of intake: seeded, replayable (docs/security.md)."""

@@ -1,0 +1,42 @@
+"""Streams that no library at hand writes, made once from `pattern()`."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import numpy.typing as npt
+
+
+def pattern() -> npt.NDArray[np.uint8]:
+    """48 x 64 in squares of 16 pixels: what each of the streams shows."""
+    y, x = np.mgrid[0:48, 0:64]
+    return np.asarray((x // 16 * 37 + y // 16 * 61) % 256, dtype=np.uint8)
+
+
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAABAAAAAMAAAAAAAAAAAAAAAQAAAADAAAAAAAAAAAAABBwEB/1AACAACAAAAAv9SAAwAAgABAAUEBEAB"
+    "/1wAEyBIUFBQUFBQUFBQUFBQSEhI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAiEAAf+TwCoAP1OhSADD"
+    "NADAE8ASAElCUQBCtAC9MjMAwBWwBXjjmHPGbMyxD9/qGZYA999//31VpdQAr3Mk0LcAwBdJAF0QpSBUCkKlAKUgVApC"
+    "pSBUCkKlIFQKQgLjs5PcdnJ2H1iRYn4Afe+9995dd91111133XXXnXPOOef+FrWdgg4MckppJKddAMAXp8AXrgDncB7O"
+    "wzlCnCPEOUKcI8Q5QpwjxDlCnCPEOUKcI8Q5QpwjxDlCnCPEOUL8v4HU7qd1O6ndTup3U7qd1O6ndTup3U7qd1PPQDL6"
+    "AZfQAnQCw2EYhmEYhmEYhmEYDMMwDMMwDMMwDMMwhsMwDMMwDMMwDMMwGIZhGIZhGIZhGIZh/Pp61rWtazghA9+whA9+"
+    "whA9+whA9l2ta1rWcEIHv2EIHv2EIHv2EIHsuwLAL2KAXuJjjDHGGGOMMcYYY4wxxhhjjDHGGGOMMcYYY4wxxhhjjDHG"
+    "GGOMMcYYY4wxxhjlv/4FOU5TlOU5TlOU5TlOU5TlOU5TlOU5TlOU5TlOU5TlOU5TlOU5TlOU5TgALgALgAJ1A/vee++9"
+    "995777333nvvvffee++997333nvvvffee++9995777333nv/deRgAAAAAAAD37AAD37AAD37AAD37AAD37AAD37AAD37"
+    "AAD2WAAAAAAAB79gAB79gAB79gAB79gAB79gAB79gAB79gAB7LkE/9k="
+)
+"""A lossless HTJ2K codestream."""
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwc"
+    "KDcpLDAxNDQ0Hyc5PTgyPC4zNDL/yQALCAAwAEABAREA/8wABgAQEAX/2gAIAQEAAD8A/wC/TfZwBGCm8rW20TSN0Gxi"
+    "2oVsIYWhgP/Z"
+)
+"""A sequential JPEG with arithmetic coding."""
+ARITHMETIC_PROGRESSIVE = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwc"
+    "KDcpLDAxNDQ0Hyc5PTgyPC4zNDL/ygALCAAwAEABAREA/8wABAAQ/9oACAEBAAAAAf8AipHNcv1DH6mS311OkLXRRGUR"
+    "HaD/zAAEEAX/2gAIAQEAAQUCqP/MAAQQBf/aAAgBAQAGPwKo/8wABBAF/9oACAEBAAE/Iaj/2gAIAQEAAAAQk94Ld/SI"
+    "/8wABBAF/9oACAEBAAE/EKj/2Q=="
+)
+"""A progressive JPEG with arithmetic coding."""
