@@ -10,6 +10,7 @@ headers when they complain.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import logging
 import math
@@ -108,7 +109,10 @@ def _run(
     except MemoryError as error:
         return {"ok": False, "fault": "memory", "at": _place(error)}, b""
     except Exception as error:  # noqa: BLE001 - a fault of ours: told to the parent by its place
-        return {"ok": False, "fault": type(error).__name__, "at": _place(error)}, b""
+        # A file that cannot be mapped for want of room: this child has none left for anybody.
+        memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        fault = "memory" if memory else type(error).__name__
+        return {"ok": False, "fault": fault, "at": _place(error)}, b""
 
 
 def _place(error: BaseException) -> str:

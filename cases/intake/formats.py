@@ -67,7 +67,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x00\x00\x01\x00", "icon"),
 )
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _RIFF = {b"AVI ": "AVI video", b"WAVE": "WAV sound"}
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"hevx", b"msf1")
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*\Z")
@@ -119,7 +119,7 @@ def _magic(head: bytes) -> Sniffed | None:
         if head.startswith(start):
             return Sniffed("", name)
     # Two letters are little: the size of the second header must be one there is.
-    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
         return Sniffed("BMP", "BMP")
     if head.startswith(b"MZ") and not _TEXT.match(head):
         return Sniffed("", "a program")

@@ -19,13 +19,12 @@ from cases.errors import (
 )
 from cases.intake.checked import Limits
 from cases.intake.codestream import Bytes, scan_jpeg
-from cases.intake.formats import PNG_START
+from cases.intake.formats import BMP_HEADERS, PNG_START
 
-SEND = "Send an ordinary JPEG, PNG or DICOM."
+SEND_ORDINARY = "Send an ordinary JPEG, PNG or DICOM."
 # What libjpeg-turbo decodes: baseline, extended, progressive, and both with arithmetic coding.
 _JPEG_KINDS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
-# BMP: header sizes, bits per pixel by compression, and the layouts of the bit fields.
-_BMP_HEADERS = (40, 52, 56, 64, 108, 124)
+# BMP: bits per pixel by compression, and the layouts of the bit fields.
 _BMP_BITS = {0: (1, 4, 8, 16, 24, 32), 1: (8,), 2: (4,), 3: (16, 32)}
 _BMP_FIELDS = {
     16: ((0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)),
@@ -72,12 +71,14 @@ def check_jpeg(data: Bytes, limits: Limits) -> Header:
     head = scan_jpeg(data, header_only=True)
     if head.sof and head.sof not in _JPEG_KINDS:
         name = {0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}.get(head.sof, "hierarchical JPEG")
-        raise ImageUnsupported(f"This kind of JPEG ({name}) is not read here. {SEND}")
+        raise ImageUnsupported(f"This kind of JPEG ({name}) is not read here. {SEND_ORDINARY}")
     if head.sof and head.precision != 8:
-        raise ImageUnsupported(f"A JPEG of {head.precision} bits is not read here. {SEND}")
+        raise ImageUnsupported(f"A JPEG of {head.precision} bits is not read here. {SEND_ORDINARY}")
     if len(head.component_ids) == 4 and head.adobe_transform is None:
         # Adobe's files hold negatives of the inks, others need not: a guess may show a negative.
-        raise ImageUnsupported(f"A CMYK JPEG without Adobe's marker is not read here. {SEND}")
+        raise ImageUnsupported(
+            f"A CMYK JPEG without Adobe's marker is not read here. {SEND_ORDINARY}"
+        )
     if not head.sof or not head.width or not head.height:
         raise ImageCorrupt
     check_size(head.width, head.height, limits)
@@ -129,7 +130,7 @@ def check_bmp(data: Bytes, limits: Limits) -> Header:
     compression = 0
     if size == 12:
         width, height, bits = number(18, 2), number(20, 2), number(24, 2)
-    elif size in _BMP_HEADERS and len(data) >= 14 + size:
+    elif size in BMP_HEADERS and len(data) >= 14 + size:
         width, height = number(18, 4, signed=True), number(22, 4, signed=True)
         bits, compression = number(28, 2), number(30, 4)
     else:
@@ -140,7 +141,7 @@ def check_bmp(data: Bytes, limits: Limits) -> Header:
     fields = tuple(number(54 + 4 * i, 4) for i in range(3))
     known = bits in _BMP_BITS.get(compression, ())
     if not known or (compression == 3 and fields not in _BMP_FIELDS[bits]):
-        raise ImageUnsupported(f"This kind of BMP is not read here. {SEND}")
+        raise ImageUnsupported(f"This kind of BMP is not read here. {SEND_ORDINARY}")
     stride = (width * bits + 31) // 32 * 4
     if compression in (0, 3) and number(10, 4) + stride * abs(height) > len(data):
         raise cut_off("BMP")

@@ -16,7 +16,7 @@ import numpy as np
 from cases.errors import ImageAnimated, ImageCorrupt, ImageUnsupported
 from cases.intake.checked import Limits
 from cases.intake.codestream import Bytes
-from cases.intake.raster_headers import SEND, Header, check_size, cut_off
+from cases.intake.raster_headers import SEND_ORDINARY, Header, check_size, cut_off
 
 Order = Literal["little", "big"]
 Numbers = np.ndarray[Any, Any]
@@ -128,7 +128,8 @@ def _check_kind(page: _Page) -> int:
 def unsupported() -> ImageUnsupported:
     """The refusal of a TIFF that holds a picture of a kind not read here."""
     return ImageUnsupported(
-        f"This kind of TIFF is not read here: grey, RGB, palette or CMYK of 8 or 16 bits is. {SEND}"
+        "This kind of TIFF is not read here: grey, RGB, palette or CMYK of 8 or 16 bits is. "
+        f"{SEND_ORDINARY}"
     )
 
 

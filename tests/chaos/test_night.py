@@ -158,8 +158,12 @@ def test_what_cannot_be_looked_at_is_broken() -> None:
 
 def test_a_web_server_that_does_not_end_breaks_a_check_and_not_the_run(tmp_path: Path) -> None:
     (tmp_path / "bcweb-upload-1").touch()
-    child = subprocess.Popen(["sleep", "60"])
+    # It minds no SIGTERM: one that does may be gone before it is looked at.
+    child = subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo up; exec sleep 60"], stdout=subprocess.PIPE
+    )
     try:
+        assert child.stdout and child.stdout.readline() == b"up\n"
         stuck = rig(uploads=tmp_path, web_master=lambda: child.pid, is_ready=lambda: True)
         broken = files_are_gone(stuck).broken
     finally:

@@ -30,7 +30,11 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Engine:
                 raise RuntimeError("x" * 2000)
 
         return SimpleNamespace(
-            model=SimpleNamespace(sha256=path), warm_up=warm_up, engine="fake", warning=None
+            model=SimpleNamespace(sha256=path),
+            warm_up=warm_up,
+            compact=lambda: None,
+            engine="fake",
+            warning=None,
         )
 
     monkeypatch.setattr("ml.inference.Predictor", load)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import resource
 import sys
@@ -42,6 +43,12 @@ def blow_up(request: dict[str, Any]) -> Answer:
         hoard.append(bytearray(2**24))
 
 
+def map_too_much(request: dict[str, Any]) -> Answer:
+    # Refused by the kernel, which Python tells as an OSError.
+    mmap.mmap(-1, 2**40)
+    raise AssertionError("unreachable")
+
+
 def babble(request: dict[str, Any]) -> Answer:
     os.write(int(sys.argv[1]), b"\xff" * 4096)
     return {}, b""
@@ -66,5 +73,5 @@ def describe(request: dict[str, Any]) -> Answer:
 
 
 if __name__ == "__main__":
-    habits = (echo, crash, crash_once, hang, blow_up, babble, fail, describe)
+    habits = (echo, crash, crash_once, hang, blow_up, babble, map_too_much, fail, describe)
     main({**OPERATIONS, **{habit.__name__: habit for habit in habits}})

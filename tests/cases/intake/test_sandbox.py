@@ -55,7 +55,7 @@ def test_child_is_kept_for_the_next_file(pool: Pool) -> None:
     assert say(pool) == say(pool)
 
 
-@pytest.mark.parametrize("habit", ["crash", "babble", "hang", "blow_up"])
+@pytest.mark.parametrize("habit", ["crash", "babble", "hang", "blow_up", "map_too_much"])
 def test_bad_file_is_refused_and_the_next_one_gets_a_fresh_child(
     habit: str, pool: Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,7 +65,8 @@ def test_bad_file_is_refused_and_the_next_one_gets_a_fresh_child(
     assert refusal.value.detail.endswith(".")
     assert say(pool) != before
     assert has_ended(before)
-    events = {"hang": "decoder_hung", "blow_up": "decoder_out_of_memory"}
+    memory = dict.fromkeys(("blow_up", "map_too_much"), "decoder_out_of_memory")
+    events = {"hang": "decoder_hung", **memory}
     assert events.get(habit, "decoder_died") in caplog.text
 
 
