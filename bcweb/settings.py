@@ -17,7 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
-from bcweb import accounts, byte_store, patient_key
+from bcweb import accounts, api_schema, byte_store, patient_key
 from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
 from bcweb.content_policy import content_security_policy
 from bcweb.embedded import paths
@@ -342,36 +342,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "PAGE_SIZE": 50,
 }
-SPECTACULAR_SETTINGS = {
-    "TITLE": "bcweb",
-    "DESCRIPTION": (
-        "Breast ultrasound classification as a service. Research software, not a medical "
-        "device: the model advises, a person decides."
-    ),
-    "VERSION": "1.0.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # No validator: that would send addresses to somebody else's server.
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
-    "ENUM_NAME_OVERRIDES": {
-        "JobStateEnum": "cases.states.JobState",
-        "ModelStateEnum": "cases.states.ModelState",
-        "GateStateEnum": "cases.vocabulary.GateState",
-        "LabelEnum": "cases.vocabulary.Label",
-        "PathologyEnum": "cases.vocabulary.Pathology",
-        "ReadingLabelEnum": "cases.vocabulary.ReadingLabel",
-        "BasisEnum": "cases.vocabulary.OutcomeBasis",
-        "WatchBasisEnum": "cases.watching.Basis",
-        "DeliveryStateEnum": "cases.states.DeliveryState",
-        "OutcomeEnum": "cases.vocabulary.Outcome",
-        "AttemptOutcomeEnum": "cases.vocabulary.AttemptOutcome",
-        "AnswerStateEnum": "cases.api.serializers.cases.ANSWER_STATES",
-    },
-    "COMPONENT_SPLIT_REQUEST": True,
-    "SERVE_AUTHENTICATION": None,
-    "SERVE_PERMISSIONS": ["cases.api.permissions.IsSignedIn"],
-}
+SPECTACULAR_SETTINGS = api_schema.SETTINGS
 
 # --- Celery ----------------------------------------------------------------------------------
 # Rows are the truth, messages are a doorbell: late ack, nothing reserved ahead, JSON only.
