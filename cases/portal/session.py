@@ -33,8 +33,13 @@ def user_of(request: HttpRequest) -> User:
 
 
 def tell_session_ended(request: HttpRequest) -> None:
-    """Say at the sign-in page why one is there again, where this request met an ended session."""
+    """Say at the sign-in page why one is there again, where this request met an ended session.
+
+    Another request of the page may have met it first: then the page's script says so (``ended``).
+    """
     why = getattr(request, "session_ended", "")
+    if not why and not request.user.is_authenticated and not len(messages.get_messages(request)):
+        why = "idle" if request.GET.get("ended") == "idle" else ""
     if why == "idle":
         minutes = settings.BCWEB_ACCOUNTS.idle_minutes
         messages.info(request, f"You were signed out: nobody used the page for {minutes} minutes.")

@@ -124,6 +124,19 @@ def test_a_session_that_nobody_uses_ends_on_the_server() -> None:
     assert client.get("/api/v1/models/").status_code == 401
 
 
+def test_the_reason_is_told_once_also_where_another_request_met_the_end() -> None:
+    client = signed_in(make_user(roles=["radiologist"]))
+    told, words = f"{reverse('sign-in')}?next=/cases/&ended=idle", "nobody used the page"
+    # Nobody is told so who is signed in still, whatever the address says.
+    client.get(told)
+    assert words not in client.get(reverse("account")).content.decode()
+    age(client, last_seen_at=timedelta(minutes=16))
+    client.get(reverse("worklist-rows"), headers={"HX-Request": "true"})
+    assert client.get(told).content.decode().count(words) == 1
+    assert client.get(told).content.decode().count(words) == 1
+    assert words not in client.get(reverse("sign-in")).content.decode()
+
+
 def test_a_session_ends_after_its_hours_however_much_it_is_used() -> None:
     client = signed_in(make_user(roles=["radiologist"]))
     age(client, created_at=timedelta(hours=10, seconds=1))

@@ -50,7 +50,7 @@
       const from = document.referrer ? new URL(document.referrer) : null;
       back = from && from.origin === location.origin ? from.pathname : "/";
     }
-    location.assign(`${dialog.dataset.signIn}?next=${encodeURIComponent(back)}`);
+    location.assign(`${dialog.dataset.signIn}?next=${encodeURIComponent(back)}&ended=idle`);
   }
 
   async function keepOn() {
