@@ -6,6 +6,7 @@
 # make evaluate DATA=DIR                         measure the shipped model (ARGS="--model FILE …")
 # make crossval DATA=DIR [INIT=FILE] [OUT=DIR]   grouped five-fold, out of fold
 # make chaos  break the running service in every way and check that nothing was lost ([SEED=n] [JOBS=n])
+# make screenshots [OUT=DIR]  every page, two widths, two schemes (ARGS="--guide": those of the docs)
 # make lock   pin the packages of pyproject.toml anew (UPGRADE=1: to their newest versions)
 #
 # Only relative paths, so that a checkout may have spaces in its path.
@@ -23,7 +24,7 @@ python := .venv/bin/python
 # A value as one word for the shell, whatever is in it.
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: help run test check bench chaos train evaluate crossval lock install-run install-dev
+.PHONY: help run test check bench chaos train evaluate crossval screenshots lock install-run install-dev
 .NOTPARALLEL:
 
 help:
@@ -73,6 +74,9 @@ evaluate: install-run
 chaos: install-dev
 	@exec $(python) -m bench.chaos --out $(call quote,$(STATE)/chaos.json) \
 		$(if $(SEED),--seed $(call quote,$(SEED))) $(if $(JOBS),--jobs $(call quote,$(JOBS))) $(ARGS)
+
+screenshots: install-dev
+	@exec $(python) -m bench.screenshots --out $(call quote,$(OUT)) $(ARGS)
 
 # One resolution (dev.txt) for everything; the others are parts of it.
 uv_compile = $(python) -m uv pip compile --quiet --universal --generate-hashes --no-header \

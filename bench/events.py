@@ -63,9 +63,8 @@ class Waiting:
     @contextmanager
     def open(self) -> Iterator[None]:
         self._thread.start()
-        tasks = [
-            asyncio.run_coroutine_threadsafe(self._one(), self._loop) for _ in range(self._clients)
-        ]
+        for _ in range(self._clients):
+            asyncio.run_coroutine_threadsafe(self._one(), self._loop)
         try:
             wait_for(
                 "the clients to be connected",
@@ -74,10 +73,17 @@ class Waiting:
             )
             yield
         finally:
-            for task in tasks:
-                task.cancel()
+            asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result(timeout=60)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=10)
+            self._loop.close()
+
+    @staticmethod
+    async def _hang_up() -> None:
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     def all_told(self, job: str) -> bool:
         return len(self.ended.get(job, ())) == self._clients

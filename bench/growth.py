@@ -120,9 +120,13 @@ def _pages(clients: dict[str, Client], places: dict[str, str], repeats: int) -> 
     for name, path in places.items():
         client = clients[name.split()[0]]
         _get(client, path)  # what is noted once, such as a first read, is noted here
-        with CaptureQueriesContext(connection) as caught:
-            _get(client, path)
-        queries = len(caught)  # the next request begins to count anew
+        counted = []
+        # Twice: into one of them may fall what is noted once a minute, such as a token's last use.
+        for _ in range(2):
+            with CaptureQueriesContext(connection) as caught:
+                _get(client, path)
+            counted.append(len(caught))  # the next request begins to count anew
+        queries = min(counted)
         times = []
         for _ in range(repeats):
             began = time.perf_counter()

@@ -2,7 +2,8 @@
 
 Starts a service of its own, fills it with phantoms made by code (never patients), walks the links
 of each role, and takes every page at two widths and in both colour schemes. Names say role, page,
-width and scheme. For looking at them one by one, and for the pictures of the docs.
+width and scheme, for looking at them one by one. With ``--guide`` it takes the pictures that the
+docs show instead.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench import service
+import numpy as np
+
+from bench import guide_pictures, service
 from tests.browser.walk import pages
 from tests.live import LiveService, wait_for
 from tests.phantoms import bmode_phantom, dicom_bytes, jpeg_bytes, png_bytes
@@ -28,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES)
+    parser.add_argument("--guide", action="store_true", help="the pictures of the docs alone")
     arguments = parser.parse_args(argv)
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -36,10 +42,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with service.live() as found:
         fill(found)
-        for role in arguments.roles:
-            taken = take(found, role, arguments.out, chromium)
-            print(f"{role}: {taken} pages", flush=True)
+        with chromium_at(chromium) as browser:
+            if arguments.guide:
+                print(f"{guide_pictures.take(found, browser, arguments.out)} pictures")
+                return 0
+            for role in arguments.roles:
+                print(f"{role}: {take(found, role, arguments.out, browser)} pages", flush=True)
     return 0
+
+
+@contextmanager
+def chromium_at(path: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
 
 
 def fill(found: LiveService) -> None:
@@ -65,46 +86,38 @@ def fill(found: LiveService) -> None:
             answer.raise_for_status()
             jobs += [job["id"] for job in answer.json()["jobs"]]
         for job in jobs:
-            wait_for(
-                f"job {job}",
-                lambda job=job: client.get(f"/jobs/{job}/").json()["finished_at"],
-                seconds=180,
-                every=0.5,
-            )
+            wait_for(f"job {job}", partial(_finished, client, job), seconds=180, every=0.5)
+
+
+def _finished(client: Any, job: str) -> Any:
+    return client.get(f"/jobs/{job}/").json()["finished_at"]
 
 
 def _about(patient: str, accession: str, **more: str) -> dict[str, str]:
     return {"patient_id": patient, "accession_number": accession, "laterality": "L", **more}
 
 
-def _phantom(seed: int, lesion: str) -> bytes:
+def _phantom(seed: int, lesion: Literal["benign", "malignant"]) -> bytes:
     return jpeg_bytes(bmode_phantom(seed=seed, lesion=lesion))
 
 
 def _frames(stack: Sequence[Any]) -> Any:
-    import numpy as np
-
     return np.stack(stack)
 
 
-def take(found: LiveService, role: str, folder: Path, chromium: str) -> int:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        count = 0
-        if role == ROLES[0]:
-            page.goto(f"{found.url}/sign-in/")
-            _shoot(page, folder / "anyone-sign-in")
-        _sign_in(page, found, role)
-        for kind in pages(page, found.url):
-            _shoot(page, folder / f"{role}-{kind}")
-            count += 1
-        browser.close()
+def take(found: LiveService, role: str, folder: Path, browser: Any) -> int:
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    if role == ROLES[0]:
+        page.goto(f"{found.url}/sign-in/")
+        _shoot(page, folder / "anyone-sign-in")
+    _sign_in(page, found, role)
+    count = 0
+    for kind in pages(page, found.url):
+        _shoot(page, folder / f"{role}-{kind}")
+        count += 1
+    context.close()
     return count
 
 

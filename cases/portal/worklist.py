@@ -87,8 +87,9 @@ class Row:
 
     @property
     def news(self) -> str:
-        """What is said aloud where it has changed."""
-        return self.words or self.work_words
+        """What is said aloud where it has changed. Of a case that is read again: how far that is,
+        and then the answer, also where it is the same as before."""
+        return self.words if self.words and self.work is WorkState.DONE else self.work_words
 
 
 def row_of(entry: WorklistEntry, *, actor: Actor, ai: AiView) -> Row:
