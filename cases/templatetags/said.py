@@ -5,6 +5,8 @@ from __future__ import annotations
 from django import template
 from django.utils.translation import gettext, gettext_noop
 
+from cases.portal import lazily
+
 register = template.Library()
 
 _SAID: dict[str, str] = {
@@ -38,3 +40,9 @@ def said(value: str) -> str:
 def said_inside(value: str) -> str:
     """The same within a sentence."""
     return gettext(_INSIDE[value]) if value in _INSIDE else value
+
+
+@register.filter
+def sentence(words: str) -> str:
+    """What a service or worker wrote, where the page's language has it; else as it stands."""
+    return lazily.sentence(words)

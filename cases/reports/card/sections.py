@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.utils.translation import gettext, gettext_noop
+
 from cases.reports.card.blocks import (
     Block,
     Bullets,
@@ -30,12 +32,12 @@ from cases.reports.card.values import (
     title,
 )
 
-RESEARCH = "Research software, not a medical device. A person decides."
+RESEARCH = gettext_noop("Research software, not a medical device. A person decides.")
 _SPLIT_ORDER = ("train", "validation", "held_out")
 _LOOSE = (
-    ("refusal", "What it refuses"),
-    ("abstention", "When it gives no answer"),
-    ("comparators", "Other methods on the same folds"),
+    ("refusal", gettext_noop("What it refuses")),
+    ("abstention", gettext_noop("When it gives no answer")),
+    ("comparators", gettext_noop("Other methods on the same folds")),
 )
 # What the page shows outside of the sections, or where it names the model.
 _ELSEWHERE = (
@@ -78,7 +80,7 @@ def sections(card: Fields) -> tuple[Section, ...]:
         evaluation_section(card),
         heatmap_section(card),
         shortcuts_section(card),
-        *(_loose_section(card, key, name) for key, name in _LOOSE),
+        *(_loose_section(card, key, gettext(name)) for key, name in _LOOSE),
         _calibration(card),
         _training(card),
         _technical(card),
@@ -92,7 +94,11 @@ def _section(key: str, name: str, blocks: Sequence[Block]) -> Section | None:
 
 
 def _use(card: Fields) -> Section | None:
-    return _section("use", "Intended use", sentences([RESEARCH, *texts(card.get("intended_use"))]))
+    return _section(
+        "use",
+        gettext("Intended use"),
+        sentences([gettext(RESEARCH), *texts(card.get("intended_use"))]),
+    )
 
 
 def _bullets(value: object) -> tuple[Block, ...]:
@@ -104,10 +110,10 @@ def _limits(card: Fields) -> Section | None:
     gaps = _bullets(card.get("known_gaps"))
     return _section(
         "limits",
-        "Limits and known gaps",
+        gettext("Limits and known gaps"),
         (
             *_bullets(card.get("limits")),
-            *(sentences(["Not tested on, or hardly:"]) if gaps else ()),
+            *(sentences([gettext("Not tested on, or hardly:")]) if gaps else ()),
             *gaps,
             *_bullets(card.get("notes")),
         ),
@@ -130,7 +136,13 @@ def _data(card: Fields) -> Section | None:
         )
         for name, one in sorted(sets.items())
     ]
-    columns = ("Set", "Images", *map(title, classes), "Patients", "Groups of near-duplicates")
+    columns = (
+        gettext("Set"),
+        gettext("Images"),
+        *map(title, classes),
+        gettext("Patients"),
+        gettext("Groups of near-duplicates"),
+    )
     origins = [
         (
             text(one.get("title")) or name,
@@ -141,11 +153,14 @@ def _data(card: Fields) -> Section | None:
     training = mapping(mapping(card.get("training")).get("data"))
     return _section(
         "data",
-        "Data",
+        gettext("Data"),
         (
-            *table("Images by set and class", columns, rows),
+            *table(gettext("Images by set and class"), columns, rows),
             *table(
-                "Origin and terms", ("Set", "Used for", "Source", "Licence"), origins, numbers=False
+                gettext("Origin and terms"),
+                (gettext("Set"), gettext("Used for"), gettext("Source"), gettext("Licence")),
+                origins,
+                numbers=False,
             ),
             *(b for one in sets.values() for b in rest(one, known)),
             *rest(given, sets),
@@ -156,7 +171,9 @@ def _data(card: Fields) -> Section | None:
 
 def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     counts = mapping(data.get("classes"))
-    by_class = ", ".join(f"{counted(counts.get(c))} {c}" for c in classes if counted(counts.get(c)))
+    by_class = ", ".join(
+        f"{counted(counts.get(c))} {gettext(c)}" for c in classes if counted(counts.get(c))
+    )
     images = counted(data.get("images"))
     split = mapping(data.get("split"))
     names = [n for n in _SPLIT_ORDER if n in split]
@@ -175,19 +192,26 @@ def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
         *facts(
             [
                 (
-                    "Trained on",
+                    gettext("Trained on"),
                     ", ".join(
                         t
-                        for t in (text(data.get("name")), f"{images} images" if images else "")
+                        for t in (
+                            text(data.get("name")),
+                            gettext("%(n)s images") % {"n": images} if images else "",
+                        )
                         if t
                     ),
                 ),
-                ("By class", by_class),
-                ("Source", text(data.get("source"))),
+                (gettext("By class"), by_class),
+                (gettext("Source"), text(data.get("source"))),
                 *described,
             ]
         ),
-        *table("Images by part of the training data", ("Part", *map(title, classes)), rows),
+        *table(
+            gettext("Images by part of the training data"),
+            (gettext("Part"), *map(title, classes)),
+            rows,
+        ),
         *rest(data, [*known, *(k for k in data if _flat(data[k], k, known))]),
         *rest(split, parts),
     )
@@ -210,21 +234,21 @@ def _calibration(card: Fields) -> Section | None:
     point = mapping(card.get("operating_point"))
     given = card.get("calibration")
     shown = [
-        ("Malignant threshold", point.get("threshold")),
-        ("Set for a sensitivity of", point.get("sensitivity")),
-        ("Temperature", card.get("temperature")),
+        (gettext("Malignant threshold"), point.get("threshold")),
+        (gettext("Set for a sensitivity of"), point.get("sensitivity")),
+        (gettext("Temperature"), card.get("temperature")),
     ]
     calibrated_on = text(mapping(card.get("training")).get("calibrated_on"))
     said = facts(
         [
             *((label, scalar(value)) for label, value in shown if value is not None),
-            ("Fitted on", calibrated_on),
+            (gettext("Fitted on"), calibrated_on),
         ]
     )
     more = loose(mapping(given)) if isinstance(given, dict) else sentences(texts(given))
     return _section(
         "calibration",
-        "Calibration and operating point",
+        gettext("Calibration and operating point"),
         (*said, *more, *rest(point, ("threshold", "sensitivity"))),
     )
 
@@ -239,16 +263,19 @@ def _training(card: Fields) -> Section | None:
     items = [(title(k), scalar(v)) for k, v in sorted(plain.items())]
     return _section(
         "training",
-        "How it was made",
-        (*facts(items), *rest(training, ("data", "calibrated_on", *plain), heading="Settings")),
+        gettext("How it was made"),
+        (
+            *facts(items),
+            *rest(training, ("data", "calibrated_on", *plain), heading=gettext("Settings")),
+        ),
     )
 
 
 def _technical(card: Fields) -> Section | None:
     given = {key: card[key] for key in _ELSEWHERE if key in card}
-    return _section("file", "Model file", rest(given, (), heading=""))
+    return _section("file", gettext("Model file"), rest(given, (), heading=""))
 
 
 def _unknown(card: Fields) -> Section | None:
     left = {str(k): v for k, v in card.items() if k not in _PLACED}
-    return _section("more", "Also on this card", loose(left))
+    return _section("more", gettext("Also on this card"), loose(left))

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext
+
 Fields = Mapping[str, Any]
 
 # An interval narrower than this deserves a third digit.
@@ -76,7 +78,9 @@ def figure(value: object, bounds: object = None, *, sign: bool = False) -> str:
     if pair is None:
         return shown
     low, high = (_signed(bound, digits) for bound in pair)
-    return f"{shown} ({low} to {high})" if pair[0] < 0 else f"{shown} ({low}–{high})"
+    if pair[0] >= 0:
+        return f"{shown} ({low}–{high})"
+    return f"{shown} ({gettext('%(low)s to %(high)s') % {'low': low, 'high': high}})"
 
 
 def _says_too_much(value: float, digits: int) -> bool:
@@ -104,13 +108,14 @@ def words(key: object) -> str:
 
 def title(key: object) -> str:
     shown = words(key)
-    return shown[:1].upper() + shown[1:]
+    # What the portal knows a word for, as `_KEYS`; else the key as it is.
+    return gettext(shown[:1].upper() + shown[1:]) if shown else ""
 
 
 def scalar(value: object) -> str:
     """Anything that is not nested, in words."""
     if value is None or value in ((), [], ""):
-        return "none"
+        return gettext("none")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return gettext("yes") if value else gettext("no")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
