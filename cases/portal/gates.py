@@ -15,6 +15,7 @@ from cases.portal.lazily import pgettext_lazy
 from cases.portal.wording import StateWords
 from cases.templatetags.said import said_inside
 from cases.vocabulary import BETTER_BELOW, GateMetric, LimitAgainst, LimitBy
+from cases.words import local
 
 METRICS: dict[str, str] = {
     GateMetric.ACCURACY: _("Accuracy"),
@@ -78,11 +79,11 @@ class LimitWords:
 
 def number(value: float) -> str:
     """A figure with three digits, a minus that is one."""
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    return local(f"{value:.3f}".replace("-", "\N{MINUS SIGN}"))
 
 
 def bound_text(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}")
+    return local(f"{value:.4f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}"))
 
 
 def limit_words(limit: Mapping[str, Any]) -> LimitWords:
@@ -238,4 +239,4 @@ def _changed(row: Mapping[str, Any]) -> ChangedAnswer:
 
 def _malignant(said: Mapping[str, Any]) -> str:
     score = (said.get("scores") or {}).get("malignant")
-    return "" if score is None else f"{score:.3f}"
+    return "" if score is None else local(f"{score:.3f}")

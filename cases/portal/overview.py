@@ -41,6 +41,7 @@ from cases.selectors.serving import suspension_now
 from cases.selectors.watch import watch
 from cases.vocabulary import JobKind, PriorityRank
 from cases.watching import WatchFilter
+from cases.words import local
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +139,7 @@ def size_words(size: int) -> str:
     """As coarse as it may be told: a page at rest should stay at rest."""
     gib = size / 1024**3
     if gib >= 1:
-        return f"{gib:.0f} GiB" if gib >= 20 else f"{gib:.1f} GiB"
+        return f"{gib:.0f} GiB" if gib >= 20 else local(f"{gib:.1f} GiB")
     return f"{size / 1024**2:.0f} MiB"
 
 

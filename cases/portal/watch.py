@@ -26,6 +26,7 @@ from cases.reports.watch_plots import (
 )
 from cases.selectors.watch import watch_version
 from cases.watching import AlertKind, Basis, Watch, WatchAlert, WatchFilter, WatchRow
+from cases.words import local
 
 BASES = {
     Basis.VERIFIED: _("Histology or follow-up"),
@@ -123,42 +124,38 @@ def alert_words(alert: WatchAlert, days: int) -> str:
     """An alert in a sentence, and what to look at."""
     row = alert.row
     told: dict[str, Any] = {"version": row.version, "device": _device(row), "days": days}
+    if alert.kind is AlertKind.DRIFT:
+        return _drift_words(row, told)
+    limit = local(f"{100 * alert.limit:.3g}")
     if alert.kind is AlertKind.REFUSED:
         share = row.recent.refused_share
-        told |= {"count": share.count, "n": share.n, "limit": f"{100 * alert.limit:.3g}"}
-        return (
-            gettext(
-                "%(version)s, %(device)s, last %(days)d days: %(count)d of %(n)d images were "
-                "refused, surely more than %(limit)s %%. Look at what is sent, and at the reasons "
-                "below."
-            )
-            % told
+        words = gettext(
+            "%(version)s, %(device)s, last %(days)d days: %(count)d of %(n)d images were refused, "
+            "surely more than %(limit)s %%. Look at what is sent, and at the reasons below."
         )
-    if alert.kind is AlertKind.ABSTAINED:
+    else:
         share = row.recent.abstained_share
-        told |= {"count": share.count, "n": share.n, "limit": f"{100 * alert.limit:.3g}"}
-        return (
-            gettext(
-                "%(version)s, %(device)s, last %(days)d days: %(count)d of %(n)d images got no "
-                "answer, surely more than %(limit)s %%. The model is unsure of what it sees here."
-            )
-            % told
+        words = gettext(
+            "%(version)s, %(device)s, last %(days)d days: %(count)d of %(n)d images got no answer, "
+            "surely more than %(limit)s %%. The model is unsure of what it sees here."
         )
+    return words % (told | {"count": share.count, "n": share.n, "limit": limit})
+
+
+def _drift_words(row: WatchRow, told: dict[str, Any]) -> str:
     assert row.drift is not None and row.drift.psi is not None
     told |= {
         "reference": REFERENCES[row.drift.reference.of],
-        "index": f"{row.drift.psi:.2f}",
+        "index": local(f"{row.drift.psi:.2f}"),
         "far": row.drift.far.count,
         "n": row.drift.n,
     }
-    return (
-        gettext(
-            "%(version)s, %(device)s, last %(days)d days: the images differ from %(reference)s "
-            "(stability index %(index)s, %(far)d of %(n)d far away). Look for a new scanner, "
-            "preset or kind of patient; consider suspending answers."
-        )
-        % told
+    words = gettext(
+        "%(version)s, %(device)s, last %(days)d days: the images differ from %(reference)s "
+        "(stability index %(index)s, %(far)d of %(n)d far away). Look for a new scanner, preset or "
+        "kind of patient; consider suspending answers."
     )
+    return words % told
 
 
 def _device(row: WatchRow) -> str:

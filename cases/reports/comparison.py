@@ -15,6 +15,7 @@ from django.utils.translation import gettext, gettext_noop
 from cases.reports.card.blocks import Block, sentences, table
 from cases.reports.card.values import Fields, counted, figure, mapping, percent, sequence, title
 from cases.vocabulary import BETTER_BELOW
+from cases.words import local
 
 CANDIDATE, ACTIVE = "candidate", "active"
 CLASSES = ("benign", "malignant", "normal")
@@ -215,7 +216,7 @@ def _reliability_table(models: _Rows) -> tuple[Block, ...]:
     ends = {row["from"]: row["to"] for rows in models.values() for row in rows}
     body = []
     for low in sorted(ends):
-        cells = [f"{low:.2f}–{ends[low]:.2f}"]
+        cells = [local(f"{low:.2f}–{ends[low]:.2f}")]
         for rows in by_model.values():
             row = mapping(rows.get(low))
             cells += [counted(row.get("n")) or "0", figure(row.get("malignant"))]

@@ -12,6 +12,8 @@ from html import escape
 
 from django.utils.translation import gettext, ngettext
 
+from cases.words import local
+
 WIDTH, HEIGHT = 640, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 540, 20, 236
 MOST_TICKS = 8
@@ -34,14 +36,14 @@ def curve_title(points: Sequence[CurvePoint]) -> str:
     measured = [p for p in points if p.validation is not None]
     after = ngettext("after %(n)d epoch", "after %(n)d epochs", last.epoch) % {"n": last.epoch}
     if not measured:
-        told = gettext("not measured") if last.train is None else f"{last.train:.3f}"
+        told = gettext("not measured") if last.train is None else local(f"{last.train:.3f}")
         return gettext("Training loss %(loss)s %(after)s") % {"loss": told, "after": after}
     best = min(measured, key=lambda p: (p.validation, p.epoch))
     now = measured[-1]
-    said = {"loss": f"{now.validation:.3f}", "after": after}
+    said = {"loss": local(f"{now.validation:.3f}"), "after": after}
     if best is now:
         return gettext("Validation loss %(loss)s %(after)s, the lowest so far") % said
-    said |= {"best": f"{best.validation:.3f}", "epoch": str(best.epoch)}
+    said |= {"best": local(f"{best.validation:.3f}"), "epoch": str(best.epoch)}
     return gettext("Validation loss %(loss)s %(after)s, lowest %(best)s at epoch %(epoch)s") % said
 
 
@@ -109,7 +111,7 @@ def _axes(scale: _Scale) -> str:
         parts.append(
             f'<path class="curve-grid" d="M{_LEFT} {y:.1f}H{_RIGHT}" {grey} opacity="0.4"/>'
             f'<text class="curve-text" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" '
-            f'fill="#535d67">{value:.3g}</text>'
+            f'fill="#535d67">{local(f"{value:.3g}")}</text>'
         )
     every = max(1, math.ceil((scale.last - scale.first + 1) / MOST_TICKS))
     for epoch in range(scale.first, scale.last + 1, every):

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, gettext_noop
 
 from cases.measures import FEWEST, Calibration, Drift, Share
 from cases.watching import WatchWeek
+from cases.words import local
 
 WIDTH, HEIGHT = 560, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 440, 20, 228
@@ -27,7 +28,8 @@ _SERIES = (
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.1f} %"
+    digits = 0 if value >= 0.1 or value == 0 else 1
+    return local(f"{100 * value:.{digits}f} %")
 
 
 def _svg(title: str, parts: Sequence[str], *, name: str) -> str:
@@ -168,7 +170,7 @@ def calibration_title(calibration: Calibration) -> str:
         words = gettext("Too few images with a known outcome (%(n)d) for a calibration error")
         return words % {"n": calibration.n}
     words = gettext("Scores are off by %(error)s on average, %(n)d images")
-    return words % {"error": f"{error:.3f}", "n": calibration.n}
+    return words % {"error": local(f"{error:.3f}"), "n": calibration.n}
 
 
 def calibration_svg(calibration: Calibration) -> str:
@@ -184,7 +186,7 @@ def calibration_svg(calibration: Calibration) -> str:
     def across(score: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * score
 
-    parts += [_text(across(q / 4), _BOTTOM + 18, f"{q / 4:.2f}") for q in range(5)]
+    parts += [_text(across(q / 4), _BOTTOM + 18, local(f"{q / 4:.2f}")) for q in range(5)]
     diagonal = f"M{_LEFT} {_BOTTOM}L{_RIGHT} {_TOP}"
     parts.append(_path(diagonal, "expected", more='stroke-dasharray="4 4"'))
     for one in bins:
@@ -206,7 +208,7 @@ def drift_title(drift: Drift) -> str:
         return gettext("Too few recent images (%(n)d) to tell a drift") % {"n": drift.n}
     far = drift.far.count / drift.n
     words = gettext("Stability index %(index)s; %(share)s lie beyond the 95th percentile")
-    return words % {"index": f"{drift.psi:.2f}", "share": _percent(far)}
+    return words % {"index": local(f"{drift.psi:.2f}"), "share": _percent(far)}
 
 
 def drift_svg(drift: Drift) -> str:

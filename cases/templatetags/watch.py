@@ -11,6 +11,7 @@ from django.utils.translation import gettext, gettext_noop
 
 from cases.measures import Share
 from cases.watching import NO_DEVICE, Mix
+from cases.words import local
 
 register = template.Library()
 
@@ -34,7 +35,7 @@ def share_words(share: Share) -> str:
 def _digits(share: float) -> str:
     percent = 100 * share
     # Near the ends of the scale a rounded figure would claim 0 % or 100 %.
-    return f"{percent:.1f}" if 0 < percent < 10 or 90 < percent < 100 else f"{percent:.0f}"
+    return local(f"{percent:.1f}") if 0 < percent < 10 or 90 < percent < 100 else f"{percent:.0f}"
 
 
 @register.filter

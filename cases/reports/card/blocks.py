@@ -17,6 +17,7 @@ from cases.reports.card.values import (
     scalar,
     sequence,
     text,
+    thousands,
     title,
     words,
 )
@@ -189,7 +190,7 @@ def _beside(key: str) -> tuple[str, ...]:
 def _plain(value: Any, bounds: object) -> str:
     """Counts stay whole; what is no share keeps its own digits."""
     if isinstance(value, int):
-        return f"{value:,}"
+        return thousands(value)
     return figure(value, bounds) if abs(value) <= 1 else scalar(value)
 
 

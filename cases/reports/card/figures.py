@@ -23,8 +23,10 @@ from cases.reports.card.values import (
     sequence,
     text,
     texts,
+    thousands,
     title,
 )
+from cases.words import local
 
 # Figures in reading order, with what they say and, for narrow columns, in short.
 METRICS: tuple[tuple[str, str, str], ...] = (
@@ -191,9 +193,9 @@ def counts_text(fields: Fields) -> str:
     groups = count(fields.get("n_groups"))
     head = gettext("Images")
     if total is not None:
-        head = gettext("%(n)s images") % {"n": f"{total:,}"}
+        head = gettext("%(n)s images") % {"n": thousands(total)}
     if groups is not None:
-        head = gettext("%(images)s in %(n)s groups") % {"images": head, "n": f"{groups:,}"}
+        head = gettext("%(images)s in %(n)s groups") % {"images": head, "n": thousands(groups)}
     said = f"{head}: {', '.join(named)}." if named else (f"{head}." if total is not None else "")
     refused, abstained = count(fields.get("n_refused")), count(fields.get("n_abstained"))
     if refused or abstained:
@@ -244,7 +246,7 @@ def _figures(fields: Fields) -> tuple[Block, ...]:
 
 def _range(value: object) -> str:
     pair = interval(value)
-    return f"{pair[0]:.2f}–{pair[1]:.2f}" if pair else ""
+    return local(f"{pair[0]:.2f}–{pair[1]:.2f}") if pair else ""
 
 
 def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
@@ -255,7 +257,7 @@ def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
         if one:
             rows.append(
                 (
-                    wanted,
+                    local(wanted),
                     figure(one.get("sensitivity"), one.get("sensitivity_wilson95")),
                     gettext("%(count)s of %(n)s")
                     % {

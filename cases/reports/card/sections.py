@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.utils.translation import gettext, gettext_noop
 
@@ -136,32 +136,15 @@ def _data(card: Fields) -> Section | None:
         )
         for name, one in sorted(sets.items())
     ]
-    columns = (
-        gettext("Set"),
-        gettext("Images"),
-        *map(title, classes),
-        gettext("Patients"),
-        gettext("Groups of near-duplicates"),
-    )
-    origins = [
-        (
-            text(one.get("title")) or name,
-            *(text(one.get(k)) for k in ("use", "citation", "licence")),
-        )
-        for name, one in sorted(sets.items())
-    ]
+    ends = (gettext("Patients"), gettext("Groups of near-duplicates"))
+    columns = (gettext("Set"), gettext("Images"), *map(title, classes), *ends)
     training = mapping(mapping(card.get("training")).get("data"))
     return _section(
         "data",
         gettext("Data"),
         (
             *table(gettext("Images by set and class"), columns, rows),
-            *table(
-                gettext("Origin and terms"),
-                (gettext("Set"), gettext("Used for"), gettext("Source"), gettext("Licence")),
-                origins,
-                numbers=False,
-            ),
+            *_origins(sets),
             *(b for one in sets.values() for b in rest(one, known)),
             *rest(given, sets),
             *_training_data(training, classes),
@@ -169,12 +152,19 @@ def _data(card: Fields) -> Section | None:
     )
 
 
+def _origins(sets: Mapping[str, Fields]) -> tuple[Block, ...]:
+    rows = [
+        (
+            text(one.get("title")) or name,
+            *(text(one.get(k)) for k in ("use", "citation", "licence")),
+        )
+        for name, one in sorted(sets.items())
+    ]
+    columns = (gettext("Set"), gettext("Used for"), gettext("Source"), gettext("Licence"))
+    return table(gettext("Origin and terms"), columns, rows, numbers=False)
+
+
 def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
-    counts = mapping(data.get("classes"))
-    by_class = ", ".join(
-        f"{counted(counts.get(c))} {gettext(c)}" for c in classes if counted(counts.get(c))
-    )
-    images = counted(data.get("images"))
     split = mapping(data.get("split"))
     names = [n for n in _SPLIT_ORDER if n in split]
     names += sorted(str(n) for n in split if n not in _SPLIT_ORDER)
@@ -191,18 +181,8 @@ def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     return (
         *facts(
             [
-                (
-                    gettext("Trained on"),
-                    ", ".join(
-                        t
-                        for t in (
-                            text(data.get("name")),
-                            gettext("%(n)s images") % {"n": images} if images else "",
-                        )
-                        if t
-                    ),
-                ),
-                (gettext("By class"), by_class),
+                (gettext("Trained on"), _trained_on(data)),
+                (gettext("By class"), _by_class(data, classes)),
                 (gettext("Source"), text(data.get("source"))),
                 *described,
             ]
@@ -215,6 +195,19 @@ def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
         *rest(data, [*known, *(k for k in data if _flat(data[k], k, known))]),
         *rest(split, parts),
     )
+
+
+def _trained_on(data: Fields) -> str:
+    """ "busi, 780 images"."""
+    images = counted(data.get("images"))
+    told = gettext("%(n)s images") % {"n": images} if images else ""
+    return ", ".join(t for t in (text(data.get("name")), told) if t)
+
+
+def _by_class(data: Fields, classes: Sequence[str]) -> str:
+    """ "437 benign, 210 malignant"."""
+    counts = mapping(data.get("classes"))
+    return ", ".join(f"{n} {gettext(c)}" for c in classes if (n := counted(counts.get(c))))
 
 
 def _flat(value: object, key: object, known: Sequence[str]) -> bool:

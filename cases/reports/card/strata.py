@@ -104,6 +104,11 @@ def unanswered(fields: Fields) -> tuple[Block, ...]:
             for n in given
         ),
     )
+    return (*first, *_with_and_without(fields))
+
+
+def _with_and_without(fields: Fields) -> tuple[Block, ...]:
+    """What the pictures without an answer do to the figures; nothing where there are none."""
     only, counted_as = mapping(fields.get("answered_only")), mapping(fields.get("as_if_positive"))
     none = not count(fields.get("n_refused")) and not count(fields.get("n_abstained"))
     rows = [
@@ -116,17 +121,9 @@ def unanswered(fields: Fields) -> tuple[Block, ...]:
         if f
     ]
     if none or len(rows) < 2:
-        return first
-    columns = (
-        gettext("Counted"),
-        gettext("Images"),
-        gettext("Sensitivity"),
-        gettext("Specificity"),
-    )
-    return (
-        *first,
-        *table(gettext("With and without the pictures that got no answer"), columns, rows),
-    )
+        return ()
+    columns = (gettext("Counted"), gettext("Images"), *map(title, _SENSE))
+    return table(gettext("With and without the pictures that got no answer"), columns, rows)
 
 
 def coverage(fields: Fields) -> tuple[Block, ...]:
