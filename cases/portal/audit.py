@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext, override
 
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid
@@ -49,7 +50,7 @@ _LISTS: dict[str, tuple[str, Capability]] = {
 def action_choices(chosen: str) -> list[tuple[str, str]]:
     """Each action and its words, "looked at the case"; also one that is not known any more."""
     names = sorted({*ACTIONS, chosen} - {""})
-    return [(name, action_words(name, thing="an image", detail={})) for name in names]
+    return [(name, action_words(name, thing=gettext("an image"), detail={})) for name in names]
 
 
 def typed_fields(request: HttpRequest) -> dict[str, str]:
@@ -71,7 +72,9 @@ def typed_filter(request: HttpRequest) -> AuditFilter:
         try:
             case = UUID(typed["case"])
         except ValueError:
-            errors["case"] = ["Enter the whole id, as it stands in the address of the case's page."]
+            errors["case"] = [
+                gettext("Enter the whole id, as it stands in the address of the case's page.")
+            ]
     if errors:
         raise FieldInvalid(errors=errors)
     return AuditFilter(
@@ -108,13 +111,15 @@ def audit_csv(events: Iterable[AuditEvent]) -> Iterator[str]:
 
 
 def _row(event: AuditEvent) -> tuple[object, ...]:
-    known = {name: event.detail[name] for name in ("images", "cases") if name in event.detail}
+    # Programs read the file: in one language, whoever takes it.
+    with override("en"):
+        who, what = who_of(event), _what(event)
     return (
         event.pk,
         event.at.isoformat(),
         event.actor_kind,
-        who_of(event),
-        action_words(event.action, thing="", detail=known),
+        who,
+        what,
         event.action,
         event.object_type,
         event.object_id,
@@ -124,3 +129,8 @@ def _row(event: AuditEvent) -> tuple[object, ...]:
         event.token_id or "",
         event.request_id,
     )
+
+
+def _what(event: AuditEvent) -> str:
+    known = {name: event.detail[name] for name in ("images", "cases") if name in event.detail}
+    return action_words(event.action, thing="", detail=known)

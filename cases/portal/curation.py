@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, ngettext
+
 from cases.models import FindingOutcome, SnapshotFreeze, TrainingCandidate
 from cases.portal.forms import FieldSpec
-from cases.portal.outcomes import BASIS, PATHOLOGY
-from cases.portal.wording import StateWords, count_of, place_of
+from cases.portal.lazily import lazy as _
+from cases.portal.outcomes import PATHOLOGY
+from cases.portal.wording import StateWords, place_of
 from cases.selectors.curation import Lookalike
 from cases.states import JOB, CandidateState, JobState
+from cases.templatetags.said import said_inside
 from cases.vocabulary import (
     CandidateConflict,
     Label,
@@ -22,41 +26,54 @@ from cases.vocabulary import (
 )
 
 STATES: dict[str, StateWords] = {
-    "PENDING": StateWords("clock", "info", "Nobody has decided about it yet.", ""),
-    "ACCEPTED": StateWords("done", "good", "It goes into the next snapshot of its side.", ""),
-    "REJECTED": StateWords("cross", "neutral", "It goes into no snapshot from now on.", ""),
-    "LAPSED": StateWords("slash", "neutral", "Nothing says any longer what it shows.", ""),
+    "PENDING": StateWords("clock", "info", _("Nobody has decided about it yet."), ""),
+    "ACCEPTED": StateWords("done", "good", _("It goes into the next snapshot of its side."), ""),
+    "REJECTED": StateWords("cross", "neutral", _("It goes into no snapshot from now on."), ""),
+    "LAPSED": StateWords("slash", "neutral", _("Nothing says any longer what it shows."), ""),
 }
-LABELS = {"PENDING": "Waiting", "ACCEPTED": "Accepted", "REJECTED": "Rejected", "LAPSED": "Lapsed"}
-CLASSES = {Label.BENIGN.value: "Benign", Label.MALIGNANT.value: "Malignant"}
+LABELS = {
+    "PENDING": _("Waiting"),
+    "ACCEPTED": _("Accepted"),
+    "REJECTED": _("Rejected"),
+    "LAPSED": _("Lapsed"),
+}
+CLASSES = {Label.BENIGN.value: _("Benign"), Label.MALIGNANT.value: _("Malignant")}
 CONFLICTS = {
     CandidateConflict.FINDINGS.value: (
-        "Another finding of this breast turned out to be of the other class, and may be in the "
-        "picture too."
+        _(
+            "Another finding of this breast turned out to be of the other class, and may be in the "
+            "picture too."
+        )
     ),
-    CandidateConflict.SIDE.value: "The image is of one breast, its finding lies in the other.",
+    CandidateConflict.SIDE.value: _("The image is of one breast, its finding lies in the other."),
+}
+# Within a line of what is known.
+BASES = {
+    OutcomeBasis.HISTOLOGY: _("histology"),
+    OutcomeBasis.FOLLOW_UP: _("follow-up, unchanged for at least 24 months"),
+    OutcomeBasis.READER_ONLY: _("the reader's judgement only"),
 }
 SIDES = {
-    "": "on neither side of the test yet",
-    SnapshotRole.TRAINING.value: "in training, for ever",
-    SnapshotRole.LOCKED.value: "locked to test with, for ever",
+    "": _("on neither side of the test yet"),
+    SnapshotRole.TRAINING.value: _("in training, for ever"),
+    SnapshotRole.LOCKED.value: _("locked to test with, for ever"),
 }
 ROLES = {
-    SnapshotRole.TRAINING.value: "Training",
-    SnapshotRole.LOCKED.value: "Locked test set",
+    SnapshotRole.TRAINING.value: _("Training"),
+    SnapshotRole.LOCKED.value: _("Locked test set"),
 }
 LEFT_OUT = {
-    "not_in_research": "the patient wants no part in research",
-    "withdrawn": "the answer was withdrawn",
-    "contradicted": "looks like an image of the other class",
-    "patient_is_locked": "the patient is locked to test with",
-    "patient_is_in_training": "the patient is in training",
-    "patient_not_drawn": "the patient was not drawn for the locked set",
-    "by_a_reader_alone": "the label rests on a reader alone",
-    "on_the_other_side": "looks like a picture of the other side of the test",
-    "same_picture": "the same picture twice",
-    "unreadable": "too small to be read",
-    "undrawable": "its stored picture cannot be drawn",
+    "not_in_research": _("the patient wants no part in research"),
+    "withdrawn": _("the answer was withdrawn"),
+    "contradicted": _("looks like an image of the other class"),
+    "patient_is_locked": _("the patient is locked to test with"),
+    "patient_is_in_training": _("the patient is in training"),
+    "patient_not_drawn": _("the patient was not drawn for the locked set"),
+    "by_a_reader_alone": _("the label rests on a reader alone"),
+    "on_the_other_side": _("looks like a picture of the other side of the test"),
+    "same_picture": _("the same picture twice"),
+    "unreadable": _("too small to be read"),
+    "undrawable": _("its stored picture cannot be drawn"),
 }
 FREEZE_STATES: dict[str, StateWords] = {
     "PENDING": StateWords("clock", "neutral", "", ""),
@@ -66,48 +83,54 @@ FREEZE_STATES: dict[str, StateWords] = {
     "CANCELLED": StateWords("cross", "neutral", "", ""),
 }
 FREEZE_LABELS = {
-    "PENDING": "Waiting",
-    "RUNNING": "Being made",
-    "SUCCEEDED": "Made",
-    "FAILED": "Failed",
-    "CANCELLED": "Cancelled",
+    "PENDING": _("Waiting"),
+    "RUNNING": _("Being made"),
+    "SUCCEEDED": _("Made"),
+    "FAILED": _("Failed"),
+    "CANCELLED": _("Cancelled"),
 }
 
 Choices = tuple[tuple[str, str], ...]
 FILTERS: tuple[tuple[str, str, Choices], ...] = (
-    ("state", "State", (("", "Any"), *((s.value, LABELS[s.value]) for s in CandidateState))),
-    ("label", "Class", (("", "Any"), *CLASSES.items())),
+    ("state", _("State"), (("", _("Any")), *((s.value, LABELS[s.value]) for s in CandidateState))),
+    ("label", _("Class"), (("", _("Any")), *CLASSES.items())),
     (
         "basis",
-        "Known by",
+        _("Known by"),
         (
-            ("", "Anything"),
-            (OutcomeBasis.HISTOLOGY.value, "Histology"),
-            (OutcomeBasis.FOLLOW_UP.value, "Follow-up"),
-            (OutcomeBasis.READER_ONLY.value, "A reader alone"),
+            ("", _("Anything")),
+            (OutcomeBasis.HISTOLOGY.value, _("Histology")),
+            (OutcomeBasis.FOLLOW_UP.value, _("Follow-up")),
+            (OutcomeBasis.READER_ONLY.value, _("A reader alone")),
         ),
     ),
     (
         "only",
-        "Only",
-        (("", "All"), ("conflict", "With conflicting findings"), ("unfrozen", "In no snapshot")),
+        _("Only"),
+        (
+            ("", _("All")),
+            ("conflict", _("With conflicting findings")),
+            ("unfrozen", _("In no snapshot")),
+        ),
     ),
 )
 FREEZE_FIELDS = (
     FieldSpec(
         "role",
-        "What for",
+        _("What for"),
         kind="radios",
         choices=(
-            (SnapshotRole.LOCKED.value, "A locked test set: nobody ever trains on its patients"),
-            (SnapshotRole.TRAINING.value, "Training: every patient who is not locked"),
+            (SnapshotRole.LOCKED.value, _("A locked test set: nobody ever trains on its patients")),
+            (SnapshotRole.TRAINING.value, _("Training: every patient who is not locked")),
         ),
         default=SnapshotRole.TRAINING.value,
     ),
-    FieldSpec("name", "Name", hint="Shown in lists. No patient's.", max_length=80, width="half"),
+    FieldSpec(
+        "name", _("Name"), hint=_("Shown in lists. No patient's."), max_length=80, width="half"
+    ),
     FieldSpec(
         "share",
-        "Of the patients on neither side, lock",
+        _("Of the patients on neither side, lock"),
         kind="number",
         minimum="0",
         maximum="100",
@@ -115,10 +138,10 @@ FREEZE_FIELDS = (
         unit="%",
         default="20",
         width="half",
-        hint="For a locked test set only; of those with a malignant image and of the others.",
+        hint=_("For a locked test set only; of those with a malignant image and of the others."),
     ),
     FieldSpec(
-        "reason", "Why", hint="Kept with the snapshot and in the audit trail.", max_length=500
+        "reason", _("Why"), hint=_("Kept with the snapshot and in the audit trail."), max_length=500
     ),
 )
 
@@ -139,16 +162,18 @@ def outcome_words(outcome: FindingOutcome) -> str:
     """ "Finding 1 (Left, 2 o'clock): Benign, by histology: benign"."""
     label = training_label(Pathology(outcome.pathology))
     place = place_of(outcome.finding)
-    where = f" ({place})" if place else ""
-    return (
-        f"Finding {outcome.finding.number}{where}: {PATHOLOGY[Pathology(outcome.pathology)]}, "
-        f"by {basis_words(outcome.basis)}: {label.value if label else 'no class'}"
-    )
+    told = {
+        "finding": outcome.finding.number,
+        "where": f" ({place})" if place else "",
+        "pathology": PATHOLOGY[Pathology(outcome.pathology)],
+        "basis": basis_words(outcome.basis),
+        "label": said_inside(label.value) if label else gettext("no class"),
+    }
+    return gettext("Finding %(finding)d%(where)s: %(pathology)s, by %(basis)s: %(label)s") % told
 
 
 def basis_words(basis: str) -> str:
-    words = BASIS[OutcomeBasis(basis)] if basis else ""
-    return words[:1].lower() + words[1:]
+    return BASES[OutcomeBasis(basis)] if basis else ""
 
 
 @dataclass(frozen=True)
@@ -221,7 +246,8 @@ class FreezeLine:
         told: Mapping[str, Any] = self.freeze.job.progress or {}
         if self.freeze.job.state != JobState.RUNNING or "of" not in told:
             return ""
-        return f"{told['done']} of {count_of(told['of'], 'image')} cut"
+        words = ngettext("%(done)d of %(n)d image cut", "%(done)d of %(n)d images cut", told["of"])
+        return words % {"done": told["done"], "n": told["of"]}
 
     @property
     def left_out(self) -> list[str]:

@@ -12,7 +12,8 @@ from cases.errors import UserFacingError
 from cases.models import GatePlan, TrainingSnapshot
 from cases.portal.forms import BoundField, FieldSpec, Problem
 from cases.portal.gates import METRICS
-from cases.portal.training_forms import PlainForm, plain_form, snapshot_field
+from cases.portal.lazily import lazy as _
+from cases.portal.training_forms import PlainForm, plain_form, snapshot_field, told_errors
 from cases.services.gate_fields import MAX_NAME, ROUNDS
 from cases.vocabulary import LimitAgainst, LimitBy
 
@@ -20,37 +21,38 @@ ROWS = 12
 # So many are seen at once; the others unfold.
 FIRST_ROWS = 3
 PARTS = ("metric", "bound", "against", "by", "source")
-NAME = FieldSpec("name", "Name", max_length=MAX_NAME)
+NAME = FieldSpec("name", _("Name"), max_length=MAX_NAME)
 MINIMUM = FieldSpec(
     "minimum_malignant_patients",
-    "Least number of malignant patients",
+    _("Least number of malignant patients"),
     kind="number",
     minimum="1",
     step="1",
     default="50",
     width="half",
-    hint="With fewer in the locked set the verdict is: insufficient evidence.",
+    hint=_("With fewer in the locked set the verdict is: insufficient evidence."),
 )
 DRAWS = FieldSpec(
     "rounds",
-    "Draws of the bootstrap",
+    _("Draws of the bootstrap"),
     kind="number",
     minimum="100",
     maximum="10000",
     step="1",
     default=str(ROUNDS),
     width="third",
-    hint="For the 95 % intervals.",
+    # xgettext:no-python-format
+    hint=_("For the 95 % intervals."),
 )
 SEED = FieldSpec(
     "seed",
-    "Seed",
+    _("Seed"),
     kind="number",
     minimum="0",
     step="1",
     default="0",
     width="third",
-    hint="So that the verdict can be repeated.",
+    hint=_("So that the verdict can be repeated."),
 )
 
 
@@ -80,36 +82,37 @@ def _row_specs(number: int) -> tuple[FieldSpec, ...]:
     return (
         FieldSpec(
             f"metric_{number}",
-            "Metric",
+            _("Metric"),
             kind="select",
-            choices=(("", "None"), *((str(key), label) for key, label in METRICS.items())),
+            choices=(("", _("None")), *((str(key), label) for key, label in METRICS.items())),
             width="half",
         ),
-        FieldSpec(f"bound_{number}", "Bound", kind="number", minimum="-1", maximum="1",
+        FieldSpec(f"bound_{number}", _("Bound"), kind="number", minimum="-1", maximum="1",
                   step="any", width="half"),
         FieldSpec(
             f"against_{number}",
-            "Holds for",
+            _("Holds for"),
             kind="select",
             choices=(
-                (LimitAgainst.ABSOLUTE.value, "the model itself"),
-                (LimitAgainst.ACTIVE.value, "its difference to the live model"),
+                (LimitAgainst.ABSOLUTE.value, _("the model itself")),
+                (LimitAgainst.ACTIVE.value, _("its difference to the live model")),
             ),
             default=LimitAgainst.ABSOLUTE.value,
             width="half",
         ),
         FieldSpec(
             f"by_{number}",
-            "Judged by",
+            _("Judged by"),
             kind="select",
             choices=(
-                (LimitBy.INTERVAL.value, "the worse end of the interval"),
-                (LimitBy.VALUE.value, "the figure"),
+                (LimitBy.INTERVAL.value, _("the worse end of the interval")),
+                (LimitBy.VALUE.value, _("the figure")),
             ),
             default=LimitBy.INTERVAL.value,
             width="half",
         ),
-        FieldSpec(f"source_{number}", "Only pictures of the source", max_length=200, width="half"),
+        FieldSpec(f"source_{number}", _("Only pictures of the source"), max_length=200,
+                  width="half"),
     )  # fmt: skip
 
 
@@ -117,9 +120,9 @@ def plain_specs(snapshots: Sequence[TrainingSnapshot]) -> list[FieldSpec]:
     pictures = snapshot_field(snapshots)
     locked = FieldSpec(
         "locked_set",
-        "Locked set",
+        _("Locked set"),
         kind="select",
-        hint="The pictures that models are judged on. Nobody can train on them from then on.",
+        hint=_("The pictures that models are judged on. Nobody can train on them from then on."),
         choices=pictures.choices,
         default=pictures.default,
     )
@@ -151,7 +154,7 @@ def gate_form(
 ) -> GateForm:
     """The form with what was typed (``raw`` of `raw_of`); the rows that were filled come first."""
     raw = raw or {}
-    errors = (error.errors or {}) if error is not None else {}
+    errors = told_errors(error)
     typed = {name: value for name, value in raw.items() if isinstance(value, str)}
     plain = plain_form(plain_specs(snapshots), typed, error=error)
     limits: Sequence[Mapping[str, str]] = raw.get("limits", ())
@@ -190,11 +193,11 @@ def plan_field(plans: Sequence[GatePlan]) -> FieldSpec:
     """Which plan a training is judged by."""
     return FieldSpec(
         "plan",
-        "Gate plan",
+        _("Gate plan"),
         kind="select",
-        hint="What the model is judged by when the training ends. Frozen with the request.",
+        hint=_("What the model is judged by when the training ends. Frozen with the request."),
         choices=(
-            ("", "None: the model comes without a verdict and cannot go live"),
+            ("", _("None: the model comes without a verdict and cannot go live")),
             *((str(plan.pk), f"{plan.name} ({plan.sha256[:8]})") for plan in plans),
         ),
     )

@@ -7,38 +7,61 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext
+
 from cases.models import GateVerdict, LockedSetUse
+from cases.portal.lazily import lazy as _
+from cases.portal.lazily import pgettext_lazy
 from cases.portal.wording import StateWords
+from cases.templatetags.said import said_inside
 from cases.vocabulary import BETTER_BELOW, GateMetric, LimitAgainst, LimitBy
+from cases.words import local
 
 METRICS: dict[str, str] = {
-    GateMetric.ACCURACY: "Accuracy",
-    GateMetric.MACRO_F1: "Macro F1",
-    GateMetric.AUC_MALIGNANT: "AUC, malignant against others",
-    GateMetric.AUC_MACRO: "AUC, mean of the classes",
-    GateMetric.SPECIFICITY_AT_95_SENSITIVITY: "Specificity at 95 % sensitivity",
-    GateMetric.BRIER: "Brier score",
-    GateMetric.ECE: "Expected calibration error",
-    GateMetric.SENSITIVITY: "Sensitivity",
-    GateMetric.SPECIFICITY: "Specificity",
-    GateMetric.COVERAGE: "Coverage (share answered)",
+    GateMetric.ACCURACY: _("Accuracy"),
+    GateMetric.MACRO_F1: _("Macro F1"),
+    GateMetric.AUC_MALIGNANT: _("AUC, malignant against others"),
+    GateMetric.AUC_MACRO: _("AUC, mean of the classes"),
+    # xgettext:no-python-format
+    GateMetric.SPECIFICITY_AT_95_SENSITIVITY: _("Specificity at 95 % sensitivity"),
+    GateMetric.BRIER: _("Brier score"),
+    GateMetric.ECE: _("Expected calibration error"),
+    GateMetric.SENSITIVITY: _("Sensitivity"),
+    GateMetric.SPECIFICITY: _("Specificity"),
+    GateMetric.COVERAGE: _("Coverage (share answered)"),
 }
 VERDICTS: dict[str, StateWords] = {
-    "passed": StateWords("done", "good", "Every limit of the plan holds.", ""),
+    "passed": StateWords("done", "good", _("Every limit of the plan holds."), ""),
     "failed": StateWords(
-        "alert", "alert", "A limit of the plan does not hold. The model cannot be promoted.", ""
+        "alert", "alert", _("A limit of the plan does not hold. The model cannot be promoted."), ""
     ),
     "insufficient_evidence": StateWords(
         "question",
         "caution",
-        "The locked set shows too little to judge by. The model cannot be promoted.",
+        _("The locked set shows too little to judge by. The model cannot be promoted."),
         "",
     ),
 }
 VERDICT_LABELS = {
-    "passed": "Passed",
-    "failed": "Failed",
-    "insufficient_evidence": "Insufficient evidence",
+    "passed": _("Passed"),
+    "failed": pgettext_lazy("gate", "Failed"),
+    "insufficient_evidence": _("Insufficient evidence"),
+}
+# By whether it is a difference to the live model, whether an end of the interval is judged, and
+# whether less is better.
+_DEMANDS = {
+    (False, False, False): _("Figure: at least %(bound)s"),
+    (False, False, True): _("Figure: at most %(bound)s"),
+    (True, False, False): _("Difference to the live model: at least %(bound)s"),
+    (True, False, True): _("Difference to the live model: at most %(bound)s"),
+    (False, True, False): _("Lower end of the 95 %% interval of the figure: at least %(bound)s"),
+    (False, True, True): _("Upper end of the 95 %% interval of the figure: at most %(bound)s"),
+    (True, True, False): _(
+        "Lower end of the 95 %% interval of the difference to the live model: at least %(bound)s"
+    ),
+    (True, True, True): _(
+        "Upper end of the 95 %% interval of the difference to the live model: at most %(bound)s"
+    ),
 }
 HOLDS = StateWords("done", "good", "", "")
 MISSED = StateWords("alert", "alert", "", "")
@@ -56,28 +79,22 @@ class LimitWords:
 
 def number(value: float) -> str:
     """A figure with three digits, a minus that is one."""
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    return local(f"{value:.3f}".replace("-", "\N{MINUS SIGN}"))
 
 
 def bound_text(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}")
+    return local(f"{value:.4f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}"))
 
 
 def limit_words(limit: Mapping[str, Any]) -> LimitWords:
     """ "Lower end of the 95 % interval at least 0.9"."""
     below = limit["metric"] in BETTER_BELOW
     bound = float(limit["bound"])
-    what = "figure"
-    if limit["against"] == LimitAgainst.ACTIVE:
-        what = "difference to the live model"
-    if limit["by"] == LimitBy.INTERVAL:
-        end = "upper" if below else "lower"
-        what = f"{end} end of the 95 % interval of the {what}"
-    most = "at most" if below else "at least"
     return LimitWords(
         METRICS.get(limit["metric"], limit["metric"]),
         limit["source"] or "",
-        f"{what[:1].upper()}{what[1:]}: {most} {bound_text(bound)}",
+        _DEMANDS[limit["against"] == LimitAgainst.ACTIVE, limit["by"] == LimitBy.INTERVAL, below]
+        % {"bound": bound_text(bound)},
     )
 
 
@@ -103,29 +120,30 @@ def judged_limits(rows: Sequence[Mapping[str, Any]]) -> list[JudgedLimit]:
 def _judged(row: Mapping[str, Any]) -> JudgedLimit:
     words = limit_words(row["limit"])
     if row.get("value") is None:
-        why = str(row.get("why") or "It could not be measured")
+        why = gettext(str(row.get("why") or "It could not be measured"))
         return JudgedLimit(
-            words, "", "", "", UNMEASURED, "Not measured", f"{why[:1].upper()}{why[1:]}."
+            words, "", "", "", UNMEASURED, gettext("Not measured"), f"{why[:1].upper()}{why[1:]}."
         )
     holds = bool(row["passed"])
     difference = theirs = ""
     if row.get("difference") is not None:
         difference = _with_interval(row["difference"], row["difference_interval"])
         theirs = "" if row.get("active_value") is None else number(row["active_value"])
-    judged = "" if holds else f"{number(row['judged'])} was judged."
+    judged = "" if holds else gettext("%(figure)s was judged.") % {"figure": number(row["judged"])}
     return JudgedLimit(
         words,
         _with_interval(row["value"], row["interval"]),
         difference,
         theirs,
         HOLDS if holds else MISSED,
-        "Holds" if holds else "Does not hold",
+        gettext("Holds") if holds else gettext("Does not hold"),
         judged,
     )
 
 
 def _with_interval(value: float, interval: Sequence[float]) -> str:
-    return f"{number(value)} ({number(interval[0])} to {number(interval[1])})"
+    ends = {"low": number(interval[0]), "high": number(interval[1])}
+    return f"{number(value)} ({gettext('%(low)s to %(high)s') % ends})"
 
 
 @dataclass(frozen=True)
@@ -208,17 +226,17 @@ def _answer(said: Mapping[str, Any]) -> str:
 
 def _changed(row: Mapping[str, Any]) -> ChangedAnswer:
     truth, before, now = row["truth"], _answer(row["active"]), _answer(row["candidate"])
-    word, icon = "changed", "next"
+    word, icon = gettext("changed"), "next"
     if now == truth:
-        word, icon = "now right", "done"
+        word, icon = gettext("now right"), "done"
     elif before == truth:
-        word, icon = "now wrong", "alert"
+        word, icon = gettext("now wrong"), "alert"
     return ChangedAnswer(
-        row["sha256"], truth, before, _malignant(row["active"]), now, _malignant(row["candidate"]),
-        word, icon, str(row.get("source") or ""),
+        row["sha256"], said_inside(truth), said_inside(before), _malignant(row["active"]),
+        said_inside(now), _malignant(row["candidate"]), word, icon, str(row.get("source") or ""),
     )  # fmt: skip
 
 
 def _malignant(said: Mapping[str, Any]) -> str:
     score = (said.get("scores") or {}).get("malignant")
-    return "" if score is None else f"{score:.3f}"
+    return "" if score is None else local(f"{score:.3f}")

@@ -9,6 +9,8 @@ from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, UserFacingError
 from cases.models import ModelVersion
 from cases.portal.gates import VerdictView, verdict_view
+from cases.portal.lazily import lazy as _
+from cases.portal.lazily import sentence
 from cases.portal.wording import MODEL_STATE_LABELS
 from cases.selectors.gates import judged_use
 from cases.selectors.model_life import model_events
@@ -19,17 +21,17 @@ from cases.states import ModelState
 
 TARGETS = {ModelState.SHADOW: "shadow", ModelState.ACTIVE: "live"}
 DECISIONS = {
-    "": "Waits for a second person",
-    "approved": "Approved",
-    "declined": "Declined",
-    "withdrawn": "Withdrawn",
+    "": _("Waits for a second person"),
+    "approved": _("Approved"),
+    "declined": _("Declined"),
+    "withdrawn": _("Withdrawn"),
 }
 FAULT_WORDS = {
-    "file_damaged": (
+    "file_damaged": _(
         "The stored file is missing or is not the one its SHA-256 names. It was refused; the live "
         "model keeps answering."
     ),
-    "not_loadable": (
+    "not_loadable": _(
         "A worker could not load the model. It was refused there; the model loaded before keeps "
         "answering."
     ),
@@ -52,12 +54,12 @@ NO_REFUSAL = Refusal()
 
 
 def refusal_of(form: str, typed: str, error: UserFacingError) -> Refusal:
-    sentences = [s for lines in (error.errors or {}).values() for s in lines]
+    sentences = [sentence(s) for lines in (error.errors or {}).values() for s in lines]
     return Refusal(
         form=form,
         typed=typed,
-        title=error.title,
-        problems=tuple(sentences or [error.detail]),
+        title=sentence(error.title),
+        problems=tuple(sentences or [sentence(error.detail)]),
         about_reason=isinstance(error, FieldInvalid) and "reason" in (error.errors or {}),
         status=error.status,
     )
@@ -141,7 +143,7 @@ def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
                 ask.append((target.value, word))
     return Acts(
         ask=tuple(ask),
-        hindrances=tuple(hindrances),
+        hindrances=tuple(sentence(hindrance) for hindrance in hindrances),
         roll_back=promotes and model.state == ModelState.RETIRED,
         reject=promotes and young and not is_open,
         see_shadow=shadow_shown(actor),

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from cases.errors import FieldInvalid
 
@@ -26,6 +27,6 @@ def typed_moment(request: HttpRequest, name: str) -> datetime | None:
         moment.astimezone(timezone.get_default_timezone())
     except (ValueError, OverflowError) as error:
         raise FieldInvalid(
-            errors={name: ["Enter a date and a time, for example 2026-03-01 08:30."]}
+            errors={name: [gettext("Enter a date and a time, for example 2026-03-01 08:30.")]}
         ) from error
     return moment

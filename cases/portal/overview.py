@@ -12,12 +12,14 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
+from django.utils.translation import get_language, gettext, gettext_noop, ngettext
 from redis.exceptions import RedisError
 
 from cases.access import Actor
 from cases.portal.audit import SEAL_OVERDUE
+from cases.portal.lazily import lazy as _
 from cases.portal.watch import alert_words
-from cases.portal.wording import StateWords, count_of
+from cases.portal.wording import StateWords
 from cases.reports.hours_plot import HourBar, hours_svg, hours_title
 from cases.selectors.dead_letters import dead_letter_page
 from cases.selectors.figures import Waiting
@@ -39,6 +41,7 @@ from cases.selectors.serving import suspension_now
 from cases.selectors.watch import watch
 from cases.vocabulary import JobKind, PriorityRank
 from cases.watching import WatchFilter
+from cases.words import local
 
 log = structlog.get_logger(__name__)
 
@@ -47,33 +50,36 @@ FAILURES = 5
 WATCH_KEPT_S = 600
 
 SERVICES = {
-    "inference": "Reads images",
-    "training": "Trains models",
-    "webhooks": "Delivers webhooks",
-    "beat": "Keeps the schedule",
+    "inference": _("Reads images"),
+    "training": _("Trains models"),
+    "webhooks": _("Delivers webhooks"),
+    "beat": _("Keeps the schedule"),
 }
 KINDS = {
-    JobKind.INFERENCE.value: "Images",
-    JobKind.REPLAY.value: "Answers computed again",
-    JobKind.SHADOW.value: "For the model in shadow",
-    JobKind.TRAINING.value: "Trainings",
-    JobKind.FREEZE.value: "Snapshots",
-}
-DOING = {
-    JobKind.INFERENCE.value: "image",
-    JobKind.REPLAY.value: "answer again",
-    JobKind.SHADOW.value: "image in shadow",
-    JobKind.TRAINING.value: "training",
-    JobKind.FREEZE.value: "snapshot",
+    JobKind.INFERENCE.value: _("Images"),
+    JobKind.REPLAY.value: _("Answers computed again"),
+    JobKind.SHADOW.value: _("For the model in shadow"),
+    JobKind.TRAINING.value: _("Trainings"),
+    JobKind.FREEZE.value: _("Snapshots"),
 }
 PRIORITIES = {
-    PriorityRank.STAT.value: "stat",
-    PriorityRank.URGENT.value: "urgent",
-    PriorityRank.ROUTINE.value: "routine",
+    PriorityRank.STAT.value: _("stat"),
+    PriorityRank.URGENT.value: _("urgent"),
+    PriorityRank.ROUTINE.value: _("routine"),
 }
+# The words of `selectors`, which programs read too: translated where the page shows them.
+_TOLD = (
+    gettext_noop("migrations are not applied"),
+    gettext_noop("no inference worker is ready"),
+    gettext_noop("the database does not answer"),
+    gettext_noop("the storage does not answer"),
+    gettext_noop("Redis does not answer"),
+    gettext_noop("uploads"),
+    gettext_noop("database"),
+)
 SHORTAGES = {
-    Shortage.QUEUE: "No: more images wait than the service takes on",
-    Shortage.DISK: "No: the disk is nearly full",
+    Shortage.QUEUE: _("No: more images wait than the service takes on"),
+    Shortage.DISK: _("No: the disk is nearly full"),
 }
 
 
@@ -126,14 +132,14 @@ def span_words(seconds: float) -> str:
         return f"{round(seconds / 60)} min"
     if seconds < 48 * 3600:
         return f"{round(seconds / 3600)} h"
-    return f"{round(seconds / 86_400)} days"
+    return gettext("%(days)d days") % {"days": round(seconds / 86_400)}
 
 
 def size_words(size: int) -> str:
     """As coarse as it may be told: a page at rest should stay at rest."""
     gib = size / 1024**3
     if gib >= 1:
-        return f"{gib:.0f} GiB" if gib >= 20 else f"{gib:.1f} GiB"
+        return f"{gib:.0f} GiB" if gib >= 20 else local(f"{gib:.1f} GiB")
     return f"{size / 1024**2:.0f} MiB"
 
 
@@ -144,7 +150,7 @@ def _now(actor: Actor) -> Part:
     faults, _ = readiness()
     shortage = shortage_now()
     context = {
-        "faults": tuple(fault["detail"] for fault in faults),
+        "faults": tuple(gettext(fault["detail"]) for fault in faults),
         "suspension": suspension_now(),
         "refuses": SHORTAGES[shortage] if shortage else "",
         "queue": tuple(_queue_line(row) for row in waiting),
@@ -166,7 +172,9 @@ def _workers(actor: Actor) -> Part:
     lines = tuple(_worker_line(worker) for worker in workers_now(actor=actor))
     # One that fell silent stands in the table.
     seen = {line.worker.kind for line in lines}
-    missing = "; ".join(words.lower() for kind, words in SERVICES.items() if kind not in seen)
+    missing = "; ".join(
+        f"{words[:1].lower()}{words[1:]}" for kind, words in SERVICES.items() if kind not in seen
+    )
     # Not when each of them was seen last: that changes with every beat.
     told = [(line.worker.name, line.words, line.doing, line.worker.model) for line in lines]
     return _part("workers", {"lines": lines, "missing": missing}, (told, missing))
@@ -174,24 +182,27 @@ def _workers(actor: Actor) -> Part:
 
 def _worker_line(worker: Worker) -> WorkerLine:
     if not worker.alive:
-        words, state = "Silent", StateWords("alert", "alert", "", "")
+        words, state = gettext("Silent"), StateWords("alert", "alert", "", "")
     elif not worker.ready:
-        words, state = "Not ready", StateWords("clock", "caution", "", "")
+        words, state = gettext("Not ready"), StateWords("clock", "caution", "", "")
     elif worker.doing:
-        words, state = "At work", StateWords("scan", "info", "", "")
+        words, state = gettext("At work"), StateWords("scan", "info", "", "")
     else:
-        words, state = "Waits for work", StateWords("live", "good", "", "")
+        words, state = gettext("Waits for work"), StateWords("live", "good", "", "")
     doing = "; ".join(_doing(one) for one in worker.doing)
     return WorkerLine(worker, state, words, SERVICES.get(worker.kind, worker.kind), doing)
 
 
 def _doing(doing: Doing) -> str:
-    noun = DOING[doing.kind]
-    if doing.kind == JobKind.REPLAY:
-        return f"{count_of(doing.jobs, 'answer')} again"
-    if doing.kind == JobKind.SHADOW:
-        return f"{count_of(doing.jobs, 'image')} in shadow"
-    return count_of(doing.jobs, noun)
+    """ "3 images", "1 answer again"."""
+    told = {
+        JobKind.INFERENCE: ngettext("%(n)d image", "%(n)d images", doing.jobs),
+        JobKind.REPLAY: ngettext("%(n)d answer again", "%(n)d answers again", doing.jobs),
+        JobKind.SHADOW: ngettext("%(n)d image in shadow", "%(n)d images in shadow", doing.jobs),
+        JobKind.TRAINING: ngettext("%(n)d training", "%(n)d trainings", doing.jobs),
+        JobKind.FREEZE: ngettext("%(n)d snapshot", "%(n)d snapshots", doing.jobs),
+    }
+    return told[JobKind(doing.kind)] % {"n": doing.jobs}
 
 
 def _failures(actor: Actor) -> Part:
@@ -224,7 +235,7 @@ def _service(actor: Actor) -> Part:
     context = {
         "disks": tuple(
             {
-                "holds": " and ".join(disk.holds),
+                "holds": gettext(" and ").join(gettext(holds) for holds in disk.holds),
                 "free": size_words(disk.free),
                 "total": size_words(disk.total),
                 "reserve": size_words(disk.reserve) if disk.reserve else "",
@@ -246,7 +257,8 @@ def _service(actor: Actor) -> Part:
 
 def watch_told(actor: Actor) -> dict[str, Any]:
     """The alerts of what is watched at the site, counted anew every ten minutes at most."""
-    key = f"overview-watch-{actor.own_site}"
+    # Its alerts are sentences.
+    key = f"overview-watch-{actor.own_site}-{get_language()}"
     try:
         kept: dict[str, Any] | None = cache.get(key)
     except (RedisError, OSError) as error:

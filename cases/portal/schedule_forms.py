@@ -5,87 +5,103 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from django.utils.translation import gettext, ngettext
+
 from cases.models import GatePlan, TrainingSchedule
 from cases.portal.forms import FieldSpec
 from cases.portal.gate_forms import plan_field
+from cases.portal.lazily import lazy as _
 from cases.portal.training_forms import EPOCHS, INIT, LIMIT, RECIPE, SEED, SIZE
 from cases.portal.wording import StateWords
 from cases.services.schedule_fields import Lineage
 from cases.services.schedules import lineage_of
 from cases.vocabulary import SnapshotLineage
 
-NAME = FieldSpec("name", "Name", max_length=80, hint="For example: nightly, or after each import.")
+NAME = FieldSpec(
+    "name", _("Name"), max_length=80, hint=_("For example: nightly, or after each import.")
+)
 TIMING = FieldSpec(
     "timing",
-    "When",
+    _("When"),
     kind="radios",
-    choices=(("cron", "At set times (a cron line)"), ("interval", "Every so often")),
+    choices=(("cron", _("At set times (a cron line)")), ("interval", _("Every so often"))),
     default="cron",
 )
 CRON = FieldSpec(
     "cron",
-    "Cron line",
-    hint="Minute, hour, day of the month, month, day of the week. 30 2 * * 1 is 02:30 each Monday.",
+    _("Cron line"),
+    hint=_(
+        "Minute, hour, day of the month, month, day of the week. 30 2 * * 1 is 02:30 each Monday."
+    ),
     max_length=200,
     default="30 2 * * *",
 )
 EVERY = FieldSpec(
-    "every", "Every", kind="number", minimum="1", step="1", default="1", width="third"
+    "every", _("Every"), kind="number", minimum="1", step="1", default="1", width="third"
 )
 PERIOD = FieldSpec(
     "period",
-    "Unit",
+    _("Unit"),
     kind="select",
-    choices=(("minutes", "minutes"), ("hours", "hours"), ("days", "days")),
+    choices=(("minutes", _("minutes")), ("hours", _("hours")), ("days", _("days"))),
     default="days",
     width="third",
 )
 MIN_NEW = FieldSpec(
     "min_new_images",
-    "Only with at least so many new labelled images",
+    _("Only with at least so many new labelled images"),
     kind="number",
     minimum="0",
     step="1",
     default="0",
-    hint="In the snapshot it would train from, by content, against that of the last finished "
-    "training from such a snapshot. "
-    "0: without this condition.",
+    hint=_(
+        "In the snapshot it would train from, by content, against that of the last finished "
+        "training from such a snapshot. "
+        "0: without this condition."
+    ),
 )
-WINDOW_START = FieldSpec("window_start", "Only from", kind="time", width="third")
+WINDOW_START = FieldSpec("window_start", _("Only from"), kind="time", width="third")
 WINDOW_END = FieldSpec(
-    "window_end", "to", kind="time", width="third", hint="May be past midnight. Both, or neither."
+    "window_end",
+    _("to"),
+    kind="time",
+    width="third",
+    hint=_("May be past midnight. Both, or neither."),
 )
 ENABLED = FieldSpec(
     "enabled",
-    "The schedule is",
+    _("The schedule is"),
     kind="radios",
-    choices=(("on", "On"), ("off", "Off")),
+    choices=(("on", _("On")), ("off", _("Off"))),
     default="on",
 )
 LINEAGE = FieldSpec(
     "lineage",
-    "Train from the newest snapshot",
+    _("Train from the newest snapshot"),
     kind="select",
     choices=(
-        (SnapshotLineage.ANY.value, "of whatever kind"),
-        (SnapshotLineage.FROZEN.value, "of this site's accepted images"),
+        (SnapshotLineage.ANY.value, _("of whatever kind")),
+        (SnapshotLineage.FROZEN.value, _("of this site's accepted images")),
     ),
     default=SnapshotLineage.ANY.value,
-    hint="One that is locked, or of which pictures were taken back, is passed over.",
+    hint=_("One that is locked, or of which pictures were taken back, is passed over."),
 )
 SPECS = [
     NAME, TIMING, CRON, EVERY, PERIOD, MIN_NEW, WINDOW_START, WINDOW_END, RECIPE, INIT, SEED,
     EPOCHS, SIZE, LIMIT, ENABLED,
 ]  # fmt: skip
 
-PLAN_HINT = "What the models of its runs are judged by. Each run freezes it when it starts."
+PLAN_HINT = _("What the models of its runs are judged by. Each run freezes it when it starts.")
 
 
 def schedule_specs(plans: Sequence[GatePlan], folders: Sequence[str] = ()) -> list[FieldSpec]:
     """The fields of a schedule, with the plans its runs can be judged by and the imported folders
     it can be bound to."""
     of_folders = [
-        (Lineage(SnapshotLineage.IMPORTED, name).text, f"of the imported folder {name}")
+        (
+            Lineage(SnapshotLineage.IMPORTED, name).text,
+            gettext("of the imported folder %(name)s") % {"name": name},
+        )
         for name in folders
     ]
     lineage = replace(LINEAGE, choices=(*LINEAGE.choices, *of_folders))
@@ -93,9 +109,9 @@ def schedule_specs(plans: Sequence[GatePlan], folders: Sequence[str] = ()) -> li
 
 
 FIRINGS = {
-    "started": ("Started a training", StateWords("done", "good", "", "")),
-    "not_met": ("Condition not met", StateWords("slash", "neutral", "", "")),
-    "refused": ("Nothing started", StateWords("caution", "caution", "", "")),
+    "started": (_("Started a training"), StateWords("done", "good", "", "")),
+    "not_met": (_("Condition not met"), StateWords("slash", "neutral", "", "")),
+    "refused": (_("Nothing started"), StateWords("caution", "caution", "", "")),
 }
 
 
@@ -113,18 +129,32 @@ def timing_words(schedule: TrainingSchedule) -> str:
     """ "every 6 hours", or the cron line in words."""
     task = schedule.task
     if task.interval is not None:
-        if task.interval.every == 1:
-            return f"every {task.interval.period.removesuffix('s')}"
-        return f"every {task.interval.every} {task.interval.period}"
+        return _every(task.interval.every, task.interval.period)
     assert task.crontab is not None
     words: str = task.crontab.human_readable
     zone = str(task.crontab.timezone)
     return f"{words.removesuffix(zone).strip()} ({zone})"
 
 
+def _every(number: int, period: str) -> str:
+    """Periods are those of the form: minutes, hours, days."""
+    words = {
+        "minutes": ngettext("every minute", "every %(n)d minutes", number),
+        "hours": ngettext("every hour", "every %(n)d hours", number),
+        "days": ngettext("every day", "every %(n)d days", number),
+    }
+    return words[period] % {"n": number}
+
+
 def lineage_words(schedule: TrainingSchedule) -> str:
     """ "the newest snapshot of accepted images"."""
-    return f"the newest snapshot{lineage_of(schedule).words or ' of whatever kind'}"
+    lineage = lineage_of(schedule)
+    if lineage.kind is SnapshotLineage.FROZEN:
+        return gettext("the newest snapshot of accepted images")
+    if lineage.name:
+        words = gettext("the newest snapshot of the imported folder %(name)s")
+        return words % {"name": lineage.name}
+    return gettext("the newest snapshot of whatever kind")
 
 
 def typed_of(schedule: TrainingSchedule) -> dict[str, str]:

@@ -6,80 +6,86 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from cases.access import Role, Scope
 from cases.errors import UserFacingError
 from cases.models import Site, User
 from cases.portal.forms import FieldSpec
+from cases.portal.lazily import lazy as _
+from cases.portal.lazily import pgettext_lazy
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.wording import StateWords
 from cases.selectors.staff import TokenStanding
 
 ROLES: dict[Role, tuple[str, str]] = {
-    Role.SONOGRAPHER: ("Sonographer", "submits images, sees cases and their patients"),
-    Role.RADIOLOGIST: ("Radiologist", "reads cases, signs readings, records outcomes"),
-    Role.ADMIN: ("Administrator", "runs the service and its users, sees cases without names"),
-    Role.APPROVER: ("Approver", "decides which model goes live"),
-    Role.AUDITOR: ("Auditor", "sees the audit trail and nothing else"),
-    Role.INTEGRATION: ("System", "sends images and fetches answers by tokens"),
+    Role.SONOGRAPHER: (_("Sonographer"), _("submits images, sees cases and their patients")),
+    Role.RADIOLOGIST: (_("Radiologist"), _("reads cases, signs readings, records outcomes")),
+    Role.ADMIN: (_("Administrator"), _("runs the service and its users, sees cases without names")),
+    Role.APPROVER: (_("Approver"), _("decides which model goes live")),
+    Role.AUDITOR: (_("Auditor"), _("sees the audit trail and nothing else")),
+    Role.INTEGRATION: (_("System"), _("sends images and fetches answers by tokens")),
 }
 SCOPES: dict[Scope, str] = {
-    Scope.SUBMIT: "Send images",
-    Scope.READ: "Read what its owner may see",
-    Scope.OUTCOMES: "Record outcomes",
-    Scope.ADMIN: "Operate: failed images, webhooks, training",
+    Scope.SUBMIT: _("Send images"),
+    Scope.READ: _("Read what its owner may see"),
+    Scope.OUTCOMES: _("Record outcomes"),
+    Scope.ADMIN: _("Operate: failed images, webhooks, training"),
 }
 TOKEN_STATES: dict[str, tuple[str, StateWords]] = {
-    "live": ("Live", StateWords("live", "good", "", "")),
-    "expired": ("Expired", StateWords("clock", "neutral", "", "")),
-    "revoked": ("Revoked", StateWords("slash", "neutral", "", "")),
-    "closed": ("Account closed", StateWords("slash", "neutral", "", "")),
+    "live": (pgettext_lazy("token", "Live"), StateWords("live", "good", "", "")),
+    "expired": (_("Expired"), StateWords("clock", "neutral", "", "")),
+    "revoked": (_("Revoked"), StateWords("slash", "neutral", "", "")),
+    "closed": (_("Account closed"), StateWords("slash", "neutral", "", "")),
 }
 
 USERNAME = FieldSpec(
     "username",
-    "User name",
+    _("User name"),
     max_length=150,
-    hint="What they type to sign in. Letters, digits and @ . + - _ only; it cannot be changed.",
+    hint=_("What they type to sign in. Letters, digits and @ . + - _ only; it cannot be changed."),
 )
 SIGNS_IN = FieldSpec(
     "signs_in",
-    "How they get in",
+    _("How they get in"),
     kind="radios",
     choices=(
-        ("link", "They sign in: the next page shows a link by which they choose their password"),
-        ("token", "Not at all: a system, which works by tokens"),
+        ("link", _("They sign in: the next page shows a link by which they choose their password")),
+        ("token", _("Not at all: a system, which works by tokens")),
     ),
     default="link",
 )
 CODE = FieldSpec(
-    "code", "Code", max_length=32, width="half",
-    hint="Short and lower-case, for commands. It cannot be changed.",
+    "code", _("Code"), max_length=32, width="half",
+    hint=_("Short and lower-case, for commands. It cannot be changed."),
 )  # fmt: skip
-SITE_NAME = FieldSpec("name", "Name", max_length=120, hint="As people of the site call it.")
+SITE_NAME = FieldSpec("name", _("Name"), max_length=120, hint=_("As people of the site call it."))
 ISSUER = FieldSpec(
     "patient_issuer",
-    "Issuer of its patient ids",
+    _("Issuer of its patient ids"),
     max_length=64,
-    hint="Stands beside each patient id that is sent without an issuer (0010,0021). Empty: the "
-    "code in capitals.",
+    hint=_(
+        "Stands beside each patient id that is sent without an issuer (0010,0021). Empty: the "
+        "code in capitals."
+    ),
 )
 ADMINISTRATOR = FieldSpec(
     "administrator",
-    "User name of its first administrator",
+    _("User name of its first administrator"),
     max_length=150,
-    hint="A new account. Whoever has it says who else works there.",
+    hint=_("A new account. Whoever has it says who else works there."),
 )
 REASON = FieldSpec(
     "reason",
-    "Why, where the issuer changes",
+    _("Why, where the issuer changes"),
     max_length=500,
-    hint="Kept in the audit trail. No patient's identity.",
+    hint=_("Kept in the audit trail. No patient's identity."),
 )
 TOKEN_NAME = FieldSpec(
-    "token_name", "Name", max_length=80, hint="What will carry it, for example: PACS gateway."
+    "token_name", _("Name"), max_length=80, hint=_("What will carry it, for example: PACS gateway.")
 )
 DAYS = FieldSpec(
-    "days", "Lasts", kind="number", minimum="1", maximum="3650", step="1", unit="days",
+    "days", _("Lasts"), kind="number", minimum="1", maximum="3650", step="1", unit=_("days"),
     default="90", width="third",
 )  # fmt: skip
 
@@ -133,7 +139,7 @@ def user_form(
     roles: Sequence[str] = (),
     error: UserFacingError | None = None,
 ) -> BoxForm:
-    group = FieldSpec("roles", "Roles")
+    group = FieldSpec("roles", gettext("Roles"))
     return _box_form([USERNAME, SIGNS_IN], group, role_boxes(roles), typed, error)
 
 
@@ -148,17 +154,22 @@ def token_form(
     mine, *systems = owners
     owner = FieldSpec(
         "owner",
-        "Whose token",
+        gettext("Whose token"),
         kind="select",
         choices=(
-            (str(mine.pk), f"Yours ({mine.get_username()})"),
-            *((str(user.pk), f"The system {user.get_username()}") for user in systems),
+            (str(mine.pk), gettext("Yours (%(user)s)") % {"user": mine.get_username()}),
+            *(
+                (str(user.pk), gettext("The system %(user)s") % {"user": user.get_username()})
+                for user in systems
+            ),
         ),
         default=str(mine.pk),
-        hint="A token can do what its owner may, and no more than its scopes say.",
+        hint=gettext("A token can do what its owner may, and no more than its scopes say."),
     )
     boxes = [Box(s.value, SCOPES[s], "", s.value in chosen) for s in scopes]
-    return _box_form([owner, TOKEN_NAME, DAYS], FieldSpec("scopes", "Scopes"), boxes, typed, error)
+    return _box_form(
+        [owner, TOKEN_NAME, DAYS], FieldSpec("scopes", gettext("Scopes")), boxes, typed, error
+    )
 
 
 def site_new_form(
@@ -182,7 +193,7 @@ class UserLine:
 
     @property
     def roles(self) -> str:
-        return ", ".join(words for role, (words, _) in ROLES.items() if role in self.user.roles)
+        return ", ".join(str(ROLES[role][0]) for role in ROLES if role in self.user.roles)
 
     @property
     def state(self) -> StateWords:
@@ -195,10 +206,10 @@ class UserLine:
     @property
     def words(self) -> str:
         if not self.user.is_active:
-            return "Closed"
+            return gettext("Closed")
         if not self.user.roles:
-            return "No role"
-        return "Password not chosen yet" if self.invited else "Open"
+            return gettext("No role")
+        return gettext("Password not chosen yet") if self.invited else gettext("Open")
 
     @property
     def invited(self) -> bool:
@@ -234,4 +245,4 @@ class TokenLine:
 
 
 def scope_words(scopes: Iterable[str]) -> str:
-    return "; ".join(SCOPES[Scope(scope)] for scope in scopes)
+    return "; ".join(str(SCOPES[Scope(scope)]) for scope in scopes)

@@ -8,60 +8,69 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext
+
 from cases.models import TrainingEpoch, TrainingRun
+from cases.portal.lazily import lazy as _
+from cases.portal.lazily import sentence
 from cases.portal.wording import StateWords
 from cases.reports.curves import CurvePoint, curve_title, loss_curve_svg
 from cases.states import JOB, JobState
 from cases.vocabulary import PICTURES_TAKEN_BACK
 
 RUN_STATES: dict[str, StateWords] = {
-    "PENDING": StateWords("clock", "neutral", "The training waits for its turn.", ""),
-    "RUNNING": StateWords("scan", "info", "The training worker is at it.", ""),
+    "PENDING": StateWords("clock", "neutral", _("The training waits for its turn."), ""),
+    "RUNNING": StateWords("scan", "info", _("The training worker is at it."), ""),
     "SUCCEEDED": StateWords(
-        "done", "neutral", "The training ended with a model that waits for a decision.", ""
+        "done", "neutral", _("The training ended with a model that waits for a decision."), ""
     ),
     "FAILED": StateWords(
-        "alert", "alert", "The training ended without a model. The live model still answers.", ""
+        "alert", "alert", _("The training ended without a model. The live model still answers."), ""
     ),
     "CANCELLED": StateWords(
-        "cross", "neutral", "The training was called off. The live model still answers.", ""
+        "cross", "neutral", _("The training was called off. The live model still answers."), ""
     ),
 }
 RUN_LABELS = {
-    "PENDING": "Waiting",
-    "RUNNING": "Training",
-    "SUCCEEDED": "Finished",
-    "FAILED": "Failed",
-    "CANCELLED": "Cancelled",
+    "PENDING": _("Waiting"),
+    "RUNNING": _("Training"),
+    "SUCCEEDED": _("Finished"),
+    "FAILED": _("Failed"),
+    "CANCELLED": _("Cancelled"),
 }
 # What to do about a failure that has its own name.
 NEXT_STEPS = {
-    "data_changed": "Put the picture back, or import the folder again and train from the new "
-    "snapshot.",
-    "one_class": "Import data with malignant pictures and others.",
-    "too_few_cases": "Import more cases of this class.",
-    "data_unusable": "Import more or other data.",
-    "snapshot_unreadable": "Import the data folder again.",
-    "storage_damaged": "Import the data folder again; tell whoever runs the service.",
-    "disk_full": "Free some space on the training worker's disk, then start the training again.",
-    "out_of_memory": "Give the training worker more memory, or train at a smaller input size.",
-    "training_killed": "Give the training worker more memory, or train at a smaller input size.",
-    "worker_lost": "Look at the training worker's log, then start the training again.",
-    "non_finite_loss": "Train again with another seed or other initial weights.",
-    "plan_changed": "Ask for the training again, with the plan as it is now.",
-    "locked_set_changed": "Put the picture back, then start the training again.",
-    "locked_set_unreadable": "Import the locked set's folder again; tell whoever runs the service.",
-    "locked_set_taken_back": "Freeze a new locked set, and declare a plan with it.",
-    "pictures_taken_back": "Make a new snapshot of accepted images, and train from that.",
-    "locked_picture_seen": "Start from other weights, or declare a plan with another locked set.",
-    "active_model_unusable": "Roll back to a model whose file is whole, then start it again.",
-    "gate_refused": "Declare another plan, then start the training again.",
-    "gate_crashed": "Give the training worker more memory, then start the training again.",
-    "init_missing": "Lay the file into the folder, or choose other initial weights.",
-    "init_unusable": "Choose other initial weights.",
+    "data_changed": _(
+        "Put the picture back, or import the folder again and train from the new snapshot."
+    ),
+    "one_class": _("Import data with malignant pictures and others."),
+    "too_few_cases": _("Import more cases of this class."),
+    "data_unusable": _("Import more or other data."),
+    "snapshot_unreadable": _("Import the data folder again."),
+    "storage_damaged": _("Import the data folder again; tell whoever runs the service."),
+    "disk_full": _("Free some space on the training worker's disk, then start the training again."),
+    "out_of_memory": _("Give the training worker more memory, or train at a smaller input size."),
+    "training_killed": _("Give the training worker more memory, or train at a smaller input size."),
+    "worker_lost": _("Look at the training worker's log, then start the training again."),
+    "non_finite_loss": _("Train again with another seed or other initial weights."),
+    "plan_changed": _("Ask for the training again, with the plan as it is now."),
+    "locked_set_changed": _("Put the picture back, then start the training again."),
+    "locked_set_unreadable": _(
+        "Import the locked set's folder again; tell whoever runs the service."
+    ),
+    "locked_set_taken_back": _("Freeze a new locked set, and declare a plan with it."),
+    "pictures_taken_back": _("Make a new snapshot of accepted images, and train from that."),
+    "locked_picture_seen": _(
+        "Start from other weights, or declare a plan with another locked set."
+    ),
+    "active_model_unusable": _("Roll back to a model whose file is whole, then start it again."),
+    "gate_refused": _("Declare another plan, then start the training again."),
+    "gate_crashed": _("Give the training worker more memory, then start the training again."),
+    "init_missing": _("Lay the file into the folder, or choose other initial weights."),
+    "init_unusable": _("Choose other initial weights."),
 }
-OTHER_STEP = "Look at the log, then start it again."
-INIT_WORDS = {"imagenet": "ImageNet weights", "none": "nothing: fresh weights"}
+OTHER_STEP = _("Look at the log, then start it again.")
+INIT_WORDS = {"imagenet": _("ImageNet weights"), "none": _("nothing: fresh weights")}
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ class RunView:
         """Why the service itself called off a run that waited; "" for every other end."""
         job = self.run.job
         is_ours = job.state == JobState.CANCELLED and job.error_code == PICTURES_TAKEN_BACK
-        return job.error_detail if is_ours else ""
+        return sentence(job.error_detail) if is_ours else ""
 
     @property
     def started_from(self) -> str:
@@ -133,35 +142,40 @@ class RunView:
 
 def started_from(run: TrainingRun) -> str:
     if run.init_model is not None:
-        return f"model {run.init_model.version}"
-    return INIT_WORDS.get(run.init, f"the file {run.init.removeprefix('file:')}")
+        return gettext("model %(version)s") % {"version": run.init_model.version}
+    if run.init in INIT_WORDS:
+        return INIT_WORDS[run.init]
+    return gettext("the file %(name)s") % {"name": run.init.removeprefix("file:")}
 
 
 def doing_words(run: TrainingRun) -> str:
     """Where a run is, in a few words: "epoch 3 of 16, step 20 of 31"."""
     if run.job.state == JobState.PENDING:
-        return "goes on from its checkpoint" if run.job.attempt else "waits for its turn"
+        if run.job.attempt:
+            return gettext("goes on from its checkpoint")
+        return gettext("waits for its turn")
     if run.job.state != JobState.RUNNING:
         return ""
     told = run.job.progress or {}
     if told.get("phase") == "training":
-        return f"epoch {told['epoch']} of {told['epochs']}, step {told['step']} of {told['steps']}"
+        words = gettext("epoch %(epoch)s of %(epochs)s, step %(step)s of %(steps)s")
+        return words % {name: told[name] for name in ("epoch", "epochs", "step", "steps")}
     if told.get("phase") == "judging":
-        return "judging the model on the locked set of its plan"
+        return gettext("judging the model on the locked set of its plan")
     if told.get("phase") == "measuring":
-        return "measuring the model on the pictures it has not seen"
-    return "checking and reading the pictures"
+        return gettext("measuring the model on the pictures it has not seen")
+    return gettext("checking and reading the pictures")
 
 
 def duration_words(seconds: float) -> str:
     """ "about 3 h 20 min", "about 4 min", "less than a minute"."""
     minutes = round(seconds / 60)
     if minutes < 1:
-        return "less than a minute"
+        return gettext("less than a minute")
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"about {hours} h {minutes:02d} min"
-    return f"about {minutes} min"
+        return gettext("about %(hours)d h %(minutes)02d min") % {"hours": hours, "minutes": minutes}
+    return gettext("about %(minutes)d min") % {"minutes": minutes}
 
 
 def run_view(run: TrainingRun, *, epochs: Sequence[TrainingEpoch] = ()) -> RunView:
@@ -205,8 +219,9 @@ def moves_of(run: TrainingRun) -> list[Move]:
     """What happened to a run, oldest first: "Training, by training@host"."""
     moves = []
     for event in run.job.events.all():
-        label = RUN_LABELS[event.to_state] if event.from_state else "Asked for"
-        moves.append(Move(event.at, f"{label}, by {event.actor}", event.reason))
+        label = RUN_LABELS[event.to_state] if event.from_state else gettext("Asked for")
+        told = gettext("%(what)s, by %(who)s") % {"what": label, "who": event.actor}
+        moves.append(Move(event.at, told, sentence(event.reason)))
     return moves
 
 

@@ -6,59 +6,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
+from django.utils.translation import gettext
+
 from cases.errors import UserFacingError
 from cases.models import TrainingSnapshot
 from cases.portal.forms import BoundField, FieldSpec, Problem
+from cases.portal.lazily import day_text, images_of, sentence
+from cases.portal.lazily import lazy as _
 from cases.vocabulary import IfRunning, TrainingRecipe
 
 RECIPE = FieldSpec(
     "recipe",
-    "Recipe",
+    _("Recipe"),
     kind="radios",
     choices=(
-        (TrainingRecipe.BCWEB.value, "bcweb: rising input sizes, changes between scanners"),
-        (TrainingRecipe.PAPER.value, "paper: the protocol of the paper this work follows"),
+        (TrainingRecipe.BCWEB.value, _("bcweb: rising input sizes, changes between scanners")),
+        (TrainingRecipe.PAPER.value, _("paper: the protocol of the paper this work follows")),
     ),
     default=TrainingRecipe.BCWEB.value,
 )
 INIT = FieldSpec(
     "init",
-    "Start from",
+    _("Start from"),
     kind="select",
     choices=(
-        ("active", "The model that is live now"),
-        ("imagenet", "ImageNet weights"),
-        ("none", "Nothing: fresh weights"),
+        ("active", _("The model that is live now")),
+        ("imagenet", _("ImageNet weights")),
+        ("none", _("Nothing: fresh weights")),
     ),
     default="active",
     width="half",
 )
 SEED = FieldSpec(
-    "seed", "Seed", kind="number", minimum="0", step="1", default="0", width="third",
-    hint="The same seed on the same data gives the same model.",
+    "seed", _("Seed"), kind="number", minimum="0", step="1", default="0", width="third",
+    hint=_("The same seed on the same data gives the same model."),
 )  # fmt: skip
 EPOCHS = FieldSpec(
-    "epochs", "Epochs", kind="number", minimum="1", step="1", width="third",
-    hint="Empty: as the recipe says.",
+    "epochs", _("Epochs"), kind="number", minimum="1", step="1", width="third",
+    hint=_("Empty: as the recipe says."),
 )  # fmt: skip
 SIZE = FieldSpec(
-    "size", "Input size", kind="number", minimum="32", step="32", unit="px", width="third",
-    hint="Empty: 224, as the live model.",
+    "size", _("Input size"), kind="number", minimum="32", step="32", unit="px", width="third",
+    hint=_("Empty: 224, as the live model."),
 )  # fmt: skip
 LIMIT = FieldSpec(
-    "limit_images", "Only so many pictures", kind="number", minimum="1", step="1", width="third",
-    hint="For trying it out. Empty: all of them.",
+    "limit_images", _("Only so many pictures"), kind="number", minimum="1", step="1", width="third",
+    hint=_("For trying it out. Empty: all of them."),
 )  # fmt: skip
 REASON = FieldSpec(
-    "reason", "Why", hint="Kept with the run and in the audit trail.", max_length=500
+    "reason", _("Why"), hint=_("Kept with the run and in the audit trail."), max_length=500
 )
 IF_RUNNING = FieldSpec(
     "if_running",
-    "If another training is on",
+    _("If another training is on"),
     kind="radios",
     choices=(
-        (IfRunning.REFUSE.value, "Tell me which, and start nothing"),
-        (IfRunning.QUEUE.value, "Queue this one behind it"),
+        (IfRunning.REFUSE.value, _("Tell me which, and start nothing")),
+        (IfRunning.QUEUE.value, _("Queue this one behind it")),
     ),
     default=IfRunning.REFUSE.value,
 )
@@ -74,6 +78,12 @@ class PlainForm:
     title: str = ""
 
 
+def told_errors(error: UserFacingError | None) -> dict[str, list[str]]:
+    """What was refused by the names of fields, in the language of the page."""
+    errors = (error.errors or {}) if error is not None else {}
+    return {name: [sentence(told) for told in lines] for name, lines in errors.items()}
+
+
 def plain_form(
     specs: Sequence[FieldSpec],
     typed: Mapping[str, str] | None = None,
@@ -82,14 +92,14 @@ def plain_form(
     error: UserFacingError | None = None,
 ) -> PlainForm:
     """``specs`` bound to what was typed; with ``error`` spread over them."""
-    errors = (error.errors or {}) if error is not None else {}
+    errors = told_errors(error)
     problems = [
-        Problem(f"{spec.label}: {sentence}", spec.name)
+        Problem(f"{spec.label}: {told}", spec.name)
         for spec in specs
-        for sentence in errors.get(spec.name, ())
+        for told in errors.get(spec.name, ())
     ]
     if error is not None and not problems:
-        problems = [Problem(error.detail, "submit")]
+        problems = [Problem(sentence(error.detail), "submit")]
     values = typed or {}
     bound = {
         spec.name: BoundField(
@@ -97,7 +107,7 @@ def plain_form(
         )
         for spec in specs
     }
-    title = error.title if error is not None else ""
+    title = sentence(error.title) if error is not None else ""
     return PlainForm(key or str(uuid4()), bound, tuple(problems), title)
 
 
@@ -105,11 +115,14 @@ def snapshot_field(snapshots: Sequence[TrainingSnapshot]) -> FieldSpec:
     usable = [s for s in snapshots if s.data_root]
     return FieldSpec(
         "snapshot",
-        "Snapshot",
+        gettext("Snapshot"),
         kind="select",
-        hint="The frozen pictures to train from, newest first.",
+        hint=gettext("The frozen pictures to train from, newest first."),
         choices=tuple(
-            (s.pk, f"{s.name}, {s.images} images, {s.created_at:%-d %b %Y} ({s.pk[:8]})")
+            (
+                s.pk,
+                f"{s.name}, {images_of(s.images)}, {day_text(s.created_at)} ({s.pk[:8]})",
+            )
             for s in usable
         ),
         default=usable[0].pk if usable else "",

@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
 from cases.access import Actor
 from cases.errors import FieldInvalid
 from cases.measures import FEWEST, FEWEST_IMAGES
+from cases.portal.lazily import lazy as _
 from cases.portal.moments import typed_moment
 from cases.reports.watch_plots import (
     calibration_svg,
@@ -24,23 +26,24 @@ from cases.reports.watch_plots import (
 )
 from cases.selectors.watch import watch_version
 from cases.watching import AlertKind, Basis, Watch, WatchAlert, WatchFilter, WatchRow
+from cases.words import local
 
 BASES = {
-    Basis.VERIFIED: "Histology or follow-up",
-    Basis.HISTOLOGY: "Histology",
-    Basis.FOLLOW_UP: "Follow-up",
-    Basis.READER_ONLY: "Reader only",
+    Basis.VERIFIED: _("Histology or follow-up"),
+    Basis.HISTOLOGY: _("Histology"),
+    Basis.FOLLOW_UP: _("Follow-up"),
+    Basis.READER_ONLY: _("Reader only"),
 }
 REFERENCES = {
-    "training": "the model's training images",
-    "first_images": "the first images it read here",
+    "training": _("the model's training images"),
+    "first_images": _("the first images it read here"),
 }
 REFUSALS = {
-    "not_ultrasound": "no B-mode ultrasound",
-    "empty_frame": "empty frame",
-    "colour_overlay": "colour overlay",
-    "dual_view": "two views",
-    "unknown": "no reason stored",
+    "not_ultrasound": _("no B-mode ultrasound"),
+    "empty_frame": _("empty frame"),
+    "colour_overlay": _("colour overlay"),
+    "dual_view": _("two views"),
+    "unknown": _("no reason stored"),
 }
 # Versions whose calibration and drift are drawn; the tables have all.
 DRAWN = 4
@@ -55,10 +58,12 @@ def typed_filter(request: HttpRequest, actor: Actor) -> WatchFilter:
         try:
             version = watch_version(actor=actor, model_id=UUID(typed))
         except ValueError as error:
-            raise FieldInvalid(errors={"version": ["Choose a version of the list."]}) from error
+            raise FieldInvalid(
+                errors={"version": [gettext("Choose a version of the list.")]}
+            ) from error
     since, until = typed_moment(request, "since"), typed_moment(request, "until")
     if since and until and since >= until:
-        raise FieldInvalid(errors={"until": ["Enter a moment after the first one."]})
+        raise FieldInvalid(errors={"until": [gettext("Enter a moment after the first one.")]})
     device = request.GET.get("device", "").replace("\0", "")[:MAX_DEVICE].strip()
     return WatchFilter(version=version, device=device or None, since=since, until=until)
 
@@ -118,29 +123,45 @@ def _outcomes(told: Watch) -> Iterator[OutcomeLine]:
 def alert_words(alert: WatchAlert, days: int) -> str:
     """An alert in a sentence, and what to look at."""
     row = alert.row
-    where = f"{row.version}, {_device(row)}, last {days} days"
+    told: dict[str, Any] = {"version": row.version, "device": _device(row), "days": days}
+    if alert.kind is AlertKind.DRIFT:
+        return _drift_words(row, told)
+    limit = local(f"{100 * alert.limit:.3g}")
     if alert.kind is AlertKind.REFUSED:
         share = row.recent.refused_share
-        return (
-            f"{where}: {share.count} of {share.n} images were refused, surely more than "
-            f"{100 * alert.limit:.3g} %. Look at what is sent, and at the reasons below."
+        words = gettext(
+            "%(version)s, %(device)s, last %(days)d days: %(count)d of %(n)d images were refused, "
+            "surely more than %(limit)s %%. Look at what is sent, and at the reasons below."
         )
-    if alert.kind is AlertKind.ABSTAINED:
+    else:
         share = row.recent.abstained_share
-        return (
-            f"{where}: {share.count} of {share.n} images got no answer, surely more than "
-            f"{100 * alert.limit:.3g} %. The model is unsure of what it sees here."
+        words = gettext(
+            "%(version)s, %(device)s, last %(days)d days: %(count)d of %(n)d images got no answer, "
+            "surely more than %(limit)s %%. The model is unsure of what it sees here."
         )
+    return words % (told | {"count": share.count, "n": share.n, "limit": limit})
+
+
+def _drift_words(row: WatchRow, told: dict[str, Any]) -> str:
     assert row.drift is not None and row.drift.psi is not None
-    return (
-        f"{where}: the images differ from {REFERENCES[row.drift.reference.of]} (stability index "
-        f"{row.drift.psi:.2f}, {row.drift.far.count} of {row.drift.n} far away). Look for a new "
-        "scanner, preset or kind of patient; consider suspending answers."
+    told |= {
+        "reference": REFERENCES[row.drift.reference.of],
+        "index": local(f"{row.drift.psi:.2f}"),
+        "far": row.drift.far.count,
+        "n": row.drift.n,
+    }
+    words = gettext(
+        "%(version)s, %(device)s, last %(days)d days: the images differ from %(reference)s "
+        "(stability index %(index)s, %(far)d of %(n)d far away). Look for a new scanner, preset or "
+        "kind of patient; consider suspending answers."
     )
+    return words % told
 
 
 def _device(row: WatchRow) -> str:
-    return "all devices" if row.device is None else f"device “{row.device_name}”"
+    if row.device is None:
+        return gettext("all devices")
+    return gettext("device “%(name)s”") % {"name": row.device_name}
 
 
 def file_name(at: datetime) -> str:

@@ -9,35 +9,40 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from cases.errors import FieldInvalid, UserFacingError
 from cases.models import Webhook, WebhookDelivery
 from cases.portal.forms import FieldSpec
+from cases.portal.lazily import lazy as _
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.wording import StateWords
 from cases.selectors.webhooks import Counts
 from cases.vocabulary import AttemptOutcome, WebhookEvent, WebhookOff
 
 EVENTS: dict[str, str] = {
-    WebhookEvent.JOB_CREATED.value: "A job waits",
-    WebhookEvent.JOB_STARTED.value: "A worker took it",
-    WebhookEvent.JOB_REQUEUED.value: "It waits again, after a fault that may pass",
-    WebhookEvent.JOB_SUCCEEDED.value: "It is done",
-    WebhookEvent.JOB_FAILED.value: "It failed for good",
-    WebhookEvent.JOB_CANCELLED.value: "It was called off",
+    WebhookEvent.JOB_CREATED.value: _("A job waits"),
+    WebhookEvent.JOB_STARTED.value: _("A worker took it"),
+    WebhookEvent.JOB_REQUEUED.value: _("It waits again, after a fault that may pass"),
+    WebhookEvent.JOB_SUCCEEDED.value: _("It is done"),
+    WebhookEvent.JOB_FAILED.value: _("It failed for good"),
+    WebhookEvent.JOB_CANCELLED.value: _("It was called off"),
 }
-PING = "A test"
+PING = _("A test")
 FINAL_EVENTS = (
     WebhookEvent.JOB_SUCCEEDED.value,
     WebhookEvent.JOB_FAILED.value,
     WebhookEvent.JOB_CANCELLED.value,
 )
 OFF: dict[str, str] = {
-    WebhookOff.BY_HAND.value: "Somebody switched it off.",
-    WebhookOff.FAILING.value: "It was switched off because nothing could be delivered for too "
-    "long. See below what went wrong; once the receiver is well, switch it on.",
-    WebhookOff.GONE.value: "It was switched off because the receiver said that the address is "
-    "gone for good (410).",
+    WebhookOff.BY_HAND.value: _("Somebody switched it off."),
+    WebhookOff.FAILING.value: _(
+        "It was switched off because nothing could be delivered for too "
+        "long. See below what went wrong; once the receiver is well, switch it on."
+    ),
+    WebhookOff.GONE.value: _(
+        "It was switched off because the receiver said that the address is gone for good (410)."
+    ),
 }
 STATES: dict[str, StateWords] = {
     "PENDING": StateWords("clock", "neutral", "", ""),
@@ -46,42 +51,46 @@ STATES: dict[str, StateWords] = {
     "FAILED": StateWords("alert", "alert", "", ""),
 }
 LABELS = {
-    "PENDING": "Waiting",
-    "SENDING": "Being sent",
-    "DELIVERED": "Delivered",
-    "FAILED": "Given up",
+    "PENDING": _("Waiting"),
+    "SENDING": _("Being sent"),
+    "DELIVERED": _("Delivered"),
+    "FAILED": _("Given up"),
 }
 OUTCOMES: dict[str, str] = {
-    AttemptOutcome.DELIVERED.value: "Delivered",
-    AttemptOutcome.BAD_STATUS.value: "Refused by the receiver",
-    AttemptOutcome.REDIRECTED.value: "Redirected",
-    AttemptOutcome.GONE.value: "Gone",
-    AttemptOutcome.TIMED_OUT.value: "No answer in time",
-    AttemptOutcome.NOT_RESOLVED.value: "Host not found",
-    AttemptOutcome.ADDRESS_REFUSED.value: "Address not allowed",
-    AttemptOutcome.NOT_CONNECTED.value: "No connection",
-    AttemptOutcome.TLS_FAILED.value: "Certificate or TLS",
-    AttemptOutcome.BAD_ANSWER.value: "No answer in HTTP",
-    AttemptOutcome.INTERRUPTED.value: "Interrupted",
-    AttemptOutcome.SECRET_UNREADABLE.value: "Secret unreadable",
+    AttemptOutcome.DELIVERED.value: _("Delivered"),
+    AttemptOutcome.BAD_STATUS.value: _("Refused by the receiver"),
+    AttemptOutcome.REDIRECTED.value: _("Redirected"),
+    AttemptOutcome.GONE.value: _("Gone"),
+    AttemptOutcome.TIMED_OUT.value: _("No answer in time"),
+    AttemptOutcome.NOT_RESOLVED.value: _("Host not found"),
+    AttemptOutcome.ADDRESS_REFUSED.value: _("Address not allowed"),
+    AttemptOutcome.NOT_CONNECTED.value: _("No connection"),
+    AttemptOutcome.TLS_FAILED.value: _("Certificate or TLS"),
+    AttemptOutcome.BAD_ANSWER.value: _("No answer in HTTP"),
+    AttemptOutcome.INTERRUPTED.value: _("Interrupted"),
+    AttemptOutcome.SECRET_UNREADABLE.value: _("Secret unreadable"),
 }
 
-NAME = FieldSpec("name", "Name", max_length=80, hint="What stands there, for example: PACS.")
+NAME = FieldSpec("name", _("Name"), max_length=80, hint=_("What stands there, for example: PACS."))
 URL = FieldSpec(
     "url",
-    "Address",
+    _("Address"),
     kind="url",
     max_length=500,
-    hint="Starts with https:// and is reachable from this service. Addresses inside a network "
-    "are called only where the operator allows it.",
+    hint=_(
+        "Starts with https:// and is reachable from this service. Addresses inside a network "
+        "are called only where the operator allows it."
+    ),
 )
 SPECS = [NAME, URL]
 SINCE = FieldSpec(
     "since",
-    "Since",
+    _("Since"),
     kind="datetime-local",
-    hint="All that happened from then on, with the ids of before: a receiver that keeps ids "
-    "drops what it has.",
+    hint=_(
+        "All that happened from then on, with the ids of before: a receiver that keeps ids "
+        "drops what it has."
+    ),
     width="half",
 )
 
@@ -109,7 +118,7 @@ def webhook_form(
     """The form with what was typed; at first with the events that most receivers want."""
     chosen = FINAL_EVENTS if raw is None else tuple(raw["events"])
     # Rendered with the events as a field of its own, so that its sentences are summed up too.
-    specs = [*SPECS, FieldSpec("events", "Told of")]
+    specs = [*SPECS, FieldSpec("events", gettext("Told of"))]
     typed = {} if raw is None else {"name": raw["name"], "url": raw["url"], "events": ""}
     plain = plain_form(specs, typed, error=error)
     boxes = tuple((value, words, value in chosen) for value, words in EVENTS.items())
@@ -125,7 +134,7 @@ def since_parse(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise FieldInvalid(errors={"since": ["Give a date and a time."]}) from None
+        raise FieldInvalid(errors={"since": [gettext("Give a date and a time.")]}) from None
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
@@ -147,14 +156,14 @@ class WebhookLine:
             return StateWords("slash" if by_hand else "alert", "neutral" if by_hand else "alert",
                               OFF[self.webhook.off_reason], "")  # fmt: skip
         if self.webhook.failing_since is not None:
-            return StateWords("caution", "caution", "The last attempts failed.", "")
+            return StateWords("caution", "caution", gettext("The last attempts failed."), "")
         return StateWords("live", "good", "", "")
 
     @property
     def words(self) -> str:
         if not self.webhook.enabled:
-            return "Off"
-        return "Failing" if self.webhook.failing_since is not None else "On"
+            return gettext("Off")
+        return gettext("Failing") if self.webhook.failing_since is not None else gettext("On")
 
     @property
     def events(self) -> list[str]:

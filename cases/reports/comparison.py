@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from cases.reports.card.blocks import Block, sentences, table
 from cases.reports.card.values import Fields, counted, figure, mapping, percent, sequence, title
 from cases.vocabulary import BETTER_BELOW
+from cases.words import local
 
 CANDIDATE, ACTIVE = "candidate", "active"
 CLASSES = ("benign", "malignant", "normal")
@@ -56,20 +59,25 @@ def figure_blocks(report: Fields, labels: Mapping[str, str]) -> tuple[Block, ...
     names = model_names(report)
     blocks: list[Block] = []
     for part in sequence(mapping(report.get("comparison")).get("parts")):
-        columns = ["Figure (95 % interval)", *names.values()]
+        # xgettext:no-python-format
+        columns = [gettext("Figure (95 % interval)"), *names.values()]
         if len(names) > 1:
-            columns.append("Difference")
+            columns.append(gettext("Difference"))
         rows = [_figure_row(row, names, labels) for row in sequence(part["figures"])]
         blocks += table(_part_caption(part), columns, rows)
     if blocks:
         blocks += sentences(
             [
-                "Difference: the model less the one that was live, on the same pictures; its "
-                "interval is a paired one. An interval that holds 0 shows no difference."
+                gettext(
+                    "Difference: the model less the one that was live, on the same pictures; its "
+                    "interval is a paired one. An interval that holds 0 shows no difference."
+                )
                 if len(names) > 1
                 else "",
-                "Intervals come from drawing whole patients. Sensitivity and specificity count "
-                "abstained and refused pictures as called malignant where that is worse.",
+                gettext(
+                    "Intervals come from drawing whole patients. Sensitivity and specificity count "
+                    "abstained and refused pictures as called malignant where that is worse."
+                ),
             ],
             muted=True,
         )
@@ -77,17 +85,24 @@ def figure_blocks(report: Fields, labels: Mapping[str, str]) -> tuple[Block, ...
 
 
 def _part_caption(part: Fields) -> str:
-    where = f"Source {part['source']}" if part["source"] else "All locked pictures"
-    return (
-        f"{where}: {counted(part['n'])} pictures of {counted(part['patients'])} patients, "
-        f"{counted(part['malignant_patients'])} of them malignant"
+    where = gettext("All locked pictures")
+    if part["source"]:
+        where = gettext("Source %(name)s") % {"name": part["source"]}
+    words = gettext(
+        "%(where)s: %(n)s pictures of %(patients)s patients, %(malignant)s of them malignant"
     )
+    return words % {
+        "where": where,
+        "n": counted(part["n"]),
+        "patients": counted(part["patients"]),
+        "malignant": counted(part["malignant_patients"]),
+    }
 
 
 def _figure_row(row: Fields, names: Mapping[str, str], labels: Mapping[str, str]) -> list[str]:
     label = labels.get(row["metric"], row["metric"])
     if row["metric"] in BETTER_BELOW:
-        label += " (lower is better)"
+        label += gettext(" (lower is better)")
     cells = [label, *(_with_interval(row.get(who)) for who in names)]
     if len(names) > 1:
         cells.append(_with_interval(row.get("difference"), sign=True))
@@ -108,7 +123,7 @@ def confusion_blocks(report: Fields) -> tuple[Block, ...]:
             for label, row in zip(CLASSES, confusion(report, who), strict=True)
         ]
         # One without an answer at all is a column, so that the two stand alike.
-        columns = ("Truth", *(title(column) for column in COLUMNS), "Pictures")
+        columns = (gettext("Truth"), *(title(column) for column in COLUMNS), gettext("Pictures"))
         blocks += table(name, columns, rows)
     return tuple(blocks)
 
@@ -140,7 +155,7 @@ def plots(report: Fields) -> tuple[Plot, ...]:
             continue
         blocks = tabled({version: sequence(rows.get(who)) for who, version in names.items()})
         has_drawing = drawing(report, name) is not None
-        found.append(Plot(name, heading, look_for, blocks, has_drawing))
+        found.append(Plot(name, gettext(heading), gettext(look_for), blocks, has_drawing))
     return tuple(found)
 
 
@@ -164,22 +179,31 @@ def _side_by_side(
 
 
 def _roc_table(models: _Rows) -> tuple[Block, ...]:
-    columns = {"specificity": "Specificity", "threshold": "Threshold"}
-    return _side_by_side("Specificity at a sensitivity", "Sensitivity", "wanted", columns, models)
+    columns = {"specificity": gettext("Specificity"), "threshold": gettext("Threshold")}
+    return _side_by_side(
+        gettext("Specificity at a sensitivity"), gettext("Sensitivity"), "wanted", columns, models
+    )
 
 
 def _precision_table(models: _Rows) -> tuple[Block, ...]:
-    caption = "Precision at a recall of at least"
-    return _side_by_side(caption, "Recall", "wanted", {"precision": "Precision"}, models)
+    caption = gettext("Precision at a recall of at least")
+    return _side_by_side(
+        caption, gettext("Recall"), "wanted", {"precision": gettext("Precision")}, models
+    )
 
 
 def _threshold_table(models: _Rows) -> tuple[Block, ...]:
-    columns = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
+    columns = {"sensitivity": gettext("Sensitivity"), "specificity": gettext("Specificity")}
     blocks = _side_by_side(
-        "At round thresholds and the operating points", "Threshold", "threshold", columns, models
+        gettext("At round thresholds and the operating points"),
+        gettext("Threshold"),
+        "threshold",
+        columns,
+        models,
     )
     own = [
-        f"{name} is served at {figure(row['threshold'])}"
+        gettext("%(name)s is served at %(threshold)s")
+        % {"name": name, "threshold": figure(row["threshold"])}
         for name, rows in models.items()
         for row in rows
         if row["own"]
@@ -192,46 +216,58 @@ def _reliability_table(models: _Rows) -> tuple[Block, ...]:
     ends = {row["from"]: row["to"] for rows in models.values() for row in rows}
     body = []
     for low in sorted(ends):
-        cells = [f"{low:.2f}–{ends[low]:.2f}"]
+        cells = [local(f"{low:.2f}–{ends[low]:.2f}")]
         for rows in by_model.values():
             row = mapping(rows.get(low))
             cells += [counted(row.get("n")) or "0", figure(row.get("malignant"))]
         body.append(cells)
-    heads = [f"{what}, {name}" for name in models for what in ("Pictures", "Share malignant")]
-    return table("By malignant score", ("Score", *heads), body)
+    heads = [
+        f"{what}, {name}"
+        for name in models
+        for what in (gettext("Pictures"), gettext("Share malignant"))
+    ]
+    return table(gettext("By malignant score"), (gettext("Score"), *heads), body)
 
 
 _PLOTS: tuple[tuple[str, str, str, str, Callable[[_Rows], tuple[Block, ...]]], ...] = (
     (
         "roc",
-        "Sensitivity against false alarms (ROC)",
-        "Look at the upper end, where few malignant pictures are missed: the model whose line is "
-        "further left there raises fewer false alarms. The marks are the operating points.",
+        gettext_noop("Sensitivity against false alarms (ROC)"),
+        gettext_noop(
+            "Look at the upper end, where few malignant pictures are missed: the model whose line "
+            "is further left there raises fewer false alarms. The marks are the operating points."
+        ),
         "at_sensitivity",
         _roc_table,
     ),
     (
         "precision-recall",
-        "Precision against recall",
-        "Precision is the share of right alarms among all. Look how far the lines hold up to the "
-        "right. It hangs on the share of malignant pictures, which is another one among your "
-        "patients.",
+        gettext_noop("Precision against recall"),
+        gettext_noop(
+            "Precision is the share of right alarms among all. Look how far the lines hold up to "
+            "the right. It hangs on the share of malignant pictures, which is another one among "
+            "your patients."
+        ),
         "at_sensitivity",
         _precision_table,
     ),
     (
         "thresholds",
-        "Sensitivity and specificity against the threshold",
-        "Look at the dotted operating points: where a line is steep beside one, small changes of "
-        "the scores change many answers.",
+        gettext_noop("Sensitivity and specificity against the threshold"),
+        gettext_noop(
+            "Look at the dotted operating points: where a line is steep beside one, small changes "
+            "of the scores change many answers."
+        ),
         "at_threshold",
         _threshold_table,
     ),
     (
         "reliability",
-        "Reliability of the scores",
-        "On the diagonal a score says how often such pictures are malignant. Points under it: the "
-        "scores are too high; above it: too low. Long bars: too few pictures to say.",
+        gettext_noop("Reliability of the scores"),
+        gettext_noop(
+            "On the diagonal a score says how often such pictures are malignant. Points under it: "
+            "the scores are too high; above it: too low. Long bars: too few pictures to say."
+        ),
         "reliability",
         _reliability_table,
     ),

@@ -8,6 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+
+from django.utils.translation import gettext, ngettext
+
+from cases.words import local
 
 WIDTH, HEIGHT = 640, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 540, 20, 236
@@ -29,18 +34,17 @@ def curve_title(points: Sequence[CurvePoint]) -> str:
         return ""
     last = points[-1]
     measured = [p for p in points if p.validation is not None]
-    after = f"after {last.epoch} epoch" + ("" if last.epoch == 1 else "s")
+    after = ngettext("after %(n)d epoch", "after %(n)d epochs", last.epoch) % {"n": last.epoch}
     if not measured:
-        told = "not measured" if last.train is None else f"{last.train:.3f}"
-        return f"Training loss {told} {after}"
+        told = gettext("not measured") if last.train is None else local(f"{last.train:.3f}")
+        return gettext("Training loss %(loss)s %(after)s") % {"loss": told, "after": after}
     best = min(measured, key=lambda p: (p.validation, p.epoch))
     now = measured[-1]
+    said = {"loss": local(f"{now.validation:.3f}"), "after": after}
     if best is now:
-        return f"Validation loss {now.validation:.3f} {after}, the lowest so far"
-    return (
-        f"Validation loss {now.validation:.3f} {after}, lowest {best.validation:.3f} at epoch "
-        f"{best.epoch}"
-    )
+        return gettext("Validation loss %(loss)s %(after)s, the lowest so far") % said
+    said |= {"best": local(f"{best.validation:.3f}"), "epoch": str(best.epoch)}
+    return gettext("Validation loss %(loss)s %(after)s, lowest %(best)s at epoch %(epoch)s") % said
 
 
 def loss_curve_svg(points: Sequence[CurvePoint], *, standalone: bool = False) -> str:
@@ -59,10 +63,10 @@ def loss_curve_svg(points: Sequence[CurvePoint], *, standalone: bool = False) ->
         if line:
             parts.append(_line(scale, line, name, marks))
     parts.append(_labels(scale, points))
-    title = curve_title(points)
+    title = escape(curve_title(points))
     if standalone:
         space = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"'
-        told = f"<title>{title}</title><desc>Loss over epochs.</desc>"
+        told = f"<title>{title}</title><desc>{escape(gettext('Loss over epochs.'))}</desc>"
     else:
         # A page has one <title>, which is its own.
         space, told = f'aria-label="{title}"', ""
@@ -107,7 +111,7 @@ def _axes(scale: _Scale) -> str:
         parts.append(
             f'<path class="curve-grid" d="M{_LEFT} {y:.1f}H{_RIGHT}" {grey} opacity="0.4"/>'
             f'<text class="curve-text" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" '
-            f'fill="#535d67">{value:.3g}</text>'
+            f'fill="#535d67">{local(f"{value:.3g}")}</text>'
         )
     every = max(1, math.ceil((scale.last - scale.first + 1) / MOST_TICKS))
     for epoch in range(scale.first, scale.last + 1, every):
@@ -118,9 +122,10 @@ def _axes(scale: _Scale) -> str:
     middle = (_LEFT + _RIGHT) / 2
     parts.append(
         f'<text class="curve-text" x="{middle:.0f}" y="{_BOTTOM + 38}" text-anchor="middle" '
-        f'fill="#535d67">epoch</text>'
+        f'fill="#535d67">{escape(gettext("epoch"))}</text>'
         f'<text class="curve-text" x="14" y="{(_TOP + _BOTTOM) / 2:.0f}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {(_TOP + _BOTTOM) / 2:.0f})" fill="#535d67">log loss</text>'
+        f'transform="rotate(-90 14 {(_TOP + _BOTTOM) / 2:.0f})" fill="#535d67">'
+        f"{escape(gettext('log loss'))}</text>"
     )
     return "".join(parts)
 
@@ -147,7 +152,7 @@ def _line(scale: _Scale, line: Sequence[tuple[int, float]], name: str, marks: st
 def _labels(scale: _Scale, points: Sequence[CurvePoint]) -> str:
     """The lines' names at their ends, moved apart where they would touch."""
     ends: list[tuple[float, str, str]] = []
-    for name, label in (("train", "training"), ("validation", "validation")):
+    for name, label in (("train", gettext("training")), ("validation", gettext("validation"))):
         told = [(p.epoch, v) for p in points if (v := getattr(p, name)) is not None]
         if told:
             ends.append((scale.y(told[-1][1]), name, label))
@@ -158,6 +163,6 @@ def _labels(scale: _Scale, points: Sequence[CurvePoint]) -> str:
     x = scale.x(points[-1].epoch) + 10
     return "".join(
         f'<text class="curve-{name}-name" x="{x:.1f}" y="{y + 4:.1f}" fill="{_COLOURS[name]}">'
-        f"{label}</text>"
+        f"{escape(label)}</text>"
         for y, name, label in ends
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from django.utils.translation import gettext, ngettext
+
 WIDTH, HEIGHT = 640, 206
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 632, 16, 160
 
@@ -24,10 +26,15 @@ def hours_title(bars: Sequence[HourBar]) -> str:
     """What the bars show, in a sentence."""
     done, failed = sum(bar.done for bar in bars), sum(bar.failed for bar in bars)
     if not done and not failed:
-        return "No image was read in these hours"
+        return gettext("No image was read in these hours")
     best = max(bars, key=lambda bar: bar.done + bar.failed)
-    answered = f"{done} image{'' if done == 1 else 's'} read, {failed} failed"
-    return f"{answered}; most from {best.label} on ({best.done + best.failed})"
+    words = ngettext(
+        "%(done)d image read, %(failed)d failed; most from %(hour)s on (%(most)d)",
+        "%(done)d images read, %(failed)d failed; most from %(hour)s on (%(most)d)",
+        done,
+    )
+    told = {"done": done, "failed": failed, "hour": best.label, "most": best.done + best.failed}
+    return words % told
 
 
 def hours_svg(bars: Sequence[HourBar]) -> str:
@@ -53,7 +60,7 @@ def hours_svg(bars: Sequence[HourBar]) -> str:
     middle = (_LEFT + _RIGHT) / 2
     parts.append(
         f'<text class="hours-text" x="{middle:.0f}" y="{_BOTTOM + 38}" text-anchor="middle" '
-        f'fill="#535d67">hour that begins at</text>'
+        f'fill="#535d67">{escape(gettext("hour that begins at"))}</text>'
     )
     return (
         f'<svg class="hours" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

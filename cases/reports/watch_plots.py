@@ -9,22 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from django.utils.formats import date_format
+from django.utils.translation import gettext, gettext_noop
+
 from cases.measures import FEWEST, Calibration, Drift, Share
 from cases.watching import WatchWeek
+from cases.words import local
 
 WIDTH, HEIGHT = 560, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 440, 20, 228
 MOST_WEEKS = 26
 # Lines differ in mark and dash as well as in colour.
 _SERIES = (
-    ("malignant", "malignant", "#b86e00", "square", ""),
-    ("abstained", "no answer", "#1d5a92", "circle", "5 4"),
-    ("refused", "refused", "#6d8196", "diamond", "2 3"),
+    ("malignant", gettext_noop("malignant"), "#b86e00", "square", ""),
+    ("abstained", gettext_noop("no answer"), "#1d5a92", "circle", "5 4"),
+    ("refused", gettext_noop("refused"), "#6d8196", "diamond", "2 3"),
 )
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.1f} %"
+    digits = 0 if value >= 0.1 or value == 0 else 1
+    return local(f"{100 * value:.{digits}f} %")
 
 
 def _svg(title: str, parts: Sequence[str], *, name: str) -> str:
@@ -90,11 +95,18 @@ def weeks_title(weeks: Sequence[WatchWeek]) -> str:
     if not told:
         return ""
     last = told[-1]
-    return (
-        f"Week of {last.week:%d %b %Y}: {_percent(_of(last, 'malignant').count / last.mix.images)} "
-        f"called malignant, {_percent(last.mix.abstained / last.mix.images)} without an answer, "
-        f"{_percent(last.mix.all_refused / last.mix.images)} refused"
+    mix = last.mix
+    figures = {
+        "day": date_format(last.week, "j M Y"),
+        "malignant": _percent(_of(last, "malignant").count / mix.images),
+        "abstained": _percent(mix.abstained / mix.images),
+        "refused": _percent(mix.all_refused / mix.images),
+    }
+    words = gettext(
+        "Week of %(day)s: %(malignant)s called malignant, %(abstained)s without an answer, "
+        "%(refused)s refused"
     )
+    return words % figures
 
 
 def _of(week: WatchWeek, series: str) -> Share:
@@ -119,10 +131,10 @@ def weeks_svg(weeks: Sequence[WatchWeek]) -> str:
     }
     top = _top([share for own in shares.values() for share in own])
     xs = [_LEFT + 8 + (_RIGHT - _LEFT - 16) * (w.week.toordinal() - first) / span for w in weeks]
-    parts = _axes(top, "week that begins on", "share of images")
+    parts = _axes(top, gettext("week that begins on"), gettext("share of images"))
     every = max(1, -(-len(weeks) // 6))
     for number in range(0, len(weeks), every):
-        parts.append(_text(xs[number], _BOTTOM + 18, f"{weeks[number].week:%d %b}"))
+        parts.append(_text(xs[number], _BOTTOM + 18, date_format(weeks[number].week, "j M")))
     ends: list[tuple[float, str, str, str]] = []
     for name, words, colour, kind, dash in _SERIES:
         ys = [_y(share, top) for share in shares[name]]
@@ -130,7 +142,7 @@ def weeks_svg(weeks: Sequence[WatchWeek]) -> str:
         dashes = f'stroke-dasharray="{dash}" ' if dash else ""
         parts.append(_path(line, name, stroke=colour, more=f'stroke-width="2" {dashes}'))
         parts += [_mark(x, y, kind, name, colour) for x, y in zip(xs, ys, strict=True)]
-        ends.append((ys[-1], name, words, colour))
+        ends.append((ys[-1], name, gettext(words), colour))
     parts += _names(ends)
     return _svg(weeks_title(weeks), parts, name="weeks")
 
@@ -144,7 +156,7 @@ def _names(ends: list[tuple[float, str, str, str]]) -> list[str]:
         least, room = y + 16, room + 16
         parts.append(
             f'<text class="plot-{name}-name" x="{_RIGHT + 12}" y="{y + 4:.1f}" '
-            f'fill="{colour}">{words}</text>'
+            f'fill="{colour}">{escape(words)}</text>'
         )
     return parts
 
@@ -155,8 +167,10 @@ def _names(ends: list[tuple[float, str, str, str]]) -> list[str]:
 def calibration_title(calibration: Calibration) -> str:
     error = calibration.error
     if error is None:
-        return f"Too few images with a known outcome ({calibration.n}) for a calibration error"
-    return f"Scores are off by {error:.3f} on average, {calibration.n} images"
+        words = gettext("Too few images with a known outcome (%(n)d) for a calibration error")
+        return words % {"n": calibration.n}
+    words = gettext("Scores are off by %(error)s on average, %(n)d images")
+    return words % {"error": local(f"{error:.3f}"), "n": calibration.n}
 
 
 def calibration_svg(calibration: Calibration) -> str:
@@ -167,12 +181,12 @@ def calibration_svg(calibration: Calibration) -> str:
     bins = [one for one in calibration.bins if one.n >= FEWEST]
     if not bins:
         return ""
-    parts = _axes(1.0, "mean malignant score", "turned out malignant")
+    parts = _axes(1.0, gettext("mean malignant score"), gettext("turned out malignant"))
 
     def across(score: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * score
 
-    parts += [_text(across(q / 4), _BOTTOM + 18, f"{q / 4:.2f}") for q in range(5)]
+    parts += [_text(across(q / 4), _BOTTOM + 18, local(f"{q / 4:.2f}")) for q in range(5)]
     diagonal = f"M{_LEFT} {_BOTTOM}L{_RIGHT} {_TOP}"
     parts.append(_path(diagonal, "expected", more='stroke-dasharray="4 4"'))
     for one in bins:
@@ -182,7 +196,7 @@ def calibration_svg(calibration: Calibration) -> str:
         parts.append(_path(f"M{x:.1f} {low:.1f}V{high:.1f}", "interval", stroke="#1d5a92"))
         parts.append(_mark(x, _y(share.value, 1), "circle", "value", "#1d5a92"))
         parts.append(_text(x, high - 6, f"n {one.n}"))
-    parts.append(_text(_RIGHT + 8, _TOP + 4, "well calibrated", anchor="start"))
+    parts.append(_text(_RIGHT + 8, _TOP + 4, gettext("well calibrated"), anchor="start"))
     return _svg(calibration_title(calibration), parts, name="calibration")
 
 
@@ -191,9 +205,10 @@ def calibration_svg(calibration: Calibration) -> str:
 
 def drift_title(drift: Drift) -> str:
     if drift.psi is None:
-        return f"Too few recent images ({drift.n}) to tell a drift"
+        return gettext("Too few recent images (%(n)d) to tell a drift") % {"n": drift.n}
     far = drift.far.count / drift.n
-    return f"Stability index {drift.psi:.2f}; {_percent(far)} lie beyond the 95th percentile"
+    words = gettext("Stability index %(index)s; %(share)s lie beyond the 95th percentile")
+    return words % {"index": local(f"{drift.psi:.2f}"), "share": _percent(far)}
 
 
 def drift_svg(drift: Drift) -> str:
@@ -202,7 +217,9 @@ def drift_svg(drift: Drift) -> str:
         return ""
     shares = [count / drift.n for count in drift.counts]
     top = _top([*shares, 0.2])
-    parts = _axes(top, "tenth of the reference's distances, near to far", "recent images")
+    parts = _axes(
+        top, gettext("tenth of the reference's distances, near to far"), gettext("recent images")
+    )
     step = (_RIGHT - _LEFT) / len(shares)
     for number, share in enumerate(shares):
         x, y = _LEFT + step * number + 3, _y(share, top)
@@ -213,5 +230,5 @@ def drift_svg(drift: Drift) -> str:
         parts.append(_text(x + step / 2 - 3, _BOTTOM + 18, str(number + 1)))
     expected = _y(0.1, top)
     parts.append(_path(f"M{_LEFT} {expected:.1f}H{_RIGHT}", "expected", more='stroke-width="2"'))
-    parts.append(_text(_RIGHT + 8, expected + 4, "no change", anchor="start"))
+    parts.append(_text(_RIGHT + 8, expected + 4, gettext("no change"), anchor="start"))
     return _svg(drift_title(drift), parts, name="drift")

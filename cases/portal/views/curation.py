@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import NotFound, UserFacingError
@@ -27,6 +28,7 @@ from cases.portal.curation import (
     lookalike_lines,
     option_words,
 )
+from cases.portal.lazily import sentence
 from cases.portal.outcomes import typed_form
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.views.base import PortalView
@@ -115,7 +117,7 @@ class _CandidatePage(CurationView):
             "box": ",".join(map(str, box)) if box else "",
             "whole": box is not None and box_is_whole(image, box),
             "looks": lookalike_lines(candidate, looks),
-            "hindrances": hindrances(candidate, looks),
+            "hindrances": [sentence(told) for told in hindrances(candidate, looks)],
             "side": SIDES[side_of(patient_key=key)] if patient.erased_at is None else "",
             "frozen": frozen_in(candidate),
             "events": candidate_events(candidate),
@@ -140,7 +142,7 @@ class CandidatePictureView(CurationView):
         candidate = candidate_get(actor=self.actor, candidate_id=candidate_id)
         box = candidate.box or image_box(candidate.image)
         if box is None:
-            raise NotFound("The image has not been read yet.")
+            raise NotFound(gettext("The image has not been read yet."))
         png = candidate_picture(actor=self.actor, image=candidate.image, box=box)
         return HttpResponse(png, content_type="image/png")
 
@@ -175,17 +177,17 @@ class CandidateDecideView(_CandidatePage):
                 identity_checked=typed.get("identity_checked") == "1",
                 outcome_id=_uuid(typed.get("outcome", "")),
             )
-            return "Accepted. It goes into the next snapshot of its patient's side."
+            return gettext("Accepted. It goes into the next snapshot of its patient's side.")
         if decision == "reject":
             candidate_reject(
                 actor=self.actor, candidate_id=candidate_id, version=version, reason=reason
             )
-            return "Rejected. It goes into no snapshot from now on."
+            return gettext("Rejected. It goes into no snapshot from now on.")
         if decision == "reopen":
             candidate_reopen(
                 actor=self.actor, candidate_id=candidate_id, version=version, reason=reason
             )
-            return "Open again: it waits for a decision."
+            return gettext("Open again: it waits for a decision.")
         raise NotFound()
 
 
@@ -223,7 +225,9 @@ class FreezeListView(CurationView):
         except UserFacingError as error:
             form = plain_form(FREEZE_FIELDS, typed, error=error)
             return self.page(form, status=error.status)
-        messages.success(request, "The snapshot is asked for. The training worker makes it.")
+        messages.success(
+            request, gettext("The snapshot is asked for. The training worker makes it.")
+        )
         return redirect("freeze-list")
 
     def page(self, form: PlainForm, *, status: int = 200) -> HttpResponse:
@@ -256,7 +260,7 @@ class FreezeCancelView(CurationView):
         try:
             job_cancel(actor=self.actor, job_id=freeze.pk)
         except UserFacingError as error:
-            messages.error(request, error.detail)
+            messages.error(request, sentence(error.detail))
         else:
-            messages.success(request, "Called off. Nothing of it is kept.")
+            messages.success(request, gettext("Called off. Nothing of it is kept."))
         return redirect("freeze-list")

@@ -10,13 +10,14 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid
+from cases.portal.lazily import sentence
 from cases.portal.moments import typed_moment
 from cases.portal.views.base import PortalView
 from cases.portal.views.worklist import given_id
-from cases.portal.wording import count_of
 from cases.selectors.dead_letters import attempts_of, dead_letter_codes, dead_letter_page
 from cases.services.dead_letters import MAX_AT_ONCE, Retry, dead_letters_retry
 
@@ -67,7 +68,7 @@ class DeadLetterRetryView(PortalView):
         name = next((n for n in ("only", "shown") if n in request.POST), "job")
         wanted = ids_of(request.POST.getlist("job" if name == "job" else name))
         if not wanted:
-            messages.error(request, "Tick the images to try again.")
+            messages.error(request, gettext("Tick the images to try again."))
         else:
             self.say(request, dead_letters_retry(actor=self.actor, job_ids=wanted))
         return self.after(request)
@@ -81,12 +82,19 @@ class DeadLetterRetryView(PortalView):
         done = sum(1 for retry in retries if retry.new is not None)
         if done:
             messages.success(
-                request, f"{count_of(done, 'image').capitalize()} asked for again. They wait now."
+                request,
+                ngettext(
+                    "%(n)d image asked for again. They wait now.",
+                    "%(n)d images asked for again. They wait now.",
+                    done,
+                )
+                % {"n": done},
             )
         refused = [retry.error for retry in retries if retry.error is not None]
         for detail in sorted({error.detail for error in refused}):
             number = sum(1 for error in refused if error.detail == detail)
-            messages.error(request, f"{count_of(number, 'image').capitalize()} not: {detail}")
+            told = ngettext("%(n)d image not: %(why)s", "%(n)d images not: %(why)s", number)
+            messages.error(request, told % {"n": number, "why": sentence(detail)})
 
 
 def ids_of(values: list[str]) -> list[UUID]:

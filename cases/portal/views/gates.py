@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import UserFacingError
@@ -75,7 +76,8 @@ class GatePlanCreateView(PortalView):
         except UserFacingError as error:
             return self.page(self.form(raw, error), status=error.status)
         messages.success(
-            request, "The plan is declared. Nobody can train on its locked set from now on."
+            request,
+            gettext("The plan is declared. Nobody can train on its locked set from now on."),
         )
         return redirect("gate-plan-detail", plan_id=plan.pk)
 

@@ -9,10 +9,12 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, StateConflict
 from cases.models import PromotionRequest
+from cases.portal.lazily import sentence
 from cases.portal.model_life import NO_REFUSAL, Refusal, refusal_of, request_row, verdict_of
 from cases.portal.views.base import PortalView
 from cases.portal.views.models import ModelDetailView
@@ -71,11 +73,11 @@ class PromotionRequestView(_ModelAction):
         try:
             target = ModelState(request.POST.get("target", ""))
         except ValueError as error:
-            raise FieldInvalid(errors={"target": ["Choose shadow or live."]}) from error
+            raise FieldInvalid(errors={"target": [gettext("Choose shadow or live.")]}) from error
         promotion_request(
             actor=self.actor, model_id=model_id, target=target, reason=typed_reason(request)
         )
-        return "Asked. An approver who is not you decides; nothing has changed yet."
+        return gettext("Asked. An approver who is not you decides; nothing has changed yet.")
 
 
 class ModelRollBackView(_ModelAction):
@@ -89,7 +91,9 @@ class ModelRollBackView(_ModelAction):
             reason=typed_reason(request),
             expected_active=shown_active(request),
         )
-        return f"{model.version} is live again. Earlier answers stay as they are."
+        return gettext("%(version)s is live again. Earlier answers stay as they are.") % {
+            "version": model.version
+        }
 
 
 class ModelRejectView(_ModelAction):
@@ -98,7 +102,7 @@ class ModelRejectView(_ModelAction):
 
     def act(self, request: HttpRequest, model_id: UUID) -> str:
         model = model_reject(actor=self.actor, model_id=model_id, reason=typed_reason(request))
-        return f"{model.version} is turned down for ever."
+        return gettext("%(version)s is turned down for ever.") % {"version": model.version}
 
 
 class PromotionDetailView(PortalView):
@@ -141,7 +145,7 @@ class PromotionDetailView(PortalView):
         )
 
     def hindrance(self, asked: PromotionRequest) -> str:
-        return promotion_hindrance(asked.model_version, ModelState(asked.target))
+        return sentence(promotion_hindrance(asked.model_version, ModelState(asked.target)))
 
 
 class _Decision(PromotionDetailView):
@@ -176,8 +180,12 @@ class PromotionApproveView(_Decision):
             **self.given(request, request_id), expected_active=shown_active(request)
         )
         if done.target == ModelState.SHADOW:
-            return "Approved. The model now answers in shadow; nobody who reads cases sees it."
-        return "Approved. The model is live for new images; earlier answers stay as they are."
+            return gettext(
+                "Approved. The model now answers in shadow; nobody who reads cases sees it."
+            )
+        return gettext(
+            "Approved. The model is live for new images; earlier answers stay as they are."
+        )
 
 
 class PromotionDeclineView(_Decision):
@@ -186,7 +194,7 @@ class PromotionDeclineView(_Decision):
 
     def decide(self, request: HttpRequest, request_id: UUID) -> str:
         promotion_decline(**self.given(request, request_id))
-        return "Declined. The model stays what it was."
+        return gettext("Declined. The model stays what it was.")
 
 
 class PromotionWithdrawView(_Decision):
@@ -195,4 +203,4 @@ class PromotionWithdrawView(_Decision):
 
     def decide(self, request: HttpRequest, request_id: UUID) -> str:
         promotion_withdraw(**self.given(request, request_id))
-        return "Withdrawn. The model stays what it was."
+        return gettext("Withdrawn. The model stays what it was.")

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, gettext_noop
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
@@ -183,7 +184,7 @@ class _ServingSwitch(ServingView):
             self.switch(reason)
         except (StateConflict, FieldInvalid) as error:
             return self.page(request, refusal_of(self.form, reason, error))
-        messages.success(request, self.told)
+        messages.success(request, gettext(self.told))
         return redirect("serving")
 
     def switch(self, reason: str) -> None:
@@ -192,7 +193,7 @@ class _ServingSwitch(ServingView):
 
 class ServingSuspendView(_ServingSwitch):
     form = "suspend"
-    told = "Suspended. Images are taken in and wait; resume below."
+    told = gettext_noop("Suspended. Images are taken in and wait; resume below.")
 
     def switch(self, reason: str) -> None:
         serving_suspend(actor=self.actor, reason=reason)
@@ -200,7 +201,7 @@ class ServingSuspendView(_ServingSwitch):
 
 class ServingResumeView(_ServingSwitch):
     form = "resume"
-    told = "Resumed. What waited is being answered."
+    told = gettext_noop("Resumed. What waited is being answered.")
 
     def switch(self, reason: str) -> None:
         serving_resume(actor=self.actor, reason=reason)

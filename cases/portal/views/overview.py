@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import PermissionDenied
@@ -24,7 +25,7 @@ class _Overview(PortalView):
 
     def parts(self) -> list[Part]:
         if self.actor.site_id is None:
-            raise PermissionDenied("Your account belongs to no site.")
+            raise PermissionDenied(gettext("Your account belongs to no site."))
         return parts_of(self.actor)
 
     def context(self, parts: list[Part]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied, StateConflict, UserFacingError
 from cases.models import User
 from cases.portal.history import entries_of
+from cases.portal.lazily import sentence
 from cases.portal.staff import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
 from cases.portal.views.base import PortalView
 from cases.selectors.staff import site_list, tokens_of, user_get, user_history, user_page
@@ -92,7 +94,10 @@ class UserCreateView(ManagingView):
             return self.page(user_form(told, roles, error), status=error.status)
         if key:
             return self.link_page(user, key, made=True)
-        messages.success(request, f"{user.get_username()} is added. Now make it a token.")
+        messages.success(
+            request,
+            gettext("%(user)s is added. Now make it a token.") % {"user": user.get_username()},
+        )
         return redirect(f"{reverse('token-list')}?owner={user.pk}")
 
     def page(self, form: BoxForm, *, status: int = 200) -> HttpResponse:
@@ -108,7 +113,8 @@ class UserDetailView(ManagingView):
 
     def page(self, user_id: UUID, error: UserFacingError | None = None) -> HttpResponse:
         user = user_get(actor=self.actor, user_id=user_id)
-        problems = [s for told in ((error.errors or {}) if error else {}).values() for s in told]
+        errors = (error.errors or {}) if error else {}
+        problems = [sentence(s) for told in errors.values() for s in told]
         context = {
             "line": UserLine(user),
             "account": user,
@@ -118,7 +124,7 @@ class UserDetailView(ManagingView):
             "tokens": [TokenLine(standing) for standing in tokens_of(user=user)],
             "history": entries_of(user_history(user=user, limit=HISTORY)),
             "sites": [s for s in site_list(actor=self.actor) if s.pk != user.site_id],
-            "problems": problems or ([error.detail] if error else []),
+            "problems": problems or ([sentence(error.detail)] if error else []),
         }
         status = error.status if error else 200
         return render(self.request, "people/user_detail.html", context, status=status)
@@ -148,7 +154,7 @@ class _UserAct(UserDetailView):
 class UserRolesView(_UserAct):
     def act(self, request: HttpRequest, user: User) -> HttpResponse:
         roles_change(actor=self.actor, user_id=user.pk, roles=roles_typed(request))
-        return self.done("The roles are changed. They count from the next page on.", user)
+        return self.done(gettext("The roles are changed. They count from the next page on."), user)
 
 
 class UserPasswordView(_UserAct):
@@ -159,7 +165,9 @@ class UserPasswordView(_UserAct):
 class UserCloseView(_UserAct):
     def act(self, request: HttpRequest, user: User) -> HttpResponse:
         account_close(actor=self.actor, user_id=user.pk)
-        return self.done("The account is closed: its sessions and tokens have ended.", user)
+        return self.done(
+            gettext("The account is closed: its sessions and tokens have ended."), user
+        )
 
 
 class UserOpenView(_UserAct):
@@ -168,7 +176,7 @@ class UserOpenView(_UserAct):
         user, key = account_open(actor=self.actor, user_id=user.pk, signs_in=not system)
         if key:
             return self.link_page(user, key, made=False)
-        return self.done("The account is open again. Make it a new token.", user)
+        return self.done(gettext("The account is open again. Make it a new token."), user)
 
 
 class UserMoveView(_UserAct):
@@ -176,7 +184,11 @@ class UserMoveView(_UserAct):
         try:
             site_id = UUID(request.POST.get("site", ""))
         except ValueError:
-            raise FieldInvalid(errors={"site": ["Choose another site."]}) from None
+            raise FieldInvalid(errors={"site": [gettext("Choose another site.")]}) from None
         moved = user_move(actor=self.actor, user_id=user.pk, site_id=site_id)
-        messages.success(request, f"{moved.get_username()} is at {moved.site} now, without a role.")
+        messages.success(
+            request,
+            gettext("%(user)s is at %(site)s now, without a role.")
+            % {"user": moved.get_username(), "site": moved.site},
+        )
         return redirect("user-list")

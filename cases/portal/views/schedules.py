@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import PermissionDenied, UserFacingError
@@ -77,7 +78,7 @@ class ScheduleCreateView(_SchedulePage):
             made = training_schedule_create(actor=self.actor, fields=schedule_fields_parse(typed))
         except UserFacingError as error:
             return self.page(plain_form(self.specs(), typed, error=error), status=error.status)
-        messages.success(request, "The schedule is stored. It needs no restart.")
+        messages.success(request, gettext("The schedule is stored. It needs no restart."))
         return redirect("schedule-detail", schedule_id=made.pk)
 
     def page(self, form: PlainForm, *, status: int = 200) -> HttpResponse:
@@ -104,7 +105,7 @@ class ScheduleDetailView(_SchedulePage, TrainingView):
         except UserFacingError as error:
             form = plain_form(self.specs(), typed, error=error)
             return self.page(schedule_id, form, status=error.status)
-        messages.success(request, "The schedule is changed. It needs no restart.")
+        messages.success(request, gettext("The schedule is changed. It needs no restart."))
         return redirect("schedule-detail", schedule_id=seen.pk)
 
     def page(
@@ -133,5 +134,10 @@ class ScheduleSwitchView(PortalView):
     def post(self, request: HttpRequest, schedule_id: UUID) -> HttpResponse:
         enabled = request.POST.get("enabled") == "on"
         training_schedule_switch(actor=self.actor, schedule_id=schedule_id, enabled=enabled)
-        messages.success(request, f"The schedule is switched {'on' if enabled else 'off'}.")
+        messages.success(
+            request,
+            gettext("The schedule is switched on.")
+            if enabled
+            else gettext("The schedule is switched off."),
+        )
         return redirect("schedule-detail", schedule_id=schedule_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 
 from cases.errors import FieldInvalid, NotFound
 from cases.models import Site
@@ -39,7 +40,7 @@ class SiteCreateView(ManagingView):
             site, user, key = site_open(actor=self.actor, **told)
         except FieldInvalid as error:
             return self.page(site_new_form(told, error), status=error.status)
-        messages.success(request, f"The site {site.name} is added.")
+        messages.success(request, gettext("The site %(name)s is added.") % {"name": site.name})
         return self.link_page(user, key, made=True)
 
     def page(self, form: PlainForm, *, status: int = 200) -> HttpResponse:
@@ -60,7 +61,7 @@ class SiteDetailView(ManagingView):
             site_change(actor=self.actor, site_id=site.pk, **told)
         except FieldInvalid as error:
             return self.page(site, site_form(site, told, error), status=error.status)
-        messages.success(request, "The site is changed.")
+        messages.success(request, gettext("The site is changed."))
         return redirect("site-list")
 
     def own(self, site_id: UUID) -> Site:

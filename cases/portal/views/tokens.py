@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 
 from cases.access import TOKEN_CAPABILITIES, Capability, Scope, useful_scopes
 from cases.errors import FieldInvalid, StateConflict, UserFacingError
@@ -35,7 +36,7 @@ class TokenListView(PortalView):
         try:
             owner = self.owners().get(told["owner"])
             if owner is None:
-                raise FieldInvalid(errors={"owner": ["Choose whose token it is."]})
+                raise FieldInvalid(errors={"owner": [gettext("Choose whose token it is.")]})
             token, secret = token_create(
                 actor=self.actor,
                 user=owner,
@@ -88,5 +89,8 @@ class TokenRevokeView(PortalView):
     def post(self, request: HttpRequest, token_id: UUID) -> HttpResponse:
         token = token_get(actor=self.actor, token_id=token_id)
         token_revoke(actor=self.actor, token_id=token.pk)
-        messages.success(request, f"The token {token.name} is revoked and of no use any more.")
+        messages.success(
+            request,
+            gettext("The token %(name)s is revoked and of no use any more.") % {"name": token.name},
+        )
         return redirect("token-list")

@@ -11,12 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import NotFound, UserFacingError
 from cases.models import TrainingRun
 from cases.portal.gate_forms import plan_field
 from cases.portal.gates import VerdictView, verdict_view
+from cases.portal.lazily import sentence
 from cases.portal.training import RunView, lines_token, moves_of, run_lines, run_view
 from cases.portal.training_forms import REASON, PlainForm, plain_form, start_specs
 from cases.portal.views.base import PortalView
@@ -98,7 +100,9 @@ class TrainingStartView(PortalView):
             return self.page(form, status=error.status, on=error.run_id)
         except UserFacingError as error:
             return self.page(self.form(typed, key=key, error=error), status=error.status)
-        messages.success(request, "The training is asked for. It shows itself here as it goes on.")
+        messages.success(
+            request, gettext("The training is asked for. It shows itself here as it goes on.")
+        )
         return redirect("training-run", run_id=run.pk)
 
     def form(
@@ -179,7 +183,7 @@ class TrainingRunCurveView(_RunPage):
         points = [CurvePoint(r.epoch, r.train_loss, r.validation_loss) for r in view.rows]
         drawing = loss_curve_svg(points, standalone=True)
         if not drawing:
-            raise NotFound("No epoch has ended yet.")
+            raise NotFound(gettext("No epoch has ended yet."))
         response = HttpResponse(drawing, content_type="image/svg+xml")
         response.headers["Content-Disposition"] = f'attachment; filename="losses-{run_id}.svg"'
         return response
@@ -196,8 +200,10 @@ class TrainingRunCancelView(PortalView):
                 actor=self.actor, run_id=run.pk, reason=request.POST.get("reason", "")
             )
         except UserFacingError as error:
-            sentences = [s for lines in (error.errors or {}).values() for s in lines]
-            messages.error(request, " ".join(sentences) or error.detail)
+            sentences = [sentence(s) for lines in (error.errors or {}).values() for s in lines]
+            messages.error(request, " ".join(sentences) or sentence(error.detail))
         else:
-            messages.success(request, "The training is called off. The worker ends it in a moment.")
+            messages.success(
+                request, gettext("The training is called off. The worker ends it in a moment.")
+            )
         return redirect("training-run", run_id=run.pk)

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, ngettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, UserFacingError
@@ -25,7 +26,6 @@ from cases.portal.webhooks import (
     since_parse,
     webhook_form,
 )
-from cases.portal.wording import count_of
 from cases.selectors.webhooks import (
     delivery_get,
     delivery_page,
@@ -107,7 +107,7 @@ class WebhookDetailView(_WebhookView):
             webhook_change(actor=self.actor, webhook_id=seen.pk, fields=webhook_fields_parse(raw))
         except UserFacingError as error:
             return self.page(seen, form=webhook_form(raw, error), status=error.status)
-        messages.success(request, "The webhook is changed.")
+        messages.success(request, gettext("The webhook is changed."))
         return redirect("webhook-detail", webhook_id=seen.pk)
 
     def page(
@@ -155,7 +155,11 @@ class WebhookReplayView(WebhookDetailView):
         except FieldInvalid as error:
             form = plain_form([SINCE], typed, error=error)
             return self.page(seen, replay=form, status=error.status)
-        messages.success(request, f"{count_of(number, 'message')} sent once more.")
+        messages.success(
+            request,
+            ngettext("%(n)d message sent once more.", "%(n)d messages sent once more.", number)
+            % {"n": number},
+        )
         return redirect("webhook-detail", webhook_id=seen.pk)
 
 
@@ -165,7 +169,12 @@ class WebhookSwitchView(_WebhookView):
     def post(self, request: HttpRequest, webhook_id: UUID) -> HttpResponse:
         enabled = request.POST.get("enabled") == "on"
         webhook_switch(actor=self.actor, webhook_id=webhook_id, enabled=enabled)
-        messages.success(request, f"The webhook is switched {'on' if enabled else 'off'}.")
+        messages.success(
+            request,
+            gettext("The webhook is switched on.")
+            if enabled
+            else gettext("The webhook is switched off."),
+        )
         return redirect("webhook-detail", webhook_id=webhook_id)
 
 
@@ -182,7 +191,9 @@ class WebhookPingView(_WebhookView):
 
     def post(self, request: HttpRequest, webhook_id: UUID) -> HttpResponse:
         ping = webhook_ping(actor=self.actor, webhook_id=webhook_id)
-        messages.success(request, "A test is on its way. Load this page again to see how it went.")
+        messages.success(
+            request, gettext("A test is on its way. Load this page again to see how it went.")
+        )
         return redirect("webhook-delivery", delivery_id=ping.pk)
 
 
@@ -206,7 +217,7 @@ class WebhookDeliveryReplayView(_WebhookView):
 
     def post(self, request: HttpRequest, delivery_id: UUID) -> HttpResponse:
         delivery_replay(actor=self.actor, delivery_id=delivery_id)
-        messages.success(request, "The message is sent once more.")
+        messages.success(request, gettext("The message is sent once more."))
         return redirect("webhook-delivery", delivery_id=delivery_id)
 
 

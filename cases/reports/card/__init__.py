@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+
 from cases.reports.card.blocks import Entry, Section, bounds_of, entry
 from cases.reports.card.figures import METRICS, evaluations
 from cases.reports.card.sections import sections
@@ -73,7 +75,7 @@ def _headline(card: Fields) -> Headline | None:
         return None
     name, fields = found[0]
     shown = [
-        (label, figure(fields[key], bounds_of(fields, key)))
+        (gettext(label), figure(fields[key], bounds_of(fields, key)))
         for key, label, _ in METRICS
         if number(fields.get(key)) is not None
     ]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from cases.reports.card.values import (
     Fields,
     figure,
@@ -15,6 +17,7 @@ from cases.reports.card.values import (
     scalar,
     sequence,
     text,
+    thousands,
     title,
     words,
 )
@@ -133,7 +136,7 @@ def entry(key: str, value: object, depth: int = 1) -> Entry:
     elif any(isinstance(item, Mapping | list) for item in items):
         inner = [(str(n), v) for n, v in enumerate(items, start=1)]
     if inner and depth >= MAX_DEPTH:
-        return Entry(label, "nested too deeply to be shown here")
+        return Entry(label, gettext("nested too deeply to be shown here"))
     if inner or isinstance(value, Mapping):
         return Entry(label, "", tuple(entry(k, v, depth + 1) for k, v in inner))
     if items:
@@ -141,11 +144,12 @@ def entry(key: str, value: object, depth: int = 1) -> Entry:
     return Entry(label, scalar(value))
 
 
-def rest(fields: Fields, known: Iterable[str], heading: str = "Also stated") -> tuple[Block, ...]:
+def rest(fields: Fields, known: Iterable[str], heading: str | None = None) -> tuple[Block, ...]:
     """What is in ``fields`` under keys that have no place of their own."""
     left = {str(k): v for k, v in fields.items() if k not in set(known)}
     entries = tuple(entry(key, value) for key, value in sorted(left.items()))
-    return (Entries(heading, entries),) if entries else ()
+    named = gettext("Also stated") if heading is None else heading
+    return (Entries(named, entries),) if entries else ()
 
 
 def bounds_of(fields: Fields, key: str) -> object:
@@ -167,8 +171,9 @@ def loose(fields: Fields, known: Iterable[str] = ()) -> tuple[Block, ...]:
     blocks = list(facts((title(k), text(left[k])) for k in sorted(said)))
     shown = [k for k in left if number(left[k]) is not None]
     blocks += table(
-        "Figures",
-        ("Figure", "Value (95 % interval)"),
+        gettext("Figures"),
+        # xgettext:no-python-format
+        (gettext("Figure"), gettext("Value (95 % interval)")),
         ((title(k), _plain(left[k], bounds_of(left, k))) for k in shown),
     )
     listed = {k for k, v in left.items() if _is_table(v)}
@@ -185,7 +190,7 @@ def _beside(key: str) -> tuple[str, ...]:
 def _plain(value: Any, bounds: object) -> str:
     """Counts stay whole; what is no share keeps its own digits."""
     if isinstance(value, int):
-        return f"{value:,}"
+        return thousands(value)
     return figure(value, bounds) if abs(value) <= 1 else scalar(value)
 
 
@@ -212,7 +217,9 @@ def rows_table(caption: str, rows: Sequence[Any]) -> tuple[Block, ...]:
         if number(value) is not None:
             return _plain(value, bounds_of(row, key))
         pair = interval(value)
-        return f"{scalar(pair[0])} to {scalar(pair[1])}" if pair else scalar(value)
+        if pair is None:
+            return scalar(value)
+        return gettext("%(low)s to %(high)s") % {"low": scalar(pair[0]), "high": scalar(pair[1])}
 
     body = [tuple(cell(row, key) for key in keys) for row in rows]
     return table(caption, [title(k) for k in keys], body)

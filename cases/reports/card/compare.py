@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+
 from cases.reports.card.blocks import Block, bounds_of, sentences, table
 from cases.reports.card.figures import METRICS, confusion, counts_text, evaluations
 from cases.reports.card.strata import strata
@@ -32,7 +34,7 @@ def cards_compared(*cards: NamedCard) -> CardsCompared:
         sources=tuple(
             (name, blocks)
             for name, _, fields in known
-            if (blocks := strata(fields, "per_source", "By source"))
+            if (blocks := strata(fields, "per_source", gettext("By source")))
         ),
         lacking=tuple(name for name, _, fields in measured if not fields),
     )
@@ -45,15 +47,20 @@ def _first(card: Fields) -> tuple[str, Fields]:
 
 def _figures(known: list[tuple[str, str, Fields]]) -> tuple[Block, ...]:
     rows = [
-        (label, *(figure(fields.get(key), bounds_of(fields, key)) for _, _, fields in known))
+        (
+            gettext(label),
+            *(figure(fields.get(key), bounds_of(fields, key)) for _, _, fields in known),
+        )
         for key, label, _ in METRICS
         if any(number(fields.get(key)) is not None for _, _, fields in known)
     ]
-    columns = ("Figure (95 % interval)", *(name for name, _, _ in known))
+    # xgettext:no-python-format
+    columns = (gettext("Figure (95 % interval)"), *(name for name, _, _ in known))
     return (
-        *table("Figures, each from its own card", columns, rows),
+        *table(gettext("Figures, each from its own card"), columns, rows),
         *sentences(
-            f"{name} was measured on: {title}. {counts_text(fields)}"
+            gettext("%(name)s was measured on: %(title)s. %(counts)s")
+            % {"name": name, "title": title, "counts": counts_text(fields)}
             for name, title, fields in known
         ),
     )
@@ -62,6 +69,9 @@ def _figures(known: list[tuple[str, str, Fields]]) -> tuple[Block, ...]:
 def _confusion(name: str, _: str, fields: Fields) -> tuple[Block, ...]:
     classes = tuple(str(c) for c in sequence(fields.get("classes")))
     at_point = mapping(fields.get("at_operating_point")).get("confusion")
-    return confusion(f"{name}, at the operating point", at_point, classes) or confusion(
-        f"{name}, answering the largest score", fields.get("confusion"), classes
+    told = {"name": name}
+    return confusion(
+        gettext("%(name)s, at the operating point") % told, at_point, classes
+    ) or confusion(
+        gettext("%(name)s, answering the largest score") % told, fields.get("confusion"), classes
     )

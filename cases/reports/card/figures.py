@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.utils.translation import gettext, gettext_noop
+
 from cases.reports.card.blocks import Block, Part, Section, Text, bounds_of, rest, sentences, table
 from cases.reports.card.strata import STRATA, coverage, strata, unanswered
 from cases.reports.card.values import (
@@ -21,32 +23,58 @@ from cases.reports.card.values import (
     sequence,
     text,
     texts,
+    thousands,
     title,
 )
+from cases.words import local
 
 # Figures in reading order, with what they say and, for narrow columns, in short.
 METRICS: tuple[tuple[str, str, str], ...] = (
-    ("sensitivity", "Sensitivity for malignant, at the operating point", "Sensitivity"),
-    ("specificity", "Specificity for malignant, at the operating point", "Specificity"),
-    ("specificity_at_95_sensitivity", "Specificity at 95 % sensitivity", "Spec. at 95 % sens."),
-    ("specificity_at_98_sensitivity", "Specificity at 98 % sensitivity", ""),
-    ("auc_malignant", "AUC, malignant against the rest", "AUC malignant"),
-    ("auc_macro", "AUC, mean over the classes", ""),
-    ("average_precision", "Average precision, malignant", ""),
-    ("accuracy", "Accuracy over the three classes", "Accuracy"),
-    ("macro_f1", "F1, mean over the classes", "Macro F1"),
-    ("macro_precision", "Precision, mean over the classes", ""),
-    ("macro_recall", "Recall, mean over the classes", ""),
-    ("brier", "Brier score (lower is better)", ""),
-    ("ece", "Calibration error of the malignant score (lower is better)", "Calibration error"),
+    (
+        "sensitivity",
+        gettext_noop("Sensitivity for malignant, at the operating point"),
+        gettext_noop("Sensitivity"),
+    ),
+    (
+        "specificity",
+        gettext_noop("Specificity for malignant, at the operating point"),
+        gettext_noop("Specificity"),
+    ),
+    (
+        "specificity_at_95_sensitivity",
+        # xgettext:no-python-format
+        gettext_noop("Specificity at 95 % sensitivity"),
+        # xgettext:no-python-format
+        gettext_noop("Spec. at 95 % sens."),
+    ),
+    # xgettext:no-python-format
+    ("specificity_at_98_sensitivity", gettext_noop("Specificity at 98 % sensitivity"), ""),
+    (
+        "auc_malignant",
+        gettext_noop("AUC, malignant against the rest"),
+        gettext_noop("AUC malignant"),
+    ),
+    ("auc_macro", gettext_noop("AUC, mean over the classes"), ""),
+    ("average_precision", gettext_noop("Average precision, malignant"), ""),
+    ("accuracy", gettext_noop("Accuracy over the three classes"), gettext_noop("Accuracy")),
+    ("macro_f1", gettext_noop("F1, mean over the classes"), gettext_noop("Macro F1")),
+    ("macro_precision", gettext_noop("Precision, mean over the classes"), ""),
+    ("macro_recall", gettext_noop("Recall, mean over the classes"), ""),
+    ("brier", gettext_noop("Brier score (lower is better)"), ""),
+    (
+        "ece",
+        gettext_noop("Calibration error of the malignant score (lower is better)"),
+        gettext_noop("Calibration error"),
+    ),
 )
 _SHORT = tuple((key, short) for key, _, short in METRICS if short)
 PARTS = {
-    "held_out": "Held-out part, never used for any choice",
-    "validation": "Validation part, used to choose the epoch, temperature and threshold",
-    "train": "Training part",
+    "held_out": gettext_noop("Held-out part, never used for any choice"),
+    "validation": gettext_noop(
+        "Validation part, used to choose the epoch, temperature and threshold"
+    ),
+    "train": gettext_noop("Training part"),
 }
-_TRUTH = "Truth against answer"
 _CLASS_FIGURES = ("precision", "recall", "f1")
 _HEAD = (
     "title",
@@ -99,7 +127,10 @@ def evaluations(card: Fields) -> list[tuple[str, Fields]]:
         parts = {"": metrics}
     order = [name for name in PARTS if name in parts]
     order += sorted(name for name in parts if name not in PARTS)
-    found += [(PARTS.get(k) or title(k) or "How it scored", parts[k]) for k in order]
+    found += [
+        (gettext(PARTS[k]) if k in PARTS else title(k) or gettext("How it scored"), parts[k])
+        for k in order
+    ]
     return found
 
 
@@ -125,14 +156,25 @@ def evaluation_section(card: Fields) -> Section | None:
     if not found and not unread:
         return None
     blocks: tuple[Block, ...] = sentences(
-        ["Values with their 95 % intervals, from drawing whole groups of near-duplicates."],
+        [
+            gettext(
+                # xgettext:no-python-format
+                "Values with their 95 % intervals, from drawing whole groups of near-duplicates."
+            )
+        ],
         muted=True,
     )
     if len(found) > 1:
-        columns = ("Measured on", "Images", *(short for _, short in _SHORT))
-        blocks += table("Figures side by side", columns, (_short_row(*one) for one in found))
+        columns = (
+            gettext("Measured on"),
+            gettext("Images"),
+            *(gettext(short) for _, short in _SHORT),
+        )
+        blocks += table(
+            gettext("Figures side by side"), columns, (_short_row(*one) for one in found)
+        )
     parts = tuple(Part(name, _measured(fields)) for name, fields in found)
-    return Section("evaluation", "How it scored", (*blocks, *rest(unread, ())), parts)
+    return Section("evaluation", gettext("How it scored"), (*blocks, *rest(unread, ())), parts)
 
 
 def _short_row(name: str, fields: Fields) -> tuple[str, ...]:
@@ -145,16 +187,22 @@ def counts_text(fields: Fields) -> str:
     total = count(fields.get("n"))
     counts = mapping(fields.get("counts"))
     order = [str(c) for c in sequence(fields.get("classes"))] or sorted(map(str, counts))
-    named = [f"{counted(counts.get(c))} {c}" for c in order if count(counts.get(c)) is not None]
+    named = [
+        f"{counted(counts.get(c))} {gettext(c)}" for c in order if count(counts.get(c)) is not None
+    ]
     groups = count(fields.get("n_groups"))
-    head = f"{total:,} images" if total is not None else "Images"
+    head = gettext("Images")
+    if total is not None:
+        head = gettext("%(n)s images") % {"n": thousands(total)}
     if groups is not None:
-        head += f" in {groups:,} groups"
+        head = gettext("%(images)s in %(n)s groups") % {"images": head, "n": thousands(groups)}
     said = f"{head}: {', '.join(named)}." if named else (f"{head}." if total is not None else "")
     refused, abstained = count(fields.get("n_refused")), count(fields.get("n_abstained"))
     if refused or abstained:
-        said += f" {refused or 0} refused, {abstained or 0} abstained; they are counted by their"
-        said += " scores."
+        words = gettext(
+            "%(refused)d refused, %(abstained)d abstained; they are counted by their scores."
+        )
+        said += f" {words % {'refused': refused or 0, 'abstained': abstained or 0}}"
     return said
 
 
@@ -168,7 +216,7 @@ def _measured(fields: Fields) -> tuple[Block, ...]:
         *_at_sensitivities(fields),
         *_by_class(fields),
         *_confusions(fields, classes),
-        *(block for key, caption in STRATA for block in strata(fields, key, caption)),
+        *(block for key, caption in STRATA for block in strata(fields, key, gettext(caption))),
         *unanswered(fields),
         *coverage(fields),
         *_folds(fields),
@@ -179,20 +227,26 @@ def _measured(fields: Fields) -> tuple[Block, ...]:
 def _figures(fields: Fields) -> tuple[Block, ...]:
     wilson = mapping(fields.get("wilson95"))
     rows = [
-        (label, figure(fields[key], bounds_of(fields, key)), _range(wilson.get(key)))
+        (gettext(label), figure(fields[key], bounds_of(fields, key)), _range(wilson.get(key)))
         for key, label, _ in METRICS
         if number(fields.get(key)) is not None
     ]
     missed = count(fields.get("malignant_called_normal"))
     if missed is not None:
-        rows.append(("Malignant called “normal”", str(missed), ""))
-    columns = ("Figure", "Value (95 % interval)", "Wilson's interval, each picture on its own")
-    return table("Figures with their 95 % intervals", columns, rows)
+        rows.append((gettext("Malignant called “normal”"), str(missed), ""))
+    columns = (
+        gettext("Figure"),
+        # xgettext:no-python-format
+        gettext("Value (95 % interval)"),
+        gettext("Wilson's interval, each picture on its own"),
+    )
+    # xgettext:no-python-format
+    return table(gettext("Figures with their 95 % intervals"), columns, rows)
 
 
 def _range(value: object) -> str:
     pair = interval(value)
-    return f"{pair[0]:.2f}–{pair[1]:.2f}" if pair else ""
+    return local(f"{pair[0]:.2f}–{pair[1]:.2f}") if pair else ""
 
 
 def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
@@ -203,15 +257,27 @@ def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
         if one:
             rows.append(
                 (
-                    wanted,
+                    local(wanted),
                     figure(one.get("sensitivity"), one.get("sensitivity_wilson95")),
-                    f"{counted(one.get('caught'))} of {counted(one.get('malignant'))}",
+                    gettext("%(count)s of %(n)s")
+                    % {
+                        "count": counted(one.get("caught")),
+                        "n": counted(one.get("malignant")),
+                    },
                     figure(one.get("specificity"), one.get("specificity_wilson95")),
                     figure(one.get("threshold")),
                 )
             )
-    columns = ("Wanted sensitivity", "Reached", "Malignant caught", "Specificity", "Threshold")
-    caption = "Specificity at a wanted sensitivity (threshold chosen on these pictures; Wilson)"
+    columns = (
+        gettext("Wanted sensitivity"),
+        gettext("Reached"),
+        gettext("Malignant caught"),
+        gettext("Specificity"),
+        gettext("Threshold"),
+    )
+    caption = gettext(
+        "Specificity at a wanted sensitivity (threshold chosen on these pictures; Wilson)"
+    )
     return table(caption, columns, rows)
 
 
@@ -224,23 +290,34 @@ def _by_class(fields: Fields) -> tuple[Block, ...]:
         (title(n), *(figure(mapping(fields.get(k)).get(n), bounds[k].get(n)) for k in keys))
         for n in names
     ]
-    columns = ("Class", "Precision", "Recall", "F1", "AUC against the rest")
-    return table("By class, answering the largest score", columns, rows)
+    columns = (
+        gettext("Class"),
+        gettext("Precision"),
+        gettext("Recall"),
+        "F1",
+        gettext("AUC against the rest"),
+    )
+    return table(gettext("By class, answering the largest score"), columns, rows)
 
 
 def _confusions(fields: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     at_point = mapping(fields.get("at_operating_point"))
     shown = at_point.get("confusion")
     cancer = mapping(fields.get("cancer_confusion"))
-    two = "Cancer against non-cancer, "
+    cancer_at_point = gettext("Cancer against non-cancer, at the operating point")
+    largest = gettext("Truth against answer, answering the largest score")
     return (
-        *confusion(f"{_TRUTH}, answering the largest score", fields.get("confusion"), classes),
-        *confusion(f"{_TRUTH}, at the operating point", shown, classes),
+        *confusion(largest, fields.get("confusion"), classes),
+        *confusion(gettext("Truth against answer, at the operating point"), shown, classes),
         *(
-            _cancer(f"{two}at the operating point", cancer, "operating_point")
-            or _collapsed(f"{two}at the operating point", shown, classes)
+            _cancer(cancer_at_point, cancer, "operating_point")
+            or _collapsed(cancer_at_point, shown, classes)
         ),
-        *_cancer(f"{two}answering the largest score", cancer, "largest_score"),
+        *_cancer(
+            gettext("Cancer against non-cancer, answering the largest score"),
+            cancer,
+            "largest_score",
+        ),
         *_point_figures(at_point, fields),
     )
 
@@ -251,7 +328,10 @@ def confusion(caption: str, value: object, classes: Sequence[str]) -> tuple[Bloc
     fits = len(rows) == len(classes) and all(len(row) == len(classes) for row in rows)
     if not classes or not fits or any(cell is None for row in rows for cell in row):
         return ()
-    columns = ("Truth", *(f"Answered {name}" for name in classes))
+    columns = (
+        gettext("Truth"),
+        *(gettext("Answered %(label)s") % {"label": gettext(name)} for name in classes),
+    )
     body = ((title(n), *(counted(c) for c in row)) for n, row in zip(classes, rows, strict=True))
     return table(caption, columns, body)
 
@@ -269,18 +349,21 @@ def _collapsed(caption: str, value: object, classes: Sequence[str]) -> tuple[Blo
     for i, row in enumerate(sequence(value)):
         for k, cell in enumerate(row):
             sums[i != one][k != one] += cell
-    return confusion(caption, sums, ["cancer", "non-cancer"])
+    return confusion(caption, sums, [gettext_noop("cancer"), gettext_noop("non-cancer")])
 
 
 def _point_figures(at_point: Fields, fields: Fields) -> tuple[Block, ...]:
     intervals = mapping(mapping(fields.get("ci95")).get("at_operating_point"))
     rows = [
-        (label, figure(at_point[key], intervals.get(key)))
+        (gettext(label), figure(at_point[key], intervals.get(key)))
         for key, label, _ in METRICS
         if number(at_point.get(key)) is not None
     ]
-    columns = ("Figure", "Value (95 % interval)")
-    return table("Figures of the labels that users see, at the operating point", columns, rows)
+    # xgettext:no-python-format
+    columns = (gettext("Figure"), gettext("Value (95 % interval)"))
+    return table(
+        gettext("Figures of the labels that users see, at the operating point"), columns, rows
+    )
 
 
 def _folds(fields: Fields) -> tuple[Block, ...]:
@@ -291,8 +374,12 @@ def _folds(fields: Fields) -> tuple[Block, ...]:
         name = str(place if number_of is None else number_of)
         rows.append((name, counted(one.get("n")), *(figure(one.get(k)) for k, _ in _SHORT)))
     planned = count(fields.get("folds_planned"))
-    partly = planned is not None and len(rows) < planned
-    caption = (
-        f"By fold: {len(rows)} of {planned} were trained and measured" if partly else "By fold"
+    caption = gettext("By fold")
+    if planned is not None and len(rows) < planned:
+        told = {"done": len(rows), "planned": planned}
+        caption = gettext("By fold: %(done)d of %(planned)d were trained and measured") % told
+    return table(
+        caption,
+        (gettext("Fold"), gettext("Images"), *(gettext(short) for _, short in _SHORT)),
+        rows,
     )
-    return table(caption, ("Fold", "Images", *(short for _, short in _SHORT)), rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext, gettext_noop
+
 from cases.reports.card.blocks import (
     Block,
     Entries,
@@ -31,14 +33,14 @@ from cases.reports.card.values import (
     title,
 )
 
-HEATMAP = (
+HEATMAP = gettext_noop(
     "The heatmap is coarse: 7 x 7 cells over the input square. It shows where the model found "
     "evidence for a class. It shows neither the extent of a lesion nor the cause of the answer."
 )
 _RATES = (
-    ("hit_rate", "Heatmap"),
-    ("centre", "Always the centre"),
-    ("fixed_point", "Best fixed point"),
+    ("hit_rate", gettext_noop("Heatmap")),
+    ("centre", gettext_noop("Always the centre")),
+    ("fixed_point", gettext_noop("Best fixed point")),
 )
 # Keys that say where figures come from, shown beside them.
 _ABOUT = ("title", "command", "about", "note", "order", "data", "grouping_rule")
@@ -84,7 +86,9 @@ def _origin(fields: Fields) -> tuple[Block, ...]:
     return (
         *sentences([*texts(fields.get("about")), *texts(fields.get("note"))]),
         *((Text(command, code=True),) if command else ()),
-        *facts([("Data", named), ("Digest of the data", text(data.get("digest")))]),
+        *facts(
+            [(gettext("Data"), named), (gettext("Digest of the data"), text(data.get("digest")))]
+        ),
     )
 
 
@@ -94,37 +98,49 @@ def heatmap_section(card: Fields) -> Section | None:
     measured = list(_entries(value, "per_source"))
     if not card:
         return None
-    blocks = (*sentences([HEATMAP]), *_others(value, "per_source"))
+    blocks = (*sentences([gettext(HEATMAP)]), *_others(value, "per_source"))
     if not value:
-        blocks += sentences(["This card holds no measurement of it."], muted=True)
+        blocks += sentences([gettext("This card holds no measurement of it.")], muted=True)
     if len(measured) == 1 and not measured[0][0]:
-        return Section("heatmap", "Heatmap", (*blocks, *_heatmap(measured[0][1])))
-    parts = tuple(Part(name or "Heatmap against lesion masks", _heatmap(f)) for name, f in measured)
-    return Section("heatmap", "Heatmap", blocks, parts)
+        return Section("heatmap", gettext("Heatmap"), (*blocks, *_heatmap(measured[0][1])))
+    parts = tuple(
+        Part(name or gettext("Heatmap against lesion masks"), _heatmap(f)) for name, f in measured
+    )
+    return Section("heatmap", gettext("Heatmap"), blocks, parts)
 
 
 def _heatmap(fields: Fields) -> tuple[Block, ...]:
     rows = list(_pointing_rows(fields))
-    better = ("Over the better baseline",)
-    columns = ("Lesions", "Images", *(label for _, label in _RATES), *better)
+    better = (gettext("Over the better baseline"),)
+    columns = (
+        gettext("Lesions"),
+        gettext("Images"),
+        *(gettext(label) for _, label in _RATES),
+        *better,
+    )
     rules = mapping(fields.get("rules"))
     known = (
         *("n", "per_source", "per_class", "rules", "seen_in_training"),
         *("out_of_fold", "folds", "folds_measured"),
     )
-    how = "out of fold" if fields.get("out_of_fold") is True else ""
-    seen = "most of these pictures were seen in training" if fields.get("seen_in_training") else ""
+    how = gettext("out of fold") if fields.get("out_of_fold") is True else ""
+    seen = (
+        gettext("most of these pictures were seen in training")
+        if fields.get("seen_in_training")
+        else ""
+    )
     return (
         *_origin(fields),
-        *facts([("Measured", "; ".join(t for t in (how, seen) if t))]),
+        *facts([(gettext("Measured"), "; ".join(t for t in (how, seen) if t))]),
         *table(
-            "How often the heatmap's maximum lies at the lesion (95 % interval)",
+            # xgettext:no-python-format
+            gettext("How often the heatmap's maximum lies at the lesion (95 % interval)"),
             columns,
             (_rates(name, row) for name, row in rows),
         ),
         *table(
-            "The same by lesion area (thirds of each row above)",
-            ("Lesions", "Area, share of the picture", *columns[1:]),
+            gettext("The same by lesion area (thirds of each row above)"),
+            (gettext("Lesions"), gettext("Area, share of the picture"), *columns[1:]),
             _area_rows(rows),
         ),
         *facts((title(k), text(v)) for k, v in sorted(rules.items())),
@@ -139,7 +155,7 @@ def _pointing_rows(fields: Fields) -> Iterator[tuple[str, Fields]]:
             if row := mapping(mapping(sources[source]).get(label)):
                 yield f"{title(label)}, {source}", row
         if len(sources) > 1 and (row := mapping(mapping(fields.get("per_class")).get(label))):
-            yield f"{title(label)}, all", row
+            yield gettext("%(label)s, all") % {"label": title(label)}, row
 
 
 def _rates(name: str, row: Fields) -> tuple[str, ...]:
@@ -152,8 +168,12 @@ def _area_rows(rows: list[tuple[str, Fields]]) -> Iterator[tuple[str, ...]]:
     for name, row in rows:
         for third in map(mapping, sequence(row.get("per_area"))):
             pair = interval(third.get("area"))
-            area = f"{percent(pair[0])} to {percent(pair[1])}" if pair else "–"
-            first, *others = _rates(f"{name}: {text(third.get('third'))}", third)
+            area = (
+                gettext("%(low)s to %(high)s") % {"low": percent(pair[0]), "high": percent(pair[1])}
+                if pair
+                else "–"
+            )
+            first, *others = _rates(f"{name}: {gettext(text(third.get('third')))}", third)
             yield (first, area, *others)
 
 
@@ -162,14 +182,16 @@ def shortcuts_section(card: Fields) -> Section | None:
     if not value:
         return None
     blocks = (
-        *sentences(["How far the answer hangs on what should not matter."], muted=True),
+        *sentences([gettext("How far the answer hangs on what should not matter.")], muted=True),
         *_others(value, "changes"),
     )
     measured = list(_entries(value, "changes"))
     if len(measured) == 1 and not measured[0][0]:
-        return Section("shortcuts", "Shortcuts probed", (*blocks, *_shortcuts(measured[0][1])))
-    parts = tuple(Part(name or "Shortcuts", _shortcuts(f)) for name, f in measured)
-    return Section("shortcuts", "Shortcuts probed", blocks, parts)
+        return Section(
+            "shortcuts", gettext("Shortcuts probed"), (*blocks, *_shortcuts(measured[0][1]))
+        )
+    parts = tuple(Part(name or gettext("Shortcuts"), _shortcuts(f)) for name, f in measured)
+    return Section("shortcuts", gettext("Shortcuts probed"), blocks, parts)
 
 
 def _shortcuts(fields: Fields) -> tuple[Block, ...]:
@@ -180,14 +202,14 @@ def _shortcuts(fields: Fields) -> tuple[Block, ...]:
         *_origin(fields),
         *facts(
             [
-                ("Images", counted(fields.get("n"))),
-                ("Repeats of random changes", counted(fields.get("repeats"))),
-                ("Operating point", threshold if threshold != "–" else ""),
+                (gettext("Images"), counted(fields.get("n"))),
+                (gettext("Repeats of random changes"), counted(fields.get("repeats"))),
+                (gettext("Operating point"), threshold if threshold != "–" else ""),
             ]
         ),
         *_changes(mapping(fields.get("changes"))),
         *_sources(mapping(source.get("per_class"))),
-        *facts([("Simple facts", text(source.get("facts")))]),
+        *facts([(gettext("Simple facts"), text(source.get("facts")))]),
         *rest(source, ("per_class", "facts")),
         *_normals(normal),
         *rest(fields, (*_ABOUT, *known)),
@@ -210,17 +232,17 @@ def _changes(changes: Fields) -> tuple[Block, ...]:
         for name, one in found
     ]
     columns = (
-        "Change",
-        "Images",
-        "Malignant score moves by",
-        "Answers that flip",
-        "To malignant",
-        "From malignant",
-        "AUC before",
-        "AUC moves by",
+        gettext("Change"),
+        gettext("Images"),
+        gettext("Malignant score moves by"),
+        gettext("Answers that flip"),
+        gettext("To malignant"),
+        gettext("From malignant"),
+        gettext("AUC before"),
+        gettext("AUC moves by"),
     )
     what = [(text(one.get("title")) or title(name), text(one.get("what"))) for name, one in found]
-    return (*table("What changes to the picture do", columns, rows), *facts(what))
+    return (*table(gettext("What changes to the picture do"), columns, rows), *facts(what))
 
 
 def _sources(found: Fields) -> tuple[Block, ...]:
@@ -231,15 +253,15 @@ def _sources(found: Fields) -> tuple[Block, ...]:
         shown = (figure(f.get(k)) for f in pair for k in ("balanced_accuracy", "auc"))
         rows.append((title(name), figure(one.get("chance")), *shown))
     columns = (
-        "Class",
-        "Chance",
-        "Network features: balanced accuracy",
-        "AUC",
-        "Simple facts: balanced accuracy",
-        "AUC",
+        gettext("Class"),
+        gettext("Chance"),
+        gettext("Network features: balanced accuracy"),
+        gettext("AUC"),
+        gettext("Simple facts: balanced accuracy"),
+        gettext("AUC"),
     )
     said = [text(mapping(found[name]).get("sentence")) for name in sorted(map(str, found))]
-    caption = "The source told from pixels, among pictures of one class"
+    caption = gettext("The source told from pixels, among pictures of one class")
     return (*table(caption, columns, rows), *sentences(said))
 
 
@@ -248,12 +270,18 @@ def _normals(found: Fields) -> tuple[Block, ...]:
     rows = [
         (
             name,
-            "yes" if mapping(found[name]).get("has_normals") is True else "no",
+            gettext("yes") if mapping(found[name]).get("has_normals") is True else gettext("no"),
             counted(mapping(found[name]).get("n")),
             figure(mapping(found[name]).get("mean_normal_score")),
             percent(mapping(found[name]).get("called_normal")),
         )
         for name in names
     ]
-    columns = ("Source", "Has normal pictures", "Images", "Mean normal score", "Called normal")
-    return table("Normal scores of pictures with a lesion", columns, rows)
+    columns = (
+        gettext("Source"),
+        gettext("Has normal pictures"),
+        gettext("Images"),
+        gettext("Mean normal score"),
+        gettext("Called normal"),
+    )
+    return table(gettext("Normal scores of pictures with a lesion"), columns, rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from django.utils.translation import gettext, gettext_noop
 
 from cases.reports.card.blocks import (
     Block,
@@ -30,12 +32,12 @@ from cases.reports.card.values import (
     title,
 )
 
-RESEARCH = "Research software, not a medical device. A person decides."
+RESEARCH = gettext_noop("Research software, not a medical device. A person decides.")
 _SPLIT_ORDER = ("train", "validation", "held_out")
 _LOOSE = (
-    ("refusal", "What it refuses"),
-    ("abstention", "When it gives no answer"),
-    ("comparators", "Other methods on the same folds"),
+    ("refusal", gettext_noop("What it refuses")),
+    ("abstention", gettext_noop("When it gives no answer")),
+    ("comparators", gettext_noop("Other methods on the same folds")),
 )
 # What the page shows outside of the sections, or where it names the model.
 _ELSEWHERE = (
@@ -78,7 +80,7 @@ def sections(card: Fields) -> tuple[Section, ...]:
         evaluation_section(card),
         heatmap_section(card),
         shortcuts_section(card),
-        *(_loose_section(card, key, name) for key, name in _LOOSE),
+        *(_loose_section(card, key, gettext(name)) for key, name in _LOOSE),
         _calibration(card),
         _training(card),
         _technical(card),
@@ -92,7 +94,11 @@ def _section(key: str, name: str, blocks: Sequence[Block]) -> Section | None:
 
 
 def _use(card: Fields) -> Section | None:
-    return _section("use", "Intended use", sentences([RESEARCH, *texts(card.get("intended_use"))]))
+    return _section(
+        "use",
+        gettext("Intended use"),
+        sentences([gettext(RESEARCH), *texts(card.get("intended_use"))]),
+    )
 
 
 def _bullets(value: object) -> tuple[Block, ...]:
@@ -104,10 +110,10 @@ def _limits(card: Fields) -> Section | None:
     gaps = _bullets(card.get("known_gaps"))
     return _section(
         "limits",
-        "Limits and known gaps",
+        gettext("Limits and known gaps"),
         (
             *_bullets(card.get("limits")),
-            *(sentences(["Not tested on, or hardly:"]) if gaps else ()),
+            *(sentences([gettext("Not tested on, or hardly:")]) if gaps else ()),
             *gaps,
             *_bullets(card.get("notes")),
         ),
@@ -130,23 +136,15 @@ def _data(card: Fields) -> Section | None:
         )
         for name, one in sorted(sets.items())
     ]
-    columns = ("Set", "Images", *map(title, classes), "Patients", "Groups of near-duplicates")
-    origins = [
-        (
-            text(one.get("title")) or name,
-            *(text(one.get(k)) for k in ("use", "citation", "licence")),
-        )
-        for name, one in sorted(sets.items())
-    ]
+    ends = (gettext("Patients"), gettext("Groups of near-duplicates"))
+    columns = (gettext("Set"), gettext("Images"), *map(title, classes), *ends)
     training = mapping(mapping(card.get("training")).get("data"))
     return _section(
         "data",
-        "Data",
+        gettext("Data"),
         (
-            *table("Images by set and class", columns, rows),
-            *table(
-                "Origin and terms", ("Set", "Used for", "Source", "Licence"), origins, numbers=False
-            ),
+            *table(gettext("Images by set and class"), columns, rows),
+            *_origins(sets),
             *(b for one in sets.values() for b in rest(one, known)),
             *rest(given, sets),
             *_training_data(training, classes),
@@ -154,10 +152,19 @@ def _data(card: Fields) -> Section | None:
     )
 
 
+def _origins(sets: Mapping[str, Fields]) -> tuple[Block, ...]:
+    rows = [
+        (
+            text(one.get("title")) or name,
+            *(text(one.get(k)) for k in ("use", "citation", "licence")),
+        )
+        for name, one in sorted(sets.items())
+    ]
+    columns = (gettext("Set"), gettext("Used for"), gettext("Source"), gettext("Licence"))
+    return table(gettext("Origin and terms"), columns, rows, numbers=False)
+
+
 def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
-    counts = mapping(data.get("classes"))
-    by_class = ", ".join(f"{counted(counts.get(c))} {c}" for c in classes if counted(counts.get(c)))
-    images = counted(data.get("images"))
     split = mapping(data.get("split"))
     names = [n for n in _SPLIT_ORDER if n in split]
     names += sorted(str(n) for n in split if n not in _SPLIT_ORDER)
@@ -174,23 +181,33 @@ def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     return (
         *facts(
             [
-                (
-                    "Trained on",
-                    ", ".join(
-                        t
-                        for t in (text(data.get("name")), f"{images} images" if images else "")
-                        if t
-                    ),
-                ),
-                ("By class", by_class),
-                ("Source", text(data.get("source"))),
+                (gettext("Trained on"), _trained_on(data)),
+                (gettext("By class"), _by_class(data, classes)),
+                (gettext("Source"), text(data.get("source"))),
                 *described,
             ]
         ),
-        *table("Images by part of the training data", ("Part", *map(title, classes)), rows),
+        *table(
+            gettext("Images by part of the training data"),
+            (gettext("Part"), *map(title, classes)),
+            rows,
+        ),
         *rest(data, [*known, *(k for k in data if _flat(data[k], k, known))]),
         *rest(split, parts),
     )
+
+
+def _trained_on(data: Fields) -> str:
+    """ "busi, 780 images"."""
+    images = counted(data.get("images"))
+    told = gettext("%(n)s images") % {"n": images} if images else ""
+    return ", ".join(t for t in (text(data.get("name")), told) if t)
+
+
+def _by_class(data: Fields, classes: Sequence[str]) -> str:
+    """ "437 benign, 210 malignant"."""
+    counts = mapping(data.get("classes"))
+    return ", ".join(f"{n} {gettext(c)}" for c in classes if (n := counted(counts.get(c))))
 
 
 def _flat(value: object, key: object, known: Sequence[str]) -> bool:
@@ -210,21 +227,21 @@ def _calibration(card: Fields) -> Section | None:
     point = mapping(card.get("operating_point"))
     given = card.get("calibration")
     shown = [
-        ("Malignant threshold", point.get("threshold")),
-        ("Set for a sensitivity of", point.get("sensitivity")),
-        ("Temperature", card.get("temperature")),
+        (gettext("Malignant threshold"), point.get("threshold")),
+        (gettext("Set for a sensitivity of"), point.get("sensitivity")),
+        (gettext("Temperature"), card.get("temperature")),
     ]
     calibrated_on = text(mapping(card.get("training")).get("calibrated_on"))
     said = facts(
         [
             *((label, scalar(value)) for label, value in shown if value is not None),
-            ("Fitted on", calibrated_on),
+            (gettext("Fitted on"), calibrated_on),
         ]
     )
     more = loose(mapping(given)) if isinstance(given, dict) else sentences(texts(given))
     return _section(
         "calibration",
-        "Calibration and operating point",
+        gettext("Calibration and operating point"),
         (*said, *more, *rest(point, ("threshold", "sensitivity"))),
     )
 
@@ -239,16 +256,19 @@ def _training(card: Fields) -> Section | None:
     items = [(title(k), scalar(v)) for k, v in sorted(plain.items())]
     return _section(
         "training",
-        "How it was made",
-        (*facts(items), *rest(training, ("data", "calibrated_on", *plain), heading="Settings")),
+        gettext("How it was made"),
+        (
+            *facts(items),
+            *rest(training, ("data", "calibrated_on", *plain), heading=gettext("Settings")),
+        ),
     )
 
 
 def _technical(card: Fields) -> Section | None:
     given = {key: card[key] for key in _ELSEWHERE if key in card}
-    return _section("file", "Model file", rest(given, (), heading=""))
+    return _section("file", gettext("Model file"), rest(given, (), heading=""))
 
 
 def _unknown(card: Fields) -> Section | None:
     left = {str(k): v for k, v in card.items() if k not in _PLACED}
-    return _section("more", "Also on this card", loose(left))
+    return _section("more", gettext("Also on this card"), loose(left))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext, gettext_noop
+
 from cases.reports.card.blocks import Block, bounds_of, rest, sentences, table
 from cases.reports.card.values import (
     Fields,
@@ -19,10 +21,10 @@ from cases.reports.card.values import (
 )
 
 STRATA = (
-    ("per_source", "By source"),
-    ("per_device", "By device"),
-    ("per_lesion_area", "By lesion area"),
-    ("per_birads", "By BI-RADS category as stated in the data"),
+    ("per_source", gettext_noop("By source")),
+    ("per_device", gettext_noop("By device")),
+    ("per_lesion_area", gettext_noop("By lesion area")),
+    ("per_birads", gettext_noop("By BI-RADS category as stated in the data")),
 )
 _SENSE = ("sensitivity", "specificity")
 
@@ -43,10 +45,17 @@ def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
         )
         for name in _strata_order(parts)
     ]
-    columns = ("Part", "Images", "Malignant", "AUC malignant", "Sensitivity", "Specificity")
+    columns = (
+        gettext("Part"),
+        gettext("Images"),
+        gettext("Malignant"),
+        gettext("AUC malignant"),
+        gettext("Sensitivity"),
+        gettext("Specificity"),
+    )
     known = ("rule", "bounds", *parts)
     return (
-        *table(caption, (*columns, "Accuracy"), rows),
+        *table(caption, (*columns, gettext("Accuracy")), rows),
         *sentences([_rule(found)], muted=True),
         *rest(found, known),
     )
@@ -57,7 +66,13 @@ def _rule(found: Fields) -> str:
     if not said:
         return ""
     said = said[:1].upper() + said[1:]
-    return f"{said} (bounds: {percent(pair[0])} and {percent(pair[1])})." if pair else f"{said}."
+    if not pair:
+        return f"{said}."
+    return gettext("%(rule)s (bounds: %(low)s and %(high)s).") % {
+        "rule": said,
+        "low": percent(pair[0]),
+        "high": percent(pair[1]),
+    }
 
 
 def _strata_order(names: Iterable[str]) -> list[str]:
@@ -72,8 +87,13 @@ def unanswered(fields: Fields) -> tuple[Block, ...]:
     shares = {n: mapping(mapping(outcomes[n]).get("share_by_class")) for n in given}
     classes = sorted({str(c) for n in given for c in shares[n]})
     first = table(
-        "Answered, abstained and refused",
-        ("Outcome", "Images", "Share", *(f"Share of {c}" for c in classes)),
+        gettext("Answered, abstained and refused"),
+        (
+            gettext("Outcome"),
+            gettext("Images"),
+            gettext("Share"),
+            *(gettext("Share of %(label)s") % {"label": gettext(c)} for c in classes),
+        ),
         (
             (
                 title(n),
@@ -84,21 +104,26 @@ def unanswered(fields: Fields) -> tuple[Block, ...]:
             for n in given
         ),
     )
+    return (*first, *_with_and_without(fields))
+
+
+def _with_and_without(fields: Fields) -> tuple[Block, ...]:
+    """What the pictures without an answer do to the figures; nothing where there are none."""
     only, counted_as = mapping(fields.get("answered_only")), mapping(fields.get("as_if_positive"))
     none = not count(fields.get("n_refused")) and not count(fields.get("n_abstained"))
     rows = [
         (name, counted(f.get("n")), *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE))
         for name, f in (
-            ("Every picture by its scores", fields),
-            ("Answered pictures only", only),
-            ("Pictures without an answer counted as called malignant", counted_as),
+            (gettext("Every picture by its scores"), fields),
+            (gettext("Answered pictures only"), only),
+            (gettext("Pictures without an answer counted as called malignant"), counted_as),
         )
         if f
     ]
     if none or len(rows) < 2:
-        return first
-    columns = ("Counted", "Images", "Sensitivity", "Specificity")
-    return (*first, *table("With and without the pictures that got no answer", columns, rows))
+        return ()
+    columns = (gettext("Counted"), gettext("Images"), *map(title, _SENSE))
+    return table(gettext("With and without the pictures that got no answer"), columns, rows)
 
 
 def coverage(fields: Fields) -> tuple[Block, ...]:
@@ -115,5 +140,11 @@ def coverage(fields: Fields) -> tuple[Block, ...]:
         for row in sequence(fields.get("coverage"))
         if (one := mapping(row))
     ]
-    columns = ("Answered", "Images", "Least largest score", "Error", *map(title, _SENSE))
-    return table("Error against coverage", (*columns, "Malignant left out"), rows)
+    columns = (
+        gettext("Answered"),
+        gettext("Images"),
+        gettext("Least largest score"),
+        gettext("Error"),
+        *map(title, _SENSE),
+    )
+    return table(gettext("Error against coverage"), (*columns, gettext("Malignant left out")), rows)

@@ -6,6 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.formats import get_format
+from django.utils.translation import gettext
+
+from cases.words import local
+
 Fields = Mapping[str, Any]
 
 # An interval narrower than this deserves a third digit.
@@ -24,7 +29,9 @@ def sequence(value: object) -> Sequence[Any]:
 
 
 def text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    said = value.strip() if isinstance(value, str) else ""
+    # What our own trainings write is known in other languages (`standard.SENTENCES`).
+    return gettext(said) if said else ""
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -47,10 +54,15 @@ def count(value: object) -> int | None:
     return value
 
 
+def thousands(n: int) -> str:
+    """A count with its thousands set apart as the reader's language does."""
+    return f"{n:,}".replace(",", str(get_format("THOUSAND_SEPARATOR")))
+
+
 def counted(value: object) -> str:
     """A count with its thousands set apart; empty where there is none."""
     n = count(value)
-    return "" if n is None else f"{n:,}"
+    return "" if n is None else thousands(n)
 
 
 def interval(value: object) -> tuple[float, float] | None:
@@ -76,7 +88,9 @@ def figure(value: object, bounds: object = None, *, sign: bool = False) -> str:
     if pair is None:
         return shown
     low, high = (_signed(bound, digits) for bound in pair)
-    return f"{shown} ({low} to {high})" if pair[0] < 0 else f"{shown} ({low}–{high})"
+    if pair[0] >= 0:
+        return f"{shown} ({low}–{high})"
+    return f"{shown} ({gettext('%(low)s to %(high)s') % {'low': low, 'high': high}})"
 
 
 def _says_too_much(value: float, digits: int) -> bool:
@@ -86,7 +100,9 @@ def _says_too_much(value: float, digits: int) -> bool:
 
 def _signed(value: float, digits: int, *, plus: bool = False) -> str:
     shown = f"{abs(value):.{digits}f}"
-    if value < 0 and float(shown) != 0:
+    is_zero = float(shown) == 0
+    shown = local(shown)
+    if value < 0 and not is_zero:
         return f"−{shown}"
     return f"+{shown}" if plus and value > 0 else shown
 
@@ -94,7 +110,7 @@ def _signed(value: float, digits: int, *, plus: bool = False) -> str:
 def percent(value: object) -> str:
     """A share in per cent: "2.1 %"; a dash where there is none."""
     known = number(value)
-    return "–" if known is None else f"{100 * known:.1f} %"
+    return "–" if known is None else local(f"{100 * known:.1f} %")
 
 
 def words(key: object) -> str:
@@ -104,13 +120,14 @@ def words(key: object) -> str:
 
 def title(key: object) -> str:
     shown = words(key)
-    return shown[:1].upper() + shown[1:]
+    # What the portal knows a word for (`standard.KEYS`); else the key as it is.
+    return gettext(shown[:1].upper() + shown[1:]) if shown else ""
 
 
 def scalar(value: object) -> str:
     """Anything that is not nested, in words."""
     if value is None or value in ((), [], ""):
-        return "none"
+        return gettext("none")
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return gettext("yes") if value else gettext("no")
+    return local(f"{value:.4g}") if isinstance(value, float) else str(value)
