@@ -31,6 +31,7 @@ OPEN_PAGES = frozenset(
         "sign-out",
         "account",
         "account-idle",
+        "set-language",
         "account_reauthenticate",
         "account_change_password",
         "mfa_activate_totp",
