@@ -1,0 +1,3 @@
+"""What services say, as translators find it. Filled below."""
+
+SENTENCES: tuple[str, ...] = ()
