@@ -32,6 +32,7 @@ OPEN_PAGES = frozenset(
         "account",
         "account-idle",
         "set-language",
+        "script-words",
         "account_reauthenticate",
         "account_change_password",
         "mfa_activate_totp",

@@ -48,7 +48,11 @@ def told(words: Told) -> Told:
     for pattern, sentence in _patterns():
         match = pattern.fullmatch(words)
         if match is not None:
-            # A value may be words of its own, such as the name of a field.
-            values = {name: gettext(value) for name, value in match.groupdict().items()}
+            values = {name: _listed(value) for name, value in match.groupdict().items()}
             return gettext(sentence).format(**values)
     return words
+
+
+def _listed(value: str) -> str:
+    """A value of a sentence: it may be words of its own, such as names of fields."""
+    return ", ".join(gettext(words) for words in value.split(", "))

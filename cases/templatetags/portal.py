@@ -16,6 +16,7 @@ from django.utils.translation import gettext_noop as _
 from cases.counted import counted
 from cases.models import Finding, Image, Result
 from cases.portal import wording
+from cases.portal.script_words import script_words_url
 from cases.told import told
 from cases.vocabulary import Indication, Laterality, Sex
 from cases.words import Words, local, within
@@ -284,6 +285,11 @@ def counted_words(number: int, thing: str) -> str:
 def told_words(words: Any) -> Any:
     """What a service said, or a list of it, in the language of the page."""
     return told(list(words) if isinstance(words, tuple) else words)
+
+
+@register.simple_tag
+def words_script() -> str:
+    return script_words_url()
 
 
 @register.filter
