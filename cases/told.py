@@ -21,8 +21,10 @@ Told = TypeVar("Told", str, list[str])
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Of the sentences that hold values: what fits each."""
-    return tuple((pattern_of(sentence), sentence) for sentence in SENTENCES if "{" in sentence)
+    """Of the sentences that hold values: what fits each, the ones that say most first."""
+    holding = [sentence for sentence in SENTENCES if "{" in sentence]
+    holding.sort(key=lambda sentence: len(_PLACE.sub("", sentence)), reverse=True)
+    return tuple((pattern_of(sentence), sentence) for sentence in holding)
 
 
 def pattern_of(sentence: str) -> re.Pattern[str]:
