@@ -31,6 +31,7 @@ COPY cases ./cases
 COPY ml ./ml
 COPY worker ./worker
 COPY templates ./templates
+COPY locale ./locale
 USER 10001:10001
 
 FROM app AS web

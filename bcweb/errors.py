@@ -6,10 +6,12 @@ import sys
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 
 from cases import errors
 from cases.api.errors import RequestMalformed, problem_response, user_facing
 from cases.portal import errors as pages
+from cases.told import told
 
 
 def _of_api(request: HttpRequest) -> bool:
@@ -38,7 +40,9 @@ def refused(request: HttpRequest, error: errors.UserFacingError) -> HttpResponse
     """An answer before any view: with ``Retry-After`` where the error tells when to come back."""
     if _of_api(request):
         return problem_response(request, error)
-    detail = f"{error.detail} Go back in your browser: what you typed is still there."
+    detail = (
+        f"{told(error.detail)} {gettext('Go back in your browser: what you typed is still there.')}"
+    )
     response = pages.error_page(request, status=error.status, title=error.title, detail=detail)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

@@ -31,6 +31,8 @@ OPEN_PAGES = frozenset(
         "sign-out",
         "account",
         "account-idle",
+        "set-language",
+        "script-words",
         "account_reauthenticate",
         "account_change_password",
         "mfa_activate_totp",

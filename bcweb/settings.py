@@ -17,7 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
-from bcweb import accounts, api_schema, byte_store, patient_key
+from bcweb import accounts, api_schema, byte_store, language, patient_key
 from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
 from bcweb.content_policy import content_security_policy
 from bcweb.embedded import paths
@@ -224,6 +224,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "bcweb.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -302,9 +303,9 @@ PASSWORD_RESET_TIMEOUT = 24 * 3600
 # With the rules for passwords.
 globals().update(accounts.library_settings(BCWEB_ACCOUNTS, behind_proxy=BCWEB_BEHIND_PROXY))
 
-LANGUAGE_CODE = "en"
-USE_I18N = True
 USE_TZ = True
+LOCALE_PATHS = [BASE_DIR / "locale"]
+globals().update(language.settings_of(tls=BCWEB_TLS))
 
 # --- Security --------------------------------------------------------------------------------
 SESSION_COOKIE_AGE = BCWEB_SESSION_HOURS * 3600

@@ -10,6 +10,7 @@ from allauth.core import context
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
 
 from cases.errors import Throttled
 from cases.portal.adapters import locked_out, request_id_of
@@ -17,7 +18,9 @@ from cases.services.accounts import second_factor_code_use, second_factor_refuse
 from cases.services.lockout import attempt_begin, attempt_failed, attempt_succeeded
 from cases.vocabulary import LockKind
 
-WRONG_CODE = "This code is not right, or was used before. Wait for the next one and try again."
+WRONG_CODE = gettext_lazy(
+    "This code is not right, or was used before. Wait for the next one and try again."
+)
 
 
 class SignInForm(LoginForm):

@@ -9,7 +9,9 @@ from allauth.mfa.webauthn.views import LoginWebAuthnView
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
+from cases.portal.script_words import ScriptWordsView
 from cases.portal.views.account import (
     AccountView,
     IdleView,
@@ -38,6 +40,13 @@ to_account = RedirectView.as_view(pattern_name="account")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", SignInView.as_view(), name="sign-in"),
+    # For the signed out as well: kept in a cookie of the browser.
+    path("language/", set_language, name="set-language"),
+    path(
+        "language/<slug:language>-<slug:version>.js",
+        ScriptWordsView.as_view(),
+        name="script-words",
+    ),
     path("sign-in/", SignInView.as_view(), name="account_login"),
     path("sign-in/code/", SecondFactorView.as_view(), name="mfa_authenticate"),
     path("sign-in/passkey/", LoginWebAuthnView.as_view(), name="mfa_login_webauthn"),

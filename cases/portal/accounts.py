@@ -8,6 +8,7 @@ from datetime import datetime
 
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.utils.translation import gettext
 
 from cases.models import User
 from cases.selectors.accounts import (
@@ -42,8 +43,8 @@ def agent_words(agent: str) -> str:
     browser = next((name for mark, name in _BROWSERS if re.search(mark, agent)), "")
     system = next((name for mark, name in _SYSTEMS if re.search(mark, agent)), "")
     if browser and system:
-        return f"{browser} on {system}"
-    return browser or system or "Unknown browser"
+        return gettext("{browser} on {system}").format(browser=browser, system=system)
+    return browser or system or gettext("Unknown browser")
 
 
 @dataclass(frozen=True)

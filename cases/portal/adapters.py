@@ -19,6 +19,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from cases.errors import PermissionDenied, Throttled
 from cases.models import User
@@ -45,10 +46,12 @@ NO_ADDRESS = "::"
 def locked_out(error: Throttled) -> ValidationError:
     """The refusal of a lock-out as a sentence beside a form: the same for every user name."""
     minutes = math.ceil((error.retry_after or 60) / 60)
-    wait = "a minute" if minutes == 1 else f"{minutes} minutes"
+    wait = ngettext("a minute", "{minutes} minutes", minutes).format(minutes=minutes)
     return ValidationError(
-        f"Too many failed attempts. Wait {wait} and try again, or ask an administrator to let "
-        "you try now.",
+        gettext(
+            "Too many failed attempts. Wait {wait} and try again, or ask an administrator to let "
+            "you try now."
+        ).format(wait=wait),
         code="locked_out",
     )
 
@@ -63,11 +66,13 @@ class AccountAdapter(DefaultAccountAdapter):
     error_messages = {
         **DefaultAccountAdapter.error_messages,
         # The same for a wrong name, a wrong password and a closed account.
-        "username_password_mismatch": (
+        "username_password_mismatch": gettext_lazy(
             "User name and password do not match. Check both; the password is case-sensitive."
         ),
-        "incorrect_password": "This is not your password. Check it; it is case-sensitive.",
-        "enter_current_password": "This is not your present password.",
+        "incorrect_password": gettext_lazy(
+            "This is not your password. Check it; it is case-sensitive."
+        ),
+        "enter_current_password": gettext_lazy("This is not your present password."),
     }
     _attempt: Attempt | None = None
 
@@ -108,7 +113,9 @@ class AccountAdapter(DefaultAccountAdapter):
         password_change(actor=actor, user=user, password=password, keep=key)
 
     def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
-        messages.error(request, "This account is closed. Ask an administrator of your site.")
+        messages.error(
+            request, gettext("This account is closed. Ask an administrator of your site.")
+        )
         return redirect("sign-in")
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
@@ -129,8 +136,10 @@ class FactorAdapter(DefaultMFAAdapter):
     error_messages = {
         **DefaultMFAAdapter.error_messages,
         # Of passkeys; codes have a sentence of their own.
-        "incorrect_code": "The passkey does not fit. Try again, or sign in another way.",
-        "cannot_delete_authenticator": (
+        "incorrect_code": gettext_lazy(
+            "The passkey does not fit. Try again, or sign in another way."
+        ),
+        "cannot_delete_authenticator": gettext_lazy(
             "Your role asks for a second factor, and this is your only one. Add another one first."
         ),
     }
@@ -148,7 +157,7 @@ class FactorAdapter(DefaultMFAAdapter):
         return "bcweb"
 
     def generate_authenticator_name(self, user: Any, type: Any) -> str:
-        return f"Passkey {len(factors_of(user=user).passkeys) + 1}"
+        return gettext("Passkey {number}").format(number=len(factors_of(user=user).passkeys) + 1)
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
         user = authenticator.user
@@ -185,8 +194,10 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
         user = user_named(username=name) if name else None
         if user is None or not user.is_active or user.is_demo:
             refusal = PermissionDenied(
-                f"Nobody is known here by the name that {told.oidc_name} gave. Ask an "
-                "administrator of your site to add you."
+                gettext(
+                    "Nobody is known here by the name that {name} gave. Ask an "
+                    "administrator of your site to add you."
+                ).format(name=told.oidc_name)
             )
             raise ImmediateHttpResponse(user_facing(request, refusal))
         sociallogin.connect(request, user)

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext
 
 from cases.access import TOKEN_CAPABILITIES, Actor
 from cases.portal.places import places_for
@@ -62,7 +63,7 @@ def frame_of(request: HttpRequest) -> Frame:
     here = match.url_name if match else None
     nav = tuple(
         NavItem(
-            place.label,
+            gettext(place.label),
             reverse(place.url_name),
             place.icon,
             here in place.pages,
@@ -75,7 +76,7 @@ def frame_of(request: HttpRequest) -> Frame:
     return Frame(
         signed_in=True,
         nav=nav,
-        site_name=site.name if site else "No site",
+        site_name=site.name if site else gettext("No site"),
         user_name=actor.label,
         user_key=str(actor.user_id),
         idle_seconds=idle_seconds,
@@ -97,5 +98,5 @@ def portal(request: HttpRequest) -> dict[str, Any]:
     """Context processor: ``portal`` (the frame, worked out when first used), ``research_note``."""
     return {
         "portal": SimpleLazyObject(lambda: frame_of(request)),
-        "research_note": RESEARCH_NOTE,
+        "research_note": gettext(RESEARCH_NOTE),
     }

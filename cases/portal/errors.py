@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 
 from cases.errors import NotFound, PermissionDenied, UserFacingError
 
@@ -27,8 +28,8 @@ def bad_request(request: HttpRequest, exception: Any = None) -> HttpResponse:
     return error_page(
         request,
         status=400,
-        title="The request could not be read",
-        detail="Go back, load the page again and repeat the step.",
+        title=gettext("The request could not be read"),
+        detail=gettext("Go back, load the page again and repeat the step."),
     )
 
 
@@ -44,6 +45,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return error_page(
         request,
         status=500,
-        title="Something went wrong on our side",
-        detail="What you sent before is safe. Tell your administrator the reference below.",
+        title=gettext("Something went wrong on our side"),
+        detail=gettext(
+            "What you sent before is safe. Tell your administrator the reference below."
+        ),
     )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from cases.access import Actor, Capability
 from cases.models import Case, CaseCircumstance
 from cases.reports.evidence import CIRCUMSTANCE_WORDS, MEANING, case_flags
@@ -30,7 +32,7 @@ def evidence_context(*, actor: Actor, case: Case) -> dict[str, Any]:
     with_identity = actor.can(Capability.VIEW_IDENTITY)
     return {
         "case_flags": case_flags(case, stated, with_identity),
-        "flags_meaning": MEANING,
+        "flags_meaning": gettext(MEANING),
         "circumstances": [
             CircumstanceChoice(kind.value, words, kind in stated, rows.get(kind))
             for kind, words in CIRCUMSTANCE_WORDS.items()

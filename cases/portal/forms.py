@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.errors import (
     FILE_ERROR_CODES,
     FieldInvalid,
@@ -19,6 +22,7 @@ from cases.errors import (
     UserFacingError,
 )
 from cases.portal.wording import INDICATION, LATERALITY, QUADRANT, SEX
+from cases.told import told
 from cases.vocabulary import Priority
 
 Choices = tuple[tuple[str, str], ...]
@@ -53,89 +57,97 @@ def _choices(words: Mapping[Any, str]) -> Choices:
     return tuple((str(value), label) for value, label in words.items())
 
 
-GROUPS: tuple[GroupSpec, ...] = (
-    GroupSpec(
-        "Patient",
-        "What you leave out is taken from the DICOM header. Other files carry none, so the "
-        "patient id is needed for them.",
+def _patient() -> GroupSpec:
+    return GroupSpec(
+        gettext("Patient"),
+        gettext(
+            "What you leave out is taken from the DICOM header. Other files carry none, so the "
+            "patient id is needed for them."
+        ),
         (
-            FieldSpec("patient_id", "Patient id", max_length=64, width="half"),
+            FieldSpec("patient_id", gettext("Patient id"), max_length=64, width="half"),
             FieldSpec(
                 "patient_issuer",
-                "Issuer of the patient id",
-                hint="Only if it is not your own site.",
+                gettext("Issuer of the patient id"),
+                hint=gettext("Only if it is not your own site."),
                 max_length=64,
                 width="half",
             ),
             FieldSpec(
                 "patient_name",
-                "Name",
-                hint="Family name, given name. For example: Doe, Jane",
+                gettext("Name"),
+                hint=gettext("Family name, given name. For example: Doe, Jane"),
                 max_length=324,
                 width="half",
             ),
-            FieldSpec("birth_date", "Date of birth", kind="date", width="half"),
-            FieldSpec("sex", "Sex", kind="radios", choices=(*_choices(SEX), ("", "Not stated"))),
+            FieldSpec("birth_date", gettext("Date of birth"), kind="date", width="half"),
+            FieldSpec(
+                "sex", gettext("Sex"), kind="radios", choices=(*_choices(SEX), _not_stated())
+            ),
         ),
-    ),
-    GroupSpec(
-        "Study",
+    )
+
+
+def _study() -> GroupSpec:
+    return GroupSpec(
+        gettext("Study"),
         "",
         (
             FieldSpec(
                 "accession_number",
-                "Accession number",
-                hint="Images with the same number join one case.",
+                gettext("Accession number"),
+                hint=gettext("Images with the same number join one case."),
                 max_length=16,
                 width="half",
             ),
             FieldSpec(
                 "accession_issuer",
-                "Issuer of the accession number",
-                hint="Only if numbers of several systems could meet.",
+                gettext("Issuer of the accession number"),
+                hint=gettext("Only if numbers of several systems could meet."),
                 max_length=64,
                 width="half",
             ),
             FieldSpec(
                 "indication",
-                "Indication",
+                gettext("Indication"),
                 kind="select",
-                choices=(("", "Not stated"), *_choices(INDICATION)),
+                choices=(_not_stated(), *_choices(INDICATION)),
                 width="half",
             ),
         ),
-    ),
-    GroupSpec(
-        "Where in the breast",
-        "If known. It applies to all files of this submission.",
+    )
+
+
+def _place() -> GroupSpec:
+    hours = ((str(n), gettext("{hour} o'clock").format(hour=n)) for n in (12, *range(1, 12)))
+    return GroupSpec(
+        gettext("Where in the breast"),
+        gettext("If known. It applies to all files of this submission."),
         (
             FieldSpec(
                 "laterality",
-                "Side",
+                gettext("Side"),
                 kind="radios",
                 choices=_choices(LATERALITY),
                 default="unknown",
             ),
             FieldSpec(
                 "clock_position",
-                "Clock position",
+                gettext("Clock position"),
                 kind="select",
-                choices=(
-                    ("", "Not stated"),
-                    *((str(n), f"{n} o'clock") for n in (12, *range(1, 12))),
-                ),
+                choices=(_not_stated(), *hours),
                 width="third",
             ),
             FieldSpec(
                 "quadrant",
-                "Quadrant",
+                gettext("Quadrant"),
                 kind="select",
-                choices=(("", "Not stated"), *_choices(QUADRANT)),
+                choices=(_not_stated(), *_choices(QUADRANT)),
                 width="third",
             ),
             FieldSpec(
                 "nipple_distance_mm",
-                "Distance from the nipple",
+                gettext("Distance from the nipple"),
                 kind="number",
                 minimum="0",
                 maximum="300",
@@ -144,45 +156,61 @@ GROUPS: tuple[GroupSpec, ...] = (
                 width="third",
             ),
         ),
-    ),
-    GroupSpec(
-        "Priority",
-        "",
-        (
-            FieldSpec(
-                "priority",
-                "How soon the answer is needed",
-                kind="radios",
-                choices=(
-                    (Priority.ROUTINE.value, "Routine"),
-                    (Priority.URGENT.value, "Urgent"),
-                    (Priority.STAT.value, "Stat: the patient is waiting"),
-                ),
-                default=Priority.ROUTINE.value,
-            ),
+    )
+
+
+def _priority() -> GroupSpec:
+    choices = (
+        (Priority.ROUTINE.value, gettext("Routine")),
+        (Priority.URGENT.value, gettext("Urgent")),
+        (Priority.STAT.value, gettext("Stat: the patient is waiting")),
+    )
+    field = FieldSpec(
+        "priority",
+        gettext("How soon the answer is needed"),
+        kind="radios",
+        choices=choices,
+        default=Priority.ROUTINE.value,
+    )
+    return GroupSpec(gettext("Priority"), "", (field,))
+
+
+def groups() -> tuple[GroupSpec, ...]:
+    """The form's fields in the language of whoever asks."""
+    return _patient(), _study(), _place(), _priority()
+
+
+def _not_stated() -> tuple[str, str]:
+    return "", gettext("Not stated")
+
+
+def _on_bad_file() -> FieldSpec:
+    return FieldSpec(
+        "on_bad_file",
+        gettext("If one of several files cannot be read"),
+        kind="radios",
+        choices=(
+            ("reject_all", gettext("Take in none of them and tell me which")),
+            ("skip", gettext("Take in the others and list what was skipped")),
         ),
-    ),
-)
-ON_BAD_FILE = FieldSpec(
-    "on_bad_file",
-    "If one of several files cannot be read",
-    kind="radios",
-    choices=(
-        ("reject_all", "Take in none of them and tell me which"),
-        ("skip", "Take in the others and list what was skipped"),
-    ),
-    default="reject_all",
-)
-OVERRIDE = FieldSpec(
-    "override_reason",
-    "Why the form is right and the DICOM header is not",
-    hint="Only if you have checked that the file belongs to this patient. Kept with the case.",
-    max_length=500,
-)
-_LABELS = {
-    spec.name: spec.label
-    for spec in (*(s for g in GROUPS for s in g.fields), ON_BAD_FILE, OVERRIDE)
-} | {"file": "Files"}
+        default="reject_all",
+    )
+
+
+def _override() -> FieldSpec:
+    return FieldSpec(
+        "override_reason",
+        gettext("Why the form is right and the DICOM header is not"),
+        hint=gettext(
+            "Only if you have checked that the file belongs to this patient. Kept with the case."
+        ),
+        max_length=500,
+    )
+
+
+def _labels() -> dict[str, str]:
+    specs = (*(s for group in groups() for s in group.fields), _on_bad_file(), _override())
+    return {spec.name: spec.label for spec in specs} | {"file": gettext("Files")}
 
 
 @dataclass(frozen=True)
@@ -275,12 +303,13 @@ def _form(
         value = typed.get(spec.name, spec.default)
         return BoundField(spec, value, tuple(refusal.by_field.get(spec.name, ())))
 
-    wants_override = _can_overrule(error) or bool(typed.get(OVERRIDE.name))
+    override = _override()
+    wants_override = _can_overrule(error) or bool(typed.get(override.name))
     return SubmissionForm(
         key=key,
-        groups=tuple((group, tuple(bound(spec) for spec in group.fields)) for group in GROUPS),
-        on_bad_file=bound(ON_BAD_FILE),
-        override=bound(OVERRIDE) if wants_override else None,
+        groups=tuple((group, tuple(bound(spec) for spec in group.fields)) for group in groups()),
+        on_bad_file=bound(_on_bad_file()),
+        override=bound(override) if wants_override else None,
         file_errors=tuple(refusal.file_errors),
         problems=tuple(refusal.problems),
         title=_title(error),
@@ -298,7 +327,7 @@ def _can_overrule(error: UserFacingError | None) -> bool:
     return other_side or isinstance(error, IdentityMismatch)
 
 
-_SENT_BEFORE = (
+_SENT_BEFORE = _(
     "This form was submitted before with other content, and that case is stored. To send what "
     "stands here as a new submission, press Submit case again."
 )
@@ -306,22 +335,23 @@ _SENT_BEFORE = (
 
 def _title(error: UserFacingError | None) -> str:
     if isinstance(error, IdempotencyConflict):
-        return "This form was submitted before"
-    return error.title if error is not None else ""
+        return gettext("This form was submitted before")
+    return told(error.title) if error is not None else ""
 
 
 def _spread(error: UserFacingError) -> _Refusal:
     refusal = _Refusal()
     if isinstance(error, IdempotencyConflict):
-        refusal.problems.append(Problem(_SENT_BEFORE, "submit"))
+        refusal.problems.append(Problem(gettext(_SENT_BEFORE), "submit"))
         return refusal
     about_file = error.file is not None or error.code in FILE_ERROR_CODES
     if about_file:
         name = f"“{error.file}”: " if error.file else ""
-        sentence = f"{name}{error.detail}"
+        sentence = f"{name}{told(error.detail)}"
         refusal.file_errors.append(sentence)
         refusal.problems.append(Problem(f"{sentence} {_file_step(error)}".strip(), "file"))
-    for name, sentences in (error.errors or {}).items():
+    for name, english in (error.errors or {}).items():
+        sentences = told(english)
         where = "file" if name == "file" else name
         if where == "file":
             refusal.file_errors.extend(sentences)
@@ -330,22 +360,22 @@ def _spread(error: UserFacingError) -> _Refusal:
         if not about_file or name != "file":
             refusal.problems.extend(_problems(where, sentences))
     if not refusal.problems:
-        refusal.problems.append(Problem(error.detail, _field_of(error)))
+        refusal.problems.append(Problem(told(error.detail), _field_of(error)))
         if _field_of(error) == "accession_number":
-            refusal.by_field["accession_number"] = [error.detail]
+            refusal.by_field["accession_number"] = [told(error.detail)]
     return refusal
 
 
 def _problems(name: str, sentences: Sequence[str]) -> list[Problem]:
-    label = _LABELS.get(name, name)
+    label = _labels().get(name, name)
     return [Problem(f"{label}: {sentence}", name) for sentence in sentences]
 
 
 def _file_step(error: UserFacingError) -> str:
     if _can_overrule(error):
-        return "If the form is right, say why below the files; else correct the form."
+        return gettext("If the form is right, say why below the files; else correct the form.")
     if error.code in FILE_ERROR_CODES:
-        return "Remove or replace this file, or let unreadable files be skipped."
+        return gettext("Remove or replace this file, or let unreadable files be skipped.")
     return ""
 
 

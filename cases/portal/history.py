@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.access import ActorKind
 from cases.models import AuditEvent, Case
 from cases.portal.step_words import field_words
 from cases.portal.wording import action_words
+from cases.words import Words
 
-_MACHINES = {
-    ActorKind.WORKER.value: "The model's worker",
-    ActorKind.SYSTEM.value: "The service",
-}
+_MACHINES = Words(
+    {
+        ActorKind.WORKER.value: _("The model's worker"),
+        ActorKind.SYSTEM.value: _("The service"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,10 @@ def who_of(event: AuditEvent) -> str:
     if machine is not None:
         return machine
     if event.actor_kind == ActorKind.COMMAND.value:
-        return f"The command {event.actor_label}"
+        return gettext("The command {name}").format(name=event.actor_label)
     if event.actor_kind == ActorKind.TOKEN.value:
         # Whose token it was; the first characters of its secret are for the exact reader.
-        return f"{event.actor_label.partition(' via ')[0]} (by token)"
+        return gettext("{name} (by token)").format(name=event.actor_label.partition(" via ")[0])
     return event.actor_label
 
 
@@ -50,10 +56,14 @@ def things_of(case: Case) -> dict[str, str]:
     """What ids in a case's trail mean to people: "image 2" for the image, its jobs and answers."""
     names: dict[str, str] = {}
     for number, image in enumerate(case.images.all(), start=1):
-        name = f"image {number}"
+        name = gettext("image {number}").format(number=number)
         names[str(image.pk)] = name
         for job in image.jobs.all():
-            frame = f", frame {job.frame + 1}" if image.frames > 1 and job.frame is not None else ""
+            frame = (
+                gettext(", frame {frame}").format(frame=job.frame + 1)
+                if image.frames > 1 and job.frame is not None
+                else ""
+            )
             names[str(job.pk)] = name + frame
             result = getattr(job, "result", None)
             if result is not None:

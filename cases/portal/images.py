@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from django.utils.translation import gettext
+
 from cases.access import Actor, Capability
 from cases.models import Image, Job, Result, ResultWithdrawal
 from cases.portal.replays import ReplayWords, replay_words
@@ -84,7 +86,9 @@ class ImagePanel:
     # Tells the ids of two cases on one page apart.
     prefix: str = ""
 
-    flags_meaning = MEANING
+    @property
+    def flags_meaning(self) -> str:
+        return gettext(MEANING)
 
     @property
     def key(self) -> str:
@@ -107,7 +111,11 @@ class ImagePanel:
     def words(self) -> str:
         if self.answer.key != "waiting" or self.ahead is None:
             return self.answer.words
-        return "Waiting (next in line)" if self.ahead == 0 else f"Waiting ({self.ahead} ahead)"
+        return (
+            gettext("Waiting (next in line)")
+            if self.ahead == 0
+            else gettext("Waiting ({ahead} ahead)").format(ahead=self.ahead)
+        )
 
     @property
     def is_final(self) -> bool:
@@ -242,7 +250,7 @@ def panels_of(
     def panel(number: int, answer: ImageAnswer) -> ImagePanel:
         image, job = answer.image, answer.job
         # A file name may hold a patient's name; the reason is free text about a patient.
-        name = image.file_name if with_identity else f"Image {number}"
+        name = image.file_name if with_identity else gettext("Image {number}").format(number=number)
         reason = (reasons or {}).get(image.submission_id, "") if with_identity else ""
         return ImagePanel(
             answer=answer,

@@ -6,29 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.access import Actor, Capability
 from cases.errors import UserFacingError
 from cases.models import Case, Finding, FindingOutcome
 from cases.portal.wording import LATERALITY, QUADRANT
 from cases.selectors.outcomes import outcomes_of
 from cases.vocabulary import Laterality, OutcomeBasis, Pathology, training_label
+from cases.words import Words
 
-Choices = tuple[tuple[str, str], ...]
-
-PATHOLOGY = {
-    Pathology.INVASIVE: "Invasive carcinoma",
-    Pathology.IN_SITU: "Carcinoma in situ",
-    Pathology.HIGH_RISK: "High-risk lesion (B3)",
-    Pathology.BENIGN: "Benign",
-    Pathology.INSUFFICIENT: "Sample insufficient",
-}
-BASIS = {
-    OutcomeBasis.HISTOLOGY: "Histology",
-    OutcomeBasis.FOLLOW_UP: "Follow-up, unchanged for at least 24 months",
-    OutcomeBasis.READER_ONLY: "The reader's judgement only",
-}
-SIDES: Choices = tuple((s.value, LATERALITY[s]) for s in (Laterality.LEFT, Laterality.RIGHT))
-QUADRANTS: Choices = tuple((q.value, words) for q, words in QUADRANT.items())
+PATHOLOGY = Words(
+    {
+        Pathology.INVASIVE: _("Invasive carcinoma"),
+        Pathology.IN_SITU: _("Carcinoma in situ"),
+        Pathology.HIGH_RISK: _("High-risk lesion (B3)"),
+        Pathology.BENIGN: _("Benign"),
+        Pathology.INSUFFICIENT: _("Sample insufficient"),
+    }
+)
+BASIS = Words(
+    {
+        OutcomeBasis.HISTOLOGY: _("Histology"),
+        OutcomeBasis.FOLLOW_UP: _("Follow-up, unchanged for at least 24 months"),
+        OutcomeBasis.READER_ONLY: _("The reader's judgement only"),
+    }
+)
 CLOCK = (12, *range(1, 12))
 
 
@@ -95,8 +99,8 @@ def form_choices(case: Case) -> dict[str, Any]:
     return {
         "pathologies": [(p.value, words) for p, words in PATHOLOGY.items()],
         "bases": [(b.value, words) for b, words in BASIS.items()],
-        "sides": SIDES,
-        "quadrants": QUADRANTS,
+        "sides": [(s.value, LATERALITY[s]) for s in (Laterality.LEFT, Laterality.RIGHT)],
+        "quadrants": [(q.value, words) for q, words in QUADRANT.items()],
         "clock": CLOCK,
         "images_without_finding": [
             (number, image)
@@ -112,6 +116,6 @@ def _words(outcome: FindingOutcome, with_reason: bool) -> OutcomeWords:
         outcome=outcome,
         pathology=PATHOLOGY[Pathology(outcome.pathology)],
         basis=BASIS[OutcomeBasis(outcome.basis)],
-        label=label.value if label else "",
+        label=gettext(label.value) if label else "",
         reason=outcome.reason if with_reason else "",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop as _
+
 from cases.access import Actor, Capability
 
 
@@ -54,9 +56,9 @@ PEOPLE_PAGES = frozenset(
     }
 )
 PLACES: tuple[Place, ...] = (
-    Place("Overview", "overview", "pulse", Capability.OPERATE, frozenset({"overview"})),
+    Place(_("Overview"), "overview", "pulse", Capability.OPERATE, frozenset({"overview"})),
     Place(
-        "Worklist",
+        _("Worklist"),
         "worklist",
         "list",
         Capability.VIEW_CASES,
@@ -82,21 +84,21 @@ PLACES: tuple[Place, ...] = (
         ),
     ),
     Place(
-        "Submit",
+        _("Submit"),
         "case-submit",
         "upload",
         Capability.SUBMIT,
         frozenset({"case-submit", "submission-pending"}),
     ),
     Place(
-        "Failed",
+        _("Failed"),
         "dead-letter-list",
         "alert",
         Capability.OPERATE,
         frozenset({"dead-letter-list", "dead-letter-retry"}),
     ),
     Place(
-        "Models",
+        _("Models"),
         "model-list",
         "model",
         Capability.VIEW_MODELS,
@@ -124,21 +126,21 @@ PLACES: tuple[Place, ...] = (
         | TRAINING_PAGES,
     ),
     Place(
-        "Reader first",
+        _("Reader first"),
         "reader-first",
         "lock",
         Capability.OPERATE,
         frozenset({"reader-first", "reading-changes"}),
     ),
     Place(
-        "Webhooks",
+        _("Webhooks"),
         "webhook-list",
         "hook",
         Capability.OPERATE,
         frozenset({"webhook-list", "webhook-create", "webhook-detail", "webhook-delivery"}),
     ),
-    Place("People", "user-list", "people", Capability.MANAGE_USERS, PEOPLE_PAGES),
-    Place("Audit", "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
+    Place(_("People"), "user-list", "people", Capability.MANAGE_USERS, PEOPLE_PAGES),
+    Place(_("Audit"), "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),
 )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext
+
 from cases.access import Actor
 from cases.errors import NotFound
 from cases.models import Case, Image, Result
@@ -17,6 +19,7 @@ from cases.portal.wording import LATERALITY, STATES, StateWords
 from cases.reports.answers import CaseSummary, ImageAnswer
 from cases.selectors.priors import MAX_PRIORS, case_priors
 from cases.vocabulary import Laterality
+from cases.words import within
 
 _BREASTS = {
     Laterality.LEFT: frozenset({Laterality.LEFT}),
@@ -49,7 +52,9 @@ class PriorImage:
     def side(self) -> str:
         """Nobody compares by a side that nobody stated: then the page says so."""
         side = Laterality(self.image.laterality)
-        return "side not stated" if side is Laterality.UNKNOWN else LATERALITY[side].lower()
+        return (
+            gettext("side not stated") if side is Laterality.UNKNOWN else within(LATERALITY[side])
+        )
 
     @property
     def state(self) -> StateWords:
@@ -141,7 +146,7 @@ def side_of(
     if chosen is None:
         raise NotFound()
     return Side(
-        title="This case" if name == "image" else "Earlier case",
+        title=gettext("This case") if name == "image" else gettext("Earlier case"),
         name=name,
         frame_name="frame" if name == "image" else "prior_frame",
         case=summary.case,

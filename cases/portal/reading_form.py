@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.lexicon import (
     COMPOSITION,
     SEVERAL,
@@ -17,21 +20,22 @@ from cases.lexicon import (
 )
 from cases.models import Reading
 from cases.reports.lexicon import LEGENDS, NOT_CIRCUMSCRIBED, WORDS
+from cases.words import within
 
 Typed = Mapping[str, Any]
 Errors = Mapping[str, Sequence[str]]
 
 # Title, fields; the first two are open from the start, since most findings have them.
 OF_A_FINDING: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Mass", ("shape", "orientation", "margin", "echo_pattern", "posterior_features")),
-    ("Size", SIZES),
-    ("Calcifications", ("calcifications",)),
-    ("Associated features", ("associated_features", "vascularity", "elasticity")),
-    ("Special case", ("special_case",)),
+    (_("Mass"), ("shape", "orientation", "margin", "echo_pattern", "posterior_features")),
+    (_("Size"), SIZES),
+    (_("Calcifications"), ("calcifications",)),
+    (_("Associated features"), ("associated_features", "vascularity", "elasticity")),
+    (_("Special case"), ("special_case",)),
 )
-OF_THE_CASE = (("Breast", (COMPOSITION,)),)
-OPEN_FROM_THE_START = ("Mass", "Size")
-NOT_SAID = "Not stated"
+OF_THE_CASE = ((_("Breast"), (COMPOSITION,)),)
+OPEN_FROM_THE_START = (_("Mass"), _("Size"))
+NOT_SAID = _("Not stated")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class LexiconGroup:
 
     key: str
     title: str
+    opens: bool
     fields: tuple[LexiconField, ...]
 
     @property
@@ -76,7 +81,7 @@ class LexiconGroup:
     @property
     def is_open(self) -> bool:
         with_errors = any(field.errors for field in self.fields)
-        return bool(self.said) or with_errors or self.title in OPEN_FROM_THE_START
+        return bool(self.said) or with_errors or self.opens
 
     @property
     def is_alone(self) -> bool:
@@ -94,7 +99,8 @@ def lexicon_groups(*, of_finding: bool, values: Typed, errors: Errors) -> tuple[
     return tuple(
         LexiconGroup(
             key=title.lower().replace(" ", "-"),
-            title=title,
+            title=gettext(title),
+            opens=title in OPEN_FROM_THE_START,
             fields=tuple(_field(name, values.get(name), errors.get(name, ())) for name in names),
         )
         for title, names in plan
@@ -123,14 +129,14 @@ def _field(name: str, value: Any, errors: Sequence[str]) -> LexiconField:
     if not several:
         assert name in SINGLE or name == COMPOSITION
         # So that a choice can be taken back; nothing is chosen for anybody.
-        options.insert(0, Option("", NOT_SAID, not any(o.chosen for o in options)))
+        options.insert(0, Option("", gettext(NOT_SAID), not any(o.chosen for o in options)))
     kind = "some" if several else "one"
     return LexiconField(name, LEGENDS[name], kind, tuple(options), "", errors)
 
 
 def _option_words(name: str, value: str, words: str) -> str:
     if name == "margin" and value != Margin.CIRCUMSCRIBED:
-        return NOT_CIRCUMSCRIBED + words.lower()
+        return gettext(NOT_CIRCUMSCRIBED) + within(words)
     return words
 
 

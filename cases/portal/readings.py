@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.access import Actor, Capability
 from cases.errors import UserFacingError
 from cases.lexicon import descriptors_of
@@ -19,29 +22,35 @@ from cases.reports.lexicon import LEGENDS, described
 from cases.selectors.reader_first import answers_withheld
 from cases.selectors.readings import case_readings, drafts_of
 from cases.services.readings import Place
+from cases.told import told
 from cases.vocabulary import BiradsCategory, BiradsEdition, ReadingLabel
+from cases.words import Words
 
 Choices = tuple[tuple[str, str], ...]
 
-WHOLE_CASE = "The case as a whole"
-EDITIONS = {BiradsEdition.FIFTH_2013: "BI-RADS 5th ed. (2013)"}
-CATEGORIES: dict[BiradsCategory, str] = {
-    BiradsCategory.C0: "0: incomplete",
-    BiradsCategory.C1: "1: negative",
-    BiradsCategory.C2: "2: benign",
-    BiradsCategory.C3: "3: probably benign",
-    BiradsCategory.C4A: "4A: low suspicion",
-    BiradsCategory.C4B: "4B: moderate suspicion",
-    BiradsCategory.C4C: "4C: high suspicion",
-    BiradsCategory.C5: "5: highly suggestive of malignancy",
-    BiradsCategory.C6: "6: known, proven malignancy",
-}
-LABELS = {
-    ReadingLabel.NONE: "None",
-    ReadingLabel.BENIGN: "Benign",
-    ReadingLabel.MALIGNANT: "Malignant",
-    ReadingLabel.NORMAL: "Normal",
-}
+WHOLE_CASE = _("The case as a whole")
+EDITIONS = Words({BiradsEdition.FIFTH_2013: _("BI-RADS 5th ed. (2013)")})
+CATEGORIES = Words(
+    {
+        BiradsCategory.C0: _("0: incomplete"),
+        BiradsCategory.C1: _("1: negative"),
+        BiradsCategory.C2: _("2: benign"),
+        BiradsCategory.C3: _("3: probably benign"),
+        BiradsCategory.C4A: _("4A: low suspicion"),
+        BiradsCategory.C4B: _("4B: moderate suspicion"),
+        BiradsCategory.C4C: _("4C: high suspicion"),
+        BiradsCategory.C5: _("5: highly suggestive of malignancy"),
+        BiradsCategory.C6: _("6: known, proven malignancy"),
+    }
+)
+LABELS = Words(
+    {
+        ReadingLabel.NONE: _("None"),
+        ReadingLabel.BENIGN: _("Benign"),
+        ReadingLabel.MALIGNANT: _("Malignant"),
+        ReadingLabel.NORMAL: _("Normal"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -75,18 +84,32 @@ class ReadingForm:
     # Findings that this reader has not signed: what they sign of them later comes after the answer.
     unread: tuple[int, ...] = ()
 
-    edition_words = EDITIONS[BiradsEdition.FIFTH_2013]
     edition = BiradsEdition.FIFTH_2013.value
-    categories: Choices = tuple((c.value, words) for c, words in CATEGORIES.items())
-    labels: Choices = tuple((v.value, words) for v, words in LABELS.items())
     max_text = MAX_READING_TEXT
+
+    @property
+    def edition_words(self) -> str:
+        return EDITIONS[BiradsEdition.FIFTH_2013]
+
+    @property
+    def categories(self) -> Choices:
+        return tuple((c.value, words) for c, words in CATEGORIES.items())
+
+    @property
+    def labels(self) -> Choices:
+        return tuple((v.value, words) for v, words in LABELS.items())
 
     @property
     def problems(self) -> list[tuple[str, str]]:
         """Each field that is wrong, and why, as the summary on top links to it."""
-        names = {"category": "Category", "label": "Label", "text": "Text"} | LEGENDS
+        names = {
+            "category": gettext("Category"),
+            "label": gettext("Label"),
+            "text": gettext("Text"),
+            **LEGENDS,
+        }
         return [
-            (name, f"{names.get(name, name.capitalize())}: {' '.join(sentences)}")
+            (name, f"{names.get(name, name.capitalize())}: {' '.join(told(list(sentences)))}")
             for name, sentences in self.errors.items()
         ]
 
@@ -117,12 +140,12 @@ class SignedReading:
         """What its reader knew of the model's answer, in a sentence."""
         reading = self.reading
         if reading.after_reveal:
-            return "Signed after the model's answer was shown."
+            return gettext("Signed after the model's answer was shown.")
         if reading.ai_seen:
-            return "An answer of the model had been seen."
+            return gettext("An answer of the model had been seen.")
         if reading.after_reveal is False:
-            return "Signed before the model's answer was shown."
-        return "No answer of the model had been seen."
+            return gettext("Signed before the model's answer was shown.")
+        return gettext("No answer of the model had been seen.")
 
 
 @dataclass(frozen=True)
@@ -193,7 +216,13 @@ def form_for(
 
 
 def title_of(finding: Finding | None) -> str:
-    return WHOLE_CASE if finding is None else f"Finding {finding.number}: {place_of(finding)}"
+    return (
+        gettext(WHOLE_CASE)
+        if finding is None
+        else gettext("Finding {number}: {place}").format(
+            number=finding.number, place=place_of(finding)
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -7,39 +7,48 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.models import Job, Result
 from cases.states import JOB, JobState
+from cases.told import told
 from cases.vocabulary import Outcome
+from cases.words import Words, local
 
-STANDS = "The stored answer stands; tell whoever runs the service."
+STANDS = _("The stored answer stands; tell whoever runs the service.")
 # Where there is no answer its scores are not shown: they would be taken for one.
-HIDDEN = "The scores behind it came out otherwise"
-NAMES = {
-    "outcome": "Outcome",
-    "label": "Label",
-    "score_benign": "Score for benign",
-    "score_malignant": "Score for malignant",
-    "score_normal": "Score for normal",
-    "reason_code": "Reason",
-    "preprocessing": "Preprocessing",
-    "threshold": "Threshold",
-    "sensitivity": "Sensitivity",
-    "temperature": "Temperature",
-    "minimum_score": "Smallest score for an answer",
-    "picture": "Size of the picture",
-    "content": "Part of the picture",
-    "fit": "Fit",
-    "size": "Size of the input",
-    "heatmap": "Heatmap",
-    "heatmap_box": "Area of the heatmap",
-    "heatmap_shape": "Size of the heatmap",
-}
+HIDDEN = _("The scores behind it came out otherwise")
+NAMES = Words(
+    {
+        "outcome": _("Outcome"),
+        "label": _("Label"),
+        "score_benign": _("Score for benign"),
+        "score_malignant": _("Score for malignant"),
+        "score_normal": _("Score for normal"),
+        "reason_code": _("Reason"),
+        "preprocessing": _("Preprocessing"),
+        "threshold": _("Threshold"),
+        "sensitivity": _("Sensitivity"),
+        "temperature": _("Temperature"),
+        "minimum_score": _("Smallest score for an answer"),
+        "picture": _("Size of the picture"),
+        "content": _("Part of the picture"),
+        "fit": _("Fit"),
+        "size": _("Size of the input"),
+        "heatmap": _("Heatmap"),
+        "heatmap_box": _("Area of the heatmap"),
+        "heatmap_shape": _("Size of the heatmap"),
+    }
+)
 # Sizes are told as "500 × 470", edges with commas.
 _SIZES = ("picture", "heatmap_shape")
-_NEWS = {
-    JobState.FAILED: "could not be computed again",
-    JobState.CANCELLED: "not computed again, cancelled",
-}
+_NEWS = Words(
+    {
+        JobState.FAILED: _("could not be computed again"),
+        JobState.CANCELLED: _("not computed again, cancelled"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,11 @@ class ReplayWords:
     @property
     def news(self) -> str:
         """Its end in a line that is read aloud."""
-        return f"computed again, {self.found}" if self.found else _NEWS[JobState(self.job.state)]
+        return (
+            gettext("computed again, {found}").format(found=self.found)
+            if self.found
+            else _NEWS[JobState(self.job.state)]
+        )
 
 
 def replay_words(job: Job, result: Result) -> ReplayWords:
@@ -71,15 +84,20 @@ def replay_words(job: Job, result: Result) -> ReplayWords:
     if state is JobState.SUCCEEDED:
         replay = job.replay
         if replay.equal:
-            return ReplayWords(job, "equal", "")
-        told = "; ".join(_sentences(result, replay.differences))
-        return ReplayWords(job, "different", f"{told}. {STANDS}")
+            return ReplayWords(job, gettext("equal"), "")
+        differences = "; ".join(_sentences(result, replay.differences))
+        return ReplayWords(job, gettext("different"), f"{differences}. {gettext(STANDS)}")
     words = {
-        JobState.PENDING: "waiting for a worker",
-        JobState.RUNNING: "being computed now",
-        JobState.CANCELLED: "cancelled",
+        JobState.PENDING: gettext("waiting for a worker"),
+        JobState.RUNNING: gettext("being computed now"),
+        JobState.CANCELLED: gettext("cancelled"),
     }
-    return ReplayWords(job, "", words.get(state) or f"not possible: {job.error_detail}")
+    return ReplayWords(
+        job,
+        "",
+        words.get(state)
+        or gettext("not possible: {error_detail}").format(error_detail=told(job.error_detail)),
+    )
 
 
 def _sentences(result: Result, differences: list[dict[str, Any]]) -> Iterator[str]:
@@ -95,7 +113,7 @@ def _sentences(result: Result, differences: list[dict[str, Any]]) -> Iterator[st
             continue
         yield _sentence(what, found)
     if hidden and len(outcomes) == 1:
-        yield HIDDEN
+        yield gettext(HIDDEN)
 
 
 def _is_answer(what: str) -> bool:
@@ -110,14 +128,14 @@ def _sentence(what: str, found: Mapping[str, Any]) -> str:
         if then != here:
             break
     name = NAMES.get(what, what.replace("_", " ").capitalize())
-    return f"{name}: stored {then}, now {here}"
+    return gettext("{name}: stored {then}, now {here}").format(name=name, then=then, here=here)
 
 
 def _value(what: str, value: object, digits: int) -> str:
     if value is None or value in ("", []):
-        return "none"
+        return gettext("none")
     if isinstance(value, float):
-        return f"{value:.{digits}f}"
+        return local(f"{value:.{digits}f}")
     if isinstance(value, list):
         between = " × " if what in _SIZES else ", "
         return between.join(_value(what, item, digits) for item in value)

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.utils import timezone
-from django.utils.dateformat import format as date_words
+from django.utils.formats import date_format as date_words
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_noop as _
 
 from cases.access import Actor, Capability
 from cases.models import Case, Patient, Result
 from cases.portal.evidence import evidence_context
 from cases.portal.images import FrameAnswer, ImagePanel, panels_of
 from cases.portal.readings import PlaceReadings, SignedReading, readings_context
-from cases.portal.stage import HEAT_CLASSES
+from cases.portal.stage import heat_classes
 from cases.portal.wording import INDICATION, LATERALITY, SEX, count_of, person_name
 from cases.reports.answers import RESEARCH_NOTE, CaseSummary
 from cases.reports.case_report import (
@@ -31,8 +33,9 @@ from cases.reports.case_report import (
 from cases.reports.evidence import Flag
 from cases.templatetags.portal import percent, score_bars, score_texts
 from cases.vocabulary import Indication, Laterality, Sex
+from cases.words import within
 
-HIDDEN = "hidden"
+HIDDEN = _("hidden")
 
 
 def case_report(
@@ -48,21 +51,30 @@ def case_report(
     left_out = max(0, len(panels) - MAX_IMAGES)
     return CaseReport(
         reference=str(case.pk),
-        title=f"Case {case.accession_number}" if case.accession_number else "Case",
+        title=gettext("Case {accession_number}").format(accession_number=case.accession_number)
+        if case.accession_number
+        else gettext("Case"),
         facts=(*_patient(actor, case.patient), *_study(case)),
         summary=_summary(summary),
         outside=tuple(flag.words for flag in flags),
         outside_meaning=evidence["flags_meaning"],
         images=tuple(_image(panel, flags) for panel in panels[:MAX_IMAGES]),
-        images_left_out=f"{count_of(left_out, 'more image')} on the page of the case."
+        images_left_out=ngettext(
+            "{number} more image on the page of the case.",
+            "{number} more images on the page of the case.",
+            left_out,
+        ).format(number=left_out)
         if left_out
         else "",
         # A place nobody has read is told once, for the case as a whole.
         places=tuple(_place(p) for p in places if p.readings or p.finding is None),
-        cannot_know=CANNOT_KNOW,
-        research_note=RESEARCH_NOTE,
-        printed=f"Made {when(timezone.now())} by {actor.label}",
-        heatmap=HEAT_CLASSES[0].words if heatmap else "",
+        cannot_know=gettext(CANNOT_KNOW),
+        research_note=gettext(RESEARCH_NOTE),
+        printed=gettext("Made {moment} by {name}").format(
+            moment=when(timezone.now()), name=actor.label
+        ),
+        heatmap=heat_classes()[0].words if heatmap else "",
+        not_read=gettext("Not read yet: no reading was signed."),
     )
 
 
@@ -72,34 +84,38 @@ def when(moment: datetime) -> str:
 
 def _patient(actor: Actor, patient: Patient) -> list[Fact]:
     if not actor.can(Capability.VIEW_IDENTITY):
-        return [Fact("Patient", HIDDEN)]
-    born = date_words(patient.birth_date, "j M Y") if patient.birth_date else "not stated"
+        return [Fact(gettext("Patient"), gettext(HIDDEN))]
+    born = date_words(patient.birth_date, "j M Y") if patient.birth_date else gettext("not stated")
     return [
-        Fact("Patient", person_name(patient.name) or "No name"),
-        Fact("Patient id", f"{patient.patient_id} ({patient.issuer})"),
-        Fact("Born", born),
-        Fact("Sex", SEX[Sex(patient.sex)] if patient.sex else "not stated"),
+        Fact(gettext("Patient"), person_name(patient.name) or gettext("No name")),
+        Fact(gettext("Patient id"), f"{patient.patient_id} ({patient.issuer})"),
+        Fact(gettext("Born"), born),
+        Fact(gettext("Sex"), SEX[Sex(patient.sex)] if patient.sex else gettext("not stated")),
     ]
 
 
 def _study(case: Case) -> list[Fact]:
-    indication = INDICATION[Indication(case.indication)] if case.indication else "not stated"
+    indication = (
+        INDICATION[Indication(case.indication)] if case.indication else gettext("not stated")
+    )
     return [
-        Fact("Accession number", case.accession_number or "not stated"),
-        Fact("Indication", indication),
-        Fact("Site", case.site.name),
-        Fact("Received", when(case.created_at)),
+        Fact(gettext("Accession number"), case.accession_number or gettext("not stated")),
+        Fact(gettext("Indication"), indication),
+        Fact(gettext("Site"), case.site.name),
+        Fact(gettext("Received"), when(case.created_at)),
     ]
 
 
 def _summary(summary: CaseSummary) -> str:
     top = summary.top
     if top is None:
-        return (
-            f"{summary.words}. {summary.answered} of {count_of(summary.images, 'image')} answered."
+        return gettext("{words}. {answered} of {images} answered.").format(
+            words=summary.words, answered=summary.answered, images=count_of(summary.images, "image")
         )
     shown = score_texts(top.score_malignant or 0.0, top.threshold)[0]
-    return f"{summary.words}. Highest model score for malignant {shown}, {summary.coverage}."
+    return gettext("{words}. Highest model score for malignant {shown}, {coverage}.").format(
+        words=summary.words, shown=shown, coverage=summary.coverage
+    )
 
 
 def _image(panel: ImagePanel, of_case: Sequence[Flag]) -> ReportImage:
@@ -107,13 +123,17 @@ def _image(panel: ImagePanel, of_case: Sequence[Flag]) -> ReportImage:
     first = answers[0] if answers else None
     image = panel.image
     device = f"{image.manufacturer} {image.manufacturer_model}".strip()
-    facts = [Fact("Side", LATERALITY[Laterality(image.laterality)].lower())]
+    facts = [Fact(gettext("Side"), within(LATERALITY[Laterality(image.laterality)]))]
     if device:
-        facts.append(Fact("Device", device))
+        facts.append(Fact(gettext("Device"), device))
     frame = first.result.frame if first else panel.frame
-    title = f"Image {panel.number} of {panel.of}" if panel.of > 1 else f"Image {panel.number}"
+    title = (
+        gettext("Image {number} of {of}").format(number=panel.number, of=panel.of)
+        if panel.of > 1
+        else gettext("Image {number}").format(number=panel.number)
+    )
     if image.frames > 1:
-        title += f", frame {frame + 1} of {image.frames}"
+        title += gettext(", frame {frame} of {frames}").format(frame=frame + 1, frames=image.frames)
     own = [flag for flag in panel.flags if flag not in of_case]
     return ReportImage(
         image_id=image.pk,
@@ -124,7 +144,13 @@ def _image(panel: ImagePanel, of_case: Sequence[Flag]) -> ReportImage:
         state=panel.words,
         headline=first.headline if first else panel.state.why,
         scale=_scale(first.result) if first and first.is_answered else None,
-        notes=(*_notes(first), *(f"Outside the model's evidence: {flag.words}" for flag in own)),
+        notes=(
+            *_notes(first),
+            *(
+                gettext("Outside the model's evidence: {words}").format(words=flag.words)
+                for flag in own
+            ),
+        ),
         rests_on=_rests_on(first) if first else (),
         others=tuple(_other(answer) for answer in answers[1:]),
     )
@@ -141,53 +167,64 @@ def _scale(result: Result) -> Scale | None:
     return Scale(
         scores=tuple(Score(b.key, b.label, b.text, b.value) for b in score_bars(result)),
         threshold=result.threshold,
-        threshold_text=f"Threshold {threshold}",
+        threshold_text=gettext("Threshold {threshold}").format(threshold=threshold),
     )
 
 
 def _notes(answer: FrameAnswer | None) -> tuple[str, ...]:
     if answer is None:
-        return ("This is not a negative answer.",)
+        return (gettext("This is not a negative answer."),)
     notes = []
     if answer.withdrawal is not None:
         given = answer.withdrawal.reason.rstrip(".")
         reason = f": {given}" if given else ""
-        notes.append(f"Withdrawn {when(answer.withdrawal.at)}{reason}. Do not use this answer.")
+        notes.append(
+            gettext("Withdrawn {moment}{reason}. Do not use this answer.").format(
+                moment=when(answer.withdrawal.at), reason=reason
+            )
+        )
     if not answer.is_answered:
-        notes.append("This is not a negative answer. Read the image without the model.")
+        notes.append(gettext("This is not a negative answer. Read the image without the model."))
     return tuple(notes)
 
 
 def _rests_on(answer: FrameAnswer) -> tuple[Fact, ...]:
     result, measured = answer.result, answer.measured
-    facts = [Fact("Model", result.model_version.version)]
+    facts = [Fact(gettext("Model"), result.model_version.version)]
     if answer.is_answered:
         threshold = score_texts(result.score_malignant or 0.0, result.threshold)[1]
         facts.append(
             Fact(
-                "Operating point",
-                f"malignant from {threshold} on, set for a sensitivity of "
-                f"{percent(result.sensitivity)} on validation data",
+                gettext("Operating point"),
+                gettext(
+                    "malignant from {threshold} on, set for a sensitivity of "
+                    "{sensitivity} on validation data"
+                ).format(threshold=threshold, sensitivity=percent(result.sensitivity)),
             )
         )
     if measured is not None:
-        pairs = (("sensitivity", measured.sensitivity), ("specificity", measured.specificity))
+        pairs = (
+            (gettext("sensitivity"), measured.sensitivity),
+            (gettext("specificity"), measured.specificity),
+        )
         told = ", ".join(f"{name} {value}" for name, value in pairs if value)
-        on = f" on {measured.images} images" if measured.images else ""
-        facts.append(Fact("Measured", f"{told}{on}: {measured.title}"))
-    facts.append(Fact("Answered", when(result.created_at)))
+        on = (
+            gettext(" on {images} images").format(images=measured.images) if measured.images else ""
+        )
+        facts.append(Fact(gettext("Measured"), f"{told}{on}: {measured.title}"))
+    facts.append(Fact(gettext("Answered"), when(result.created_at)))
     return tuple(facts)
 
 
 def _other(answer: FrameAnswer) -> str:
     frame = answer.frame[:1].upper() + answer.frame[1:]
     if answer.withdrawal is not None:
-        return f"{frame}: withdrawn."
+        return gettext("{frame}: withdrawn.").format(frame=frame)
     if not answer.is_answered:
-        return f"{frame}: no answer."
+        return gettext("{frame}: no answer.").format(frame=frame)
     result = answer.result
     shown = score_texts(result.score_malignant or 0.0, result.threshold)[0]
-    return f"{frame}: malignant score {shown}."
+    return gettext("{frame}: malignant score {shown}.").format(frame=frame, shown=shown)
 
 
 def _place(place: PlaceReadings) -> ReportPlace:
@@ -199,17 +236,25 @@ def _reading(item: SignedReading) -> ReportReading:
     is_addendum = reading.addendum_to_id is not None
     lines = []
     if item.label:
-        lines.append(f"Called {item.label.lower()}.")
+        lines.append(gettext("Called {label}.").format(label=within(item.label)))
     lines.extend(f"{legend}: {words}" for legend, words in item.described)
     if item.text:
         lines.extend(line for line in item.text.split("\n") if line.strip())
     elif item.text_hidden:
-        lines.append("Text hidden: it may name the patient.")
+        lines.append(gettext("Text hidden: it may name the patient."))
     assert reading.signed_at is not None
-    signed = f"Signed by {reading.reader.username}, {when(reading.signed_at)}. {item.seen}"
-    category = f"BI-RADS {item.category}, by {item.edition}" if item.category else ""
+    signed = gettext("Signed by {name}, {moment}. {seen}").format(
+        name=reading.reader.username, moment=when(reading.signed_at), seen=item.seen
+    )
+    category = (
+        gettext("BI-RADS {category}, by {edition}").format(
+            category=item.category, edition=item.edition
+        )
+        if item.category
+        else ""
+    )
     return ReportReading(
-        title=category or ("Addendum" if is_addendum else "Reading"),
+        title=category or (gettext("Addendum") if is_addendum else gettext("Reading")),
         lines=tuple(lines),
         signed=signed,
         addenda=tuple(_reading(addendum) for addendum in item.addenda),

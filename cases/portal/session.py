@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
 from cases.access import Actor
 from cases.errors import NotAuthenticated
@@ -42,7 +43,15 @@ def tell_session_ended(request: HttpRequest) -> None:
         why = "idle" if request.GET.get("ended") == "idle" else ""
     if why == "idle":
         minutes = settings.BCWEB_ACCOUNTS.idle_minutes
-        messages.info(request, f"You were signed out: nobody used the page for {minutes} minutes.")
+        messages.info(
+            request,
+            gettext("You were signed out: nobody used the page for {minutes} minutes.").format(
+                minutes=minutes
+            ),
+        )
     elif why == "age":
         hours = settings.BCWEB_SESSION_HOURS
-        messages.info(request, f"You were signed out: a session ends after {hours} hours.")
+        messages.info(
+            request,
+            gettext("You were signed out: a session ends after {hours} hours.").format(hours=hours),
+        )

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.models import Image, Result
 from cases.reports.answers import ImageAnswer
@@ -29,17 +30,22 @@ def _heat_class(value: str, label: str, score: str) -> HeatClass:
     return HeatClass(
         value,
         label,
-        f"Coarse, for the {score} score, scaled to its own maximum. It shows neither extent nor "
-        "cause, nor how strong the evidence is.",
-        f"Heatmap of the {score} score: coarse, shows neither extent nor cause",
+        gettext(
+            "Coarse, for the {score} score, scaled to its own maximum. It shows neither extent nor "
+            "cause, nor how strong the evidence is."
+        ).format(score=score),
+        gettext("Heatmap of the {score} score: coarse, shows neither extent nor cause").format(
+            score=score
+        ),
     )
 
 
-HEAT_CLASSES = (
-    _heat_class("malignant", "Malignant", "malignant"),
-    _heat_class("benign", "Benign", "benign"),
-    _heat_class("normal", "No lesion", "no-lesion"),
-)
+def heat_classes() -> tuple[HeatClass, ...]:
+    return (
+        _heat_class("malignant", gettext("Malignant"), gettext("malignant")),
+        _heat_class("benign", gettext("Benign"), gettext("benign")),
+        _heat_class("normal", gettext("No lesion"), gettext("no-lesion")),
+    )
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Stage:
     @property
     def heat_classes(self) -> tuple[HeatClass, ...]:
         """All of them beside an answer. An image without one is not made to speak for benign."""
-        return HEAT_CLASSES if self.answer.answered else HEAT_CLASSES[:1]
+        classes = heat_classes()
+        return classes if self.answer.answered else classes[:1]
 
     @property
     def calibration(self) -> Calibration:

@@ -8,24 +8,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.access import Actor, Capability
 from cases.models import Case, Reading, WorklistEntry
 from cases.portal.ai_view import AiView
 from cases.portal.wording import STATES, StateWords, person_name
 from cases.reports.answers import CaseSummary, case_summary
 from cases.vocabulary import PriorityRank
+from cases.words import Words
 from cases.worklisting import RANK_READ, WorkAnswer, WorkState
 
 # How far the work has come, as people say it.
-WORK_WORDS: dict[WorkState, str] = {
-    WorkState.WAITING: "Waiting",
-    WorkState.READING: "Reading the image",
-    WorkState.DONE: "Done",
-    WorkState.FAILED: "Failed",
-    WorkState.CANCELLED: "Cancelled",
-    WorkState.ERASED: "Erased",
-}
-_DONE = StateWords("done", "neutral", "The model is through with its images.", "")
+WORK_WORDS = Words(
+    {
+        WorkState.WAITING: _("Waiting"),
+        WorkState.READING: _("Reading the image"),
+        WorkState.DONE: _("Done"),
+        WorkState.FAILED: _("Failed"),
+        WorkState.CANCELLED: _("Cancelled"),
+        WorkState.ERASED: _("Erased"),
+    }
+)
+_DONE = StateWords("done", "neutral", _("The model is through with its images."), "")
 MOST_NAMES = 2
 
 
@@ -83,7 +89,7 @@ class Row:
     @property
     def name(self) -> str:
         """What to call the row where it is spoken of."""
-        return self.accession or "the case without an accession number"
+        return self.accession or gettext("the case without an accession number")
 
     @property
     def news(self) -> str:
@@ -146,12 +152,13 @@ def _readers(entry: WorklistEntry, actor: Actor) -> Readers:
 
 def _names(readings: Iterable[Reading], actor: Actor) -> tuple[str, ...]:
     """Each reader once, oneself first."""
+    you = gettext("you")
     names: dict[str, None] = {}
     for reading in readings:
         reader = reading.reader
         own = reading.reader_id == actor.user_id
-        names["you" if own else reader.get_full_name() or reader.username] = None
-    return tuple(sorted(names, key=lambda name: name != "you"))
+        names[you if own else reader.get_full_name() or reader.username] = None
+    return tuple(sorted(names, key=lambda name: name != you))
 
 
 def _devices(summary: CaseSummary) -> str:
@@ -163,7 +170,11 @@ def _devices(summary: CaseSummary) -> str:
         if device:
             found[device] = None
     names = list(found)
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    more = (
+        gettext(" and {number} more").format(number=len(names) - MOST_NAMES)
+        if len(names) > MOST_NAMES
+        else ""
+    )
     return ", ".join(names[:MOST_NAMES]) + more
 
 

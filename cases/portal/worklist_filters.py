@@ -8,9 +8,14 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
+from django.utils.formats import date_format
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.access import Actor, Capability
 from cases.portal.worklist import WORK_WORDS
 from cases.vocabulary import Priority
+from cases.words import Words, within
 from cases.worklisting import (
     Mine,
     Order,
@@ -30,36 +35,48 @@ _STATES = (
     WorkState.CANCELLED,
     WorkState.ERASED,
 )
-ANSWERS = {
-    WorkAnswer.ABOVE: "Above the threshold",
-    WorkAnswer.BELOW: "Below the threshold",
-    WorkAnswer.NO_LESION: "No lesion pattern",
-    WorkAnswer.ABSTAINED: "No answer: too uncertain",
-    WorkAnswer.REFUSED: "No answer: refused",
-    WorkAnswer.WITHDRAWN: "Withdrawn",
-    WorkAnswer.NONE: "None yet",
-}
-PRIORITIES = {Priority.STAT: "Stat", Priority.URGENT: "Urgent", Priority.ROUTINE: "Routine"}
-READINGS = {
-    ReadingState.UNREAD: "Not signed",
-    ReadingState.DRAFTED: "Being read",
-    ReadingState.SIGNED: "Signed",
-}
-MINE = {
-    Mine.READING: "I am reading",
-    Mine.SIGNED: "I signed",
-    Mine.SUBMITTED: "I submitted",
-}
-PERIODS = {
-    Period.TODAY: "Today",
-    Period.WEEK: "Last 7 days",
-    Period.MONTH: "Last 30 days",
-}
-ORDERS = {
-    Order.WORKLIST: "Unread and urgent first",
-    Order.NEWEST: "Newest first",
-    Order.SCORE: "Highest score first",
-}
+ANSWERS = Words(
+    {
+        WorkAnswer.ABOVE: _("Above the threshold"),
+        WorkAnswer.BELOW: _("Below the threshold"),
+        WorkAnswer.NO_LESION: _("No lesion pattern"),
+        WorkAnswer.ABSTAINED: _("No answer: too uncertain"),
+        WorkAnswer.REFUSED: _("No answer: refused"),
+        WorkAnswer.WITHDRAWN: _("Withdrawn"),
+        WorkAnswer.NONE: _("None yet"),
+    }
+)
+PRIORITIES = Words(
+    {Priority.STAT: _("Stat"), Priority.URGENT: _("Urgent"), Priority.ROUTINE: _("Routine")}
+)
+READINGS = Words(
+    {
+        ReadingState.UNREAD: _("Not signed"),
+        ReadingState.DRAFTED: _("Being read"),
+        ReadingState.SIGNED: _("Signed"),
+    }
+)
+MINE = Words(
+    {
+        Mine.READING: _("I am reading"),
+        Mine.SIGNED: _("I signed"),
+        Mine.SUBMITTED: _("I submitted"),
+    }
+)
+PERIODS = Words(
+    {
+        Period.TODAY: _("Today"),
+        Period.WEEK: _("Last 7 days"),
+        Period.MONTH: _("Last 30 days"),
+    }
+)
+ORDERS = Words(
+    {
+        Order.WORKLIST: _("Unread and urgent first"),
+        Order.NEWEST: _("Newest first"),
+        Order.SCORE: _("Highest score first"),
+    }
+)
 FIELDS = ("state", "answer", "priority", "reading", "mine", "period", "since", "until", "order")
 
 
@@ -71,7 +88,7 @@ class FilterField:
     label: str
     choices: tuple[tuple[str, str], ...]
     value: str
-    nothing: str = "All"
+    nothing: str = gettext("All")
     errors: tuple[str, ...] = ()
 
 
@@ -91,13 +108,18 @@ def filter_fields(
         mine.pop(Mine.SUBMITTED)
     orders = {order: words for order, words in ORDERS.items() if order is not Order.SCORE}
     told: list[tuple[str, str, Mapping[Any, str], str]] = [
-        ("state", "State", {state: WORK_WORDS[state] for state in _STATES}, "All"),
-        ("answer", "Answer", ANSWERS if ai_offered else {}, "All"),
-        ("priority", "Priority", PRIORITIES, "All"),
-        ("reading", "Reading", READINGS, "All"),
-        ("mine", "Mine", mine, "Everybody's"),
-        ("period", "Received", PERIODS, "At any time"),
-        ("order", "Order", ORDERS if ai_offered else orders, ""),
+        (
+            "state",
+            gettext("State"),
+            {state: WORK_WORDS[state] for state in _STATES},
+            gettext("All"),
+        ),
+        ("answer", gettext("Answer"), ANSWERS if ai_offered else {}, gettext("All")),
+        ("priority", gettext("Priority"), PRIORITIES, gettext("All")),
+        ("reading", gettext("Reading"), READINGS, gettext("All")),
+        ("mine", gettext("Mine"), mine, gettext("Everybody's")),
+        ("period", gettext("Received"), PERIODS, gettext("At any time")),
+        ("order", gettext("Order"), ORDERS if ai_offered else orders, ""),
     ]
     return [
         FilterField(
@@ -117,28 +139,30 @@ def filter_words(filters: WorklistFilters) -> list[str]:
     """What the list is narrowed to, a phrase each."""
     words: list[str] = []
     if filters.state is not None:
-        words.append(f"State: {WORK_WORDS[filters.state].lower()}")
+        words.append(gettext("State: {words}").format(words=within(WORK_WORDS[filters.state])))
     if filters.answer is not None:
-        words.append(f"Answer: {ANSWERS[filters.answer].lower()}")
+        words.append(gettext("Answer: {words}").format(words=within(ANSWERS[filters.answer])))
     if filters.priority is not None:
-        words.append(f"Priority: {PRIORITIES[filters.priority].lower()}")
+        words.append(
+            gettext("Priority: {words}").format(words=within(PRIORITIES[filters.priority]))
+        )
     if filters.reading is not None:
-        words.append(f"Reading: {READINGS[filters.reading].lower()}")
+        words.append(gettext("Reading: {words}").format(words=within(READINGS[filters.reading])))
     if filters.mine is not None:
         words.append(MINE[filters.mine])
     if filters.period is not None:
-        words.append(f"Received: {PERIODS[filters.period].lower()}")
+        words.append(gettext("Received: {words}").format(words=within(PERIODS[filters.period])))
     if filters.since is not None:
-        words.append(f"Received from {_day(filters.since)}")
+        words.append(gettext("Received from {day}").format(day=_day(filters.since)))
     if filters.until is not None:
-        words.append(f"Received until {_day(filters.until)}")
+        words.append(gettext("Received until {day}").format(day=_day(filters.until)))
     if filters.order is not Order.WORKLIST:
         words.append(ORDERS[filters.order])
     return words
 
 
 def _day(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"
+    return date_format(day, "j M Y")
 
 
 def query_of(filters: WorklistFilters, **more: str) -> str:

@@ -11,12 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.models import Case, Image, Job, Result, ResultWithdrawal
 from cases.states import JOB, JobState
+from cases.told import told
 from cases.vocabulary import Label, Outcome
+from cases.words import Words, within
 from cases.worklisting import WorkAnswer, WorkState
 
-RESEARCH_NOTE = "Research software, not a medical device. The model advises; a person decides."
+RESEARCH_NOTE = _("Research software, not a medical device. The model advises; a person decides.")
 
 
 def withdrawal_of(result: Result) -> ResultWithdrawal | None:
@@ -60,41 +65,45 @@ def above_threshold(result: Result) -> bool:
 def headline(result: Result) -> str:
     """The first sentence of an answer. It follows the operating point, not the largest score."""
     if result.outcome == Outcome.REFUSED:
-        return f"No answer: {_sentence(result.reason, 'the image was not read by the model')}"
+        why = _sentence(result.reason, gettext("the image was not read by the model"))
+        return gettext("No answer: {why}").format(why=why)
     if result.outcome == Outcome.ABSTAINED:
-        return f"No answer: {_sentence(result.reason, 'the model is too uncertain')}"
+        why = _sentence(result.reason, gettext("the model is too uncertain"))
+        return gettext("No answer: {why}").format(why=why)
     if result.label == Label.MALIGNANT:
-        return "The model scores this image above its malignant threshold."
+        return gettext("The model scores this image above its malignant threshold.")
     if result.label == Label.NORMAL:
-        return (
+        return gettext(
             "The model finds no lesion pattern in this image; its malignant score is below "
             "the threshold."
         )
-    return (
+    return gettext(
         "The model sees a benign lesion pattern in this image; its malignant score is below "
         "the threshold."
     )
 
 
 def _sentence(reason: str, default: str) -> str:
-    text = (reason or default).strip().rstrip(".")
-    return text[:1].lower() + text[1:] + "."
+    text = told(reason.strip()) if reason else default
+    return within(text.rstrip(".")) + "."
 
 
 # State of one image as people say it: (key for icon and colour, words).
-_WORDS: dict[str, str] = {
-    "waiting": "Waiting",
-    "reading": "Reading the image",
-    "above": "Above the malignant threshold",
-    "below": "Below the malignant threshold",
-    "no_lesion": "No lesion pattern in this image",
-    "abstained": "No answer: too uncertain",
-    "refused": "No answer: the image was refused",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
-    "withdrawn": "Answer withdrawn",
-    "withheld": "Answer withheld",
-}
+_WORDS = Words(
+    {
+        "waiting": _("Waiting"),
+        "reading": _("Reading the image"),
+        "above": _("Above the malignant threshold"),
+        "below": _("Below the malignant threshold"),
+        "no_lesion": _("No lesion pattern in this image"),
+        "abstained": _("No answer: too uncertain"),
+        "refused": _("No answer: the image was refused"),
+        "failed": _("Failed"),
+        "cancelled": _("Cancelled"),
+        "withdrawn": _("Answer withdrawn"),
+        "withheld": _("Answer withheld"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -280,8 +289,10 @@ class CaseSummary:
     @property
     def coverage(self) -> str:
         if self.withheld:
-            return "withheld until the case is read"
-        return f"in {self.answered} of {self.images} images answered"
+            return gettext("withheld until the case is read")
+        return gettext("in {answered} of {images} images answered").format(
+            answered=self.answered, images=self.images
+        )
 
 
 def case_summary(case: Case) -> CaseSummary:

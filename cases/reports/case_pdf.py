@@ -13,6 +13,8 @@ from typing import Any, cast
 from uuid import UUID
 from xml.sax.saxutils import escape
 
+from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_noop as _
 from font_roboto import font_files
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
@@ -52,7 +54,7 @@ PICTURE = 62 * mm
 PADDING = 6
 LEFT, RIGHT = MARGIN + PADDING, A4[0] - MARGIN - PADDING
 WIDTH = RIGHT - LEFT
-UNPRINTABLE = (
+UNPRINTABLE = _(
     "Signs this document has no glyph for are printed as “?”; the page of the case has them."
 )
 
@@ -153,8 +155,16 @@ class _Numbered(Canvas):
         self.setFillColor(MUTED)
         self.setFont(REGULAR, 7)
         self.drawString(LEFT, FOOT + 3, self.report.research_note)
-        self.drawString(LEFT, FOOT - 6, f"{self.report.printed}. Case {self.report.reference}")
-        self.drawRightString(RIGHT, FOOT + 3, f"Page {number} of {of}")
+        self.drawString(
+            LEFT,
+            FOOT - 6,
+            gettext("{printed}. Case {reference}").format(
+                printed=self.report.printed, reference=self.report.reference
+            ),
+        )
+        self.drawRightString(
+            RIGHT, FOOT + 3, gettext("Page {number} of {of}").format(number=number, of=of)
+        )
 
 
 def case_report_pdf(report: CaseReport, pictures: Mapping[UUID, bytes]) -> bytes:
@@ -184,10 +194,10 @@ class _Layout:
         if report.heatmap:
             story.append(self.paragraph(report.heatmap, SMALL))
         story += self.readings()
-        story.append(self.paragraph(CANNOT_TITLE, HEAD))
+        story.append(self.paragraph(gettext(CANNOT_TITLE), HEAD))
         story.append(self.paragraph(report.cannot_know, SMALL))
         if self.replaced:
-            story.append(self.paragraph(UNPRINTABLE, SMALL))
+            story.append(self.paragraph(gettext(UNPRINTABLE), SMALL))
         target = io.BytesIO()
         document = SimpleDocTemplate(
             target,
@@ -197,10 +207,10 @@ class _Layout:
             topMargin=MARGIN,
             bottomMargin=FOOT + 8 * mm,
             # Of the file, which may travel: it names nobody.
-            title="Report of a case",
+            title=gettext("Report of a case"),
             author="bcweb",
             subject=report.research_note,
-            lang="en",
+            lang=get_language() or "en",
         )
         document.build(story, canvasmaker=partial(_Numbered, report))
         return target.getvalue()
@@ -230,7 +240,7 @@ class _Layout:
         if not self.report.outside:
             return []
         return [
-            self.paragraph(OUTSIDE_TITLE, HEAD),
+            self.paragraph(gettext(OUTSIDE_TITLE), HEAD),
             *(self.paragraph(words, BODY) for words in self.report.outside),
             self.paragraph(self.report.outside_meaning, SMALL),
         ]
@@ -261,7 +271,7 @@ class _Layout:
         return drawn
 
     def readings(self) -> list[Flowable]:
-        story: list[Flowable] = [self.paragraph(READINGS_TITLE, HEAD)]
+        story: list[Flowable] = [self.paragraph(gettext(READINGS_TITLE), HEAD)]
         for place in self.report.places:
             story.append(self.paragraph(place.title, LEAD))
             for reading in place.readings:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.utils.translation import gettext_noop as _
+
 # More pictures than these make no report that anybody reads.
 MAX_IMAGES = 30
 
@@ -89,13 +91,13 @@ class CaseReport:
     printed: str
     heatmap: str
     """What the heatmap over the pictures is; empty where none is shown."""
-    not_read: str = "Not read yet: no reading was signed."
+    not_read: str
 
 
-READINGS_TITLE = "What people read"
-OUTSIDE_TITLE = "Outside the model's evidence"
-CANNOT_TITLE = "What the model cannot know"
-CANNOT_KNOW = (
+READINGS_TITLE = _("What people read")
+OUTSIDE_TITLE = _("Outside the model's evidence")
+CANNOT_TITLE = _("What the model cannot know")
+CANNOT_KNOW = _(
     "It sees single pictures: not the patient, the history, other views or earlier examinations. "
     "Its scores follow the mix of its training data and say nothing of how likely a disease is."
 )

@@ -6,6 +6,8 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from django.utils import translation
+
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -18,10 +20,19 @@ class _Echo:
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """The head and the rows, line by line. Words that came from outside stay words."""
+    """The head and the rows, line by line. Words that came from outside stay words.
+
+    Words of ours are English whoever asks, since programs read them: ``rows`` are drawn so.
+    """
     writer: Any = csv.writer(_Echo())
     yield writer.writerow(columns)
-    for row in rows:
+    drawn = iter(rows)
+    while True:
+        # Not around the yield: a stream shares its thread with pages in other languages.
+        with translation.override("en"):
+            row = next(drawn, None)
+        if row is None:
+            return
         yield writer.writerow([_cell(value) for value in row])
 
 

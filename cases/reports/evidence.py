@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from cases.models import Case, Image
 from cases.reports.card.blocks import bounds_of
 from cases.reports.card.figures import evaluations
 from cases.reports.card.values import Fields, count, figure, number
 from cases.vocabulary import Circumstance, EvidenceFlag, Indication, Sex
+from cases.words import Words, local
 
 ADULT = 18
 # Region Data Type (PS3.3 C.8.5.5.1.2): colour flow, spectral Doppler, Doppler traces.
 _DOPPLER = frozenset(range(2, 8))
 
-MEANING = (
+MEANING = _(
     "The models were not tested on this, as their cards say. How good the answer is here nobody "
     "knows; it was not changed by this note."
 )
@@ -35,20 +38,24 @@ class Flag:
     words: str
 
 
-_WORDS: dict[EvidenceFlag, str] = {
-    EvidenceFlag.MALE: "The patient is male.",
-    EvidenceFlag.UNDER_18: "The patient was under 18 when the case was received.",
-    EvidenceFlag.IMPLANT: "The breast has an implant.",
-    EvidenceFlag.LACTATING: "The patient is lactating.",
-    EvidenceFlag.TREATED: "The breast was treated before.",
-    EvidenceFlag.DOPPLER: "The picture holds Doppler.",
-}
+_WORDS = Words(
+    {
+        EvidenceFlag.MALE: _("The patient is male."),
+        EvidenceFlag.UNDER_18: _("The patient was under 18 when the case was received."),
+        EvidenceFlag.IMPLANT: _("The breast has an implant."),
+        EvidenceFlag.LACTATING: _("The patient is lactating."),
+        EvidenceFlag.TREATED: _("The breast was treated before."),
+        EvidenceFlag.DOPPLER: _("The picture holds Doppler."),
+    }
+)
 
-CIRCUMSTANCE_WORDS: dict[Circumstance, str] = {
-    Circumstance.IMPLANT: "Implant in the breast",
-    Circumstance.LACTATING: "Lactating",
-    Circumstance.TREATED: "Breast treated before (surgery, radiotherapy)",
-}
+CIRCUMSTANCE_WORDS = Words(
+    {
+        Circumstance.IMPLANT: _("Implant in the breast"),
+        Circumstance.LACTATING: _("Lactating"),
+        Circumstance.TREATED: _("Breast treated before (surgery, radiotherapy)"),
+    }
+)
 _OF_CIRCUMSTANCE = {
     Circumstance.IMPLANT: EvidenceFlag.IMPLANT,
     Circumstance.LACTATING: EvidenceFlag.LACTATING,
@@ -120,4 +127,4 @@ def measured_of(card: Fields) -> Measured | None:
 def _figure(fields: Fields, key: str) -> str:
     if number(fields.get(key)) is None:
         return ""
-    return figure(fields[key], bounds_of(fields, key))
+    return local(figure(fields[key], bounds_of(fields, key)))

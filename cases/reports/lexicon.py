@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.lexicon import (
     COMPOSITION,
     AssociatedFeature,
@@ -21,94 +24,119 @@ from cases.lexicon import (
     TissueComposition,
     Vascularity,
 )
+from cases.words import Words, local, noun_within, within
 
-LEGENDS: dict[str, str] = {
-    COMPOSITION: "Tissue composition",
-    "shape": "Shape",
-    "orientation": "Orientation",
-    "margin": "Margin",
-    "echo_pattern": "Echo pattern",
-    "posterior_features": "Posterior features",
-    "calcifications": "Calcifications",
-    "associated_features": "Associated features",
-    "vascularity": "Vascularity",
-    "elasticity": "Elasticity",
-    "special_case": "Special case",
-    "size_1_mm": "Longest axis",
-    "size_2_mm": "At right angles",
-    "size_3_mm": "Third axis",
-}
+LEGENDS = Words(
+    {
+        COMPOSITION: _("Tissue composition"),
+        "shape": _("Shape"),
+        "orientation": _("Orientation"),
+        "margin": _("Margin"),
+        "echo_pattern": _("Echo pattern"),
+        "posterior_features": _("Posterior features"),
+        "calcifications": _("Calcifications"),
+        "associated_features": _("Associated features"),
+        "vascularity": _("Vascularity"),
+        "elasticity": _("Elasticity"),
+        "special_case": _("Special case"),
+        "size_1_mm": _("Longest axis"),
+        "size_2_mm": _("At right angles"),
+        "size_3_mm": _("Third axis"),
+    }
+)
 WORDS: dict[str, Mapping[StrEnum, str]] = {
-    COMPOSITION: {
-        TissueComposition.HOMOGENEOUS_FAT: "Homogeneous background echotexture: fat",
-        TissueComposition.HOMOGENEOUS_FIBROGLANDULAR: (
-            "Homogeneous background echotexture: fibroglandular"
-        ),
-        TissueComposition.HETEROGENEOUS: "Heterogeneous background echotexture",
-    },
-    "shape": {Shape.OVAL: "Oval", Shape.ROUND: "Round", Shape.IRREGULAR: "Irregular"},
-    "orientation": {
-        Orientation.PARALLEL: "Parallel",
-        Orientation.NOT_PARALLEL: "Not parallel",
-    },
-    "margin": {
-        Margin.CIRCUMSCRIBED: "Circumscribed",
-        Margin.INDISTINCT: "Indistinct",
-        Margin.ANGULAR: "Angular",
-        Margin.MICROLOBULATED: "Microlobulated",
-        Margin.SPICULATED: "Spiculated",
-    },
-    "echo_pattern": {
-        EchoPattern.ANECHOIC: "Anechoic",
-        EchoPattern.HYPERECHOIC: "Hyperechoic",
-        EchoPattern.COMPLEX_CYSTIC_AND_SOLID: "Complex cystic and solid",
-        EchoPattern.HYPOECHOIC: "Hypoechoic",
-        EchoPattern.ISOECHOIC: "Isoechoic",
-        EchoPattern.HETEROGENEOUS: "Heterogeneous",
-    },
-    "posterior_features": {
-        PosteriorFeatures.NONE: "No posterior features",
-        PosteriorFeatures.ENHANCEMENT: "Enhancement",
-        PosteriorFeatures.SHADOWING: "Shadowing",
-        PosteriorFeatures.COMBINED: "Combined pattern",
-    },
-    "calcifications": {
-        Calcifications.IN_MASS: "In a mass",
-        Calcifications.OUTSIDE_MASS: "Outside of a mass",
-        Calcifications.INTRADUCTAL: "Intraductal",
-    },
-    "associated_features": {
-        AssociatedFeature.ARCHITECTURAL_DISTORTION: "Architectural distortion",
-        AssociatedFeature.DUCT_CHANGES: "Duct changes",
-        AssociatedFeature.SKIN_THICKENING: "Skin thickening",
-        AssociatedFeature.SKIN_RETRACTION: "Skin retraction",
-        AssociatedFeature.EDEMA: "Edema",
-    },
-    "vascularity": {
-        Vascularity.ABSENT: "Absent",
-        Vascularity.INTERNAL: "Internal vascularity",
-        Vascularity.RIM: "Vessels in rim",
-    },
-    "elasticity": {
-        Elasticity.SOFT: "Soft",
-        Elasticity.INTERMEDIATE: "Intermediate",
-        Elasticity.HARD: "Hard",
-    },
-    "special_case": {
-        SpecialCase.SIMPLE_CYST: "Simple cyst",
-        SpecialCase.CLUSTERED_MICROCYSTS: "Clustered microcysts",
-        SpecialCase.COMPLICATED_CYST: "Complicated cyst",
-        SpecialCase.MASS_IN_OR_ON_SKIN: "Mass in or on skin",
-        SpecialCase.FOREIGN_BODY: "Foreign body including implants",
-        SpecialCase.INTRAMAMMARY_NODE: "Lymph node, intramammary",
-        SpecialCase.AXILLARY_NODE: "Lymph node, axillary",
-        SpecialCase.VASCULAR_ABNORMALITY: "Vascular abnormality: AVM or pseudoaneurysm",
-        SpecialCase.MONDOR_DISEASE: "Vascular abnormality: Mondor disease",
-        SpecialCase.POSTSURGICAL_FLUID: "Postsurgical fluid collection",
-        SpecialCase.FAT_NECROSIS: "Fat necrosis",
-    },
+    COMPOSITION: Words(
+        {
+            TissueComposition.HOMOGENEOUS_FAT: _("Homogeneous background echotexture: fat"),
+            TissueComposition.HOMOGENEOUS_FIBROGLANDULAR: (
+                _("Homogeneous background echotexture: fibroglandular")
+            ),
+            TissueComposition.HETEROGENEOUS: _("Heterogeneous background echotexture"),
+        }
+    ),
+    "shape": Words(
+        {Shape.OVAL: _("Oval"), Shape.ROUND: _("Round"), Shape.IRREGULAR: _("Irregular")}
+    ),
+    "orientation": Words(
+        {
+            Orientation.PARALLEL: _("Parallel"),
+            Orientation.NOT_PARALLEL: _("Not parallel"),
+        }
+    ),
+    "margin": Words(
+        {
+            Margin.CIRCUMSCRIBED: _("Circumscribed"),
+            Margin.INDISTINCT: _("Indistinct"),
+            Margin.ANGULAR: _("Angular"),
+            Margin.MICROLOBULATED: _("Microlobulated"),
+            Margin.SPICULATED: _("Spiculated"),
+        }
+    ),
+    "echo_pattern": Words(
+        {
+            EchoPattern.ANECHOIC: _("Anechoic"),
+            EchoPattern.HYPERECHOIC: _("Hyperechoic"),
+            EchoPattern.COMPLEX_CYSTIC_AND_SOLID: _("Complex cystic and solid"),
+            EchoPattern.HYPOECHOIC: _("Hypoechoic"),
+            EchoPattern.ISOECHOIC: _("Isoechoic"),
+            EchoPattern.HETEROGENEOUS: _("Heterogeneous"),
+        }
+    ),
+    "posterior_features": Words(
+        {
+            PosteriorFeatures.NONE: _("No posterior features"),
+            PosteriorFeatures.ENHANCEMENT: _("Enhancement"),
+            PosteriorFeatures.SHADOWING: _("Shadowing"),
+            PosteriorFeatures.COMBINED: _("Combined pattern"),
+        }
+    ),
+    "calcifications": Words(
+        {
+            Calcifications.IN_MASS: _("In a mass"),
+            Calcifications.OUTSIDE_MASS: _("Outside of a mass"),
+            Calcifications.INTRADUCTAL: _("Intraductal"),
+        }
+    ),
+    "associated_features": Words(
+        {
+            AssociatedFeature.ARCHITECTURAL_DISTORTION: _("Architectural distortion"),
+            AssociatedFeature.DUCT_CHANGES: _("Duct changes"),
+            AssociatedFeature.SKIN_THICKENING: _("Skin thickening"),
+            AssociatedFeature.SKIN_RETRACTION: _("Skin retraction"),
+            AssociatedFeature.EDEMA: _("Edema"),
+        }
+    ),
+    "vascularity": Words(
+        {
+            Vascularity.ABSENT: _("Absent"),
+            Vascularity.INTERNAL: _("Internal vascularity"),
+            Vascularity.RIM: _("Vessels in rim"),
+        }
+    ),
+    "elasticity": Words(
+        {
+            Elasticity.SOFT: _("Soft"),
+            Elasticity.INTERMEDIATE: _("Intermediate"),
+            Elasticity.HARD: _("Hard"),
+        }
+    ),
+    "special_case": Words(
+        {
+            SpecialCase.SIMPLE_CYST: _("Simple cyst"),
+            SpecialCase.CLUSTERED_MICROCYSTS: _("Clustered microcysts"),
+            SpecialCase.COMPLICATED_CYST: _("Complicated cyst"),
+            SpecialCase.MASS_IN_OR_ON_SKIN: _("Mass in or on skin"),
+            SpecialCase.FOREIGN_BODY: _("Foreign body including implants"),
+            SpecialCase.INTRAMAMMARY_NODE: _("Lymph node, intramammary"),
+            SpecialCase.AXILLARY_NODE: _("Lymph node, axillary"),
+            SpecialCase.VASCULAR_ABNORMALITY: _("Vascular abnormality: AVM or pseudoaneurysm"),
+            SpecialCase.MONDOR_DISEASE: _("Vascular abnormality: Mondor disease"),
+            SpecialCase.POSTSURGICAL_FLUID: _("Postsurgical fluid collection"),
+            SpecialCase.FAT_NECROSIS: _("Fat necrosis"),
+        }
+    ),
 }
-NOT_CIRCUMSCRIBED = "Not circumscribed: "
+NOT_CIRCUMSCRIBED = _("Not circumscribed: ")
 
 
 def described(descriptors: Descriptors) -> list[tuple[str, str]]:
@@ -118,7 +146,7 @@ def described(descriptors: Descriptors) -> list[tuple[str, str]]:
         if name in WORDS:
             pairs.append((LEGENDS[name], _words(name, getattr(descriptors, name))))
     if descriptors.sizes:
-        pairs.append(("Size", size_words(descriptors.sizes)))
+        pairs.append((gettext("Size"), size_words(descriptors.sizes)))
     return pairs
 
 
@@ -131,11 +159,12 @@ def _words(name: str, value: str | tuple[str, ...]) -> str:
     known = {word.value: told for word, told in WORDS[name].items()}
     if isinstance(value, str):
         return known[value]
-    told = ", ".join(known[one].lower() for one in value)
+    lower = noun_within if name == "associated_features" else within
+    told = ", ".join(lower(known[one]) for one in value)
     if name == "margin" and Margin.CIRCUMSCRIBED.value not in value:
-        return NOT_CIRCUMSCRIBED + told
+        return gettext(NOT_CIRCUMSCRIBED) + told
     return told[:1].upper() + told[1:]
 
 
 def _number(size: Decimal) -> str:
-    return f"{size.normalize():f}"
+    return local(f"{size.normalize():f}")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
+from cases.counted import counted
 from cases.models import Finding, Image, Result
 from cases.portal import wording
+from cases.portal.script_words import script_words_url
+from cases.told import told
 from cases.vocabulary import Indication, Laterality, Sex
+from cases.words import Words, local, within
 
 register = template.Library()
 
@@ -89,12 +97,14 @@ def icon_of(name: str) -> SafeString:
 _MOST_DIGITS = 9
 
 
-@register.filter
-def threshold_text(threshold: float) -> str:
-    """An operating point with two to four digits, the same wherever it stands.
+@register.filter(name="threshold_text")
+def threshold_words(threshold: float) -> str:
+    """An operating point with two to four digits, the same wherever it stands."""
+    return local(_threshold_text(threshold))
 
-    More digits only where four would say zero or one.
-    """
+
+def _threshold_text(threshold: float) -> str:
+    """More digits only where four would say zero or one."""
     exact = next((d for d in (2, 3, 4) if abs(round(threshold, d) - threshold) < 1e-9), 4)
     for digits in range(exact, _MOST_DIGITS):
         text = f"{threshold:.{digits}f}"
@@ -104,11 +114,17 @@ def threshold_text(threshold: float) -> str:
 
 
 def score_texts(value: float, threshold: float) -> tuple[str, str]:
+    """As `_score_texts`, with the reader's decimal sign."""
+    shown, mark = _score_texts(value, threshold)
+    return local(shown), local(mark)
+
+
+def _score_texts(value: float, threshold: float) -> tuple[str, str]:
     """A malignant score and its threshold, each with the digits that show which is larger.
 
     Never 0.00 or 1.00 for the score: no score says never or surely.
     """
-    limit = threshold_text(threshold)
+    limit = _threshold_text(threshold)
     if value == threshold:
         return limit, limit
     # "< 0.01" and "> 0.99" say which is larger only where the threshold lies between.
@@ -125,7 +141,7 @@ def score_texts(value: float, threshold: float) -> tuple[str, str]:
 
 
 def score_text(value: float) -> str:
-    return _not_certain(f"{value:.2f}", value)
+    return local(_not_certain(f"{value:.2f}", value))
 
 
 def _not_certain(text: str, value: float) -> str:
@@ -145,7 +161,7 @@ def score(value: float | None, threshold: float | None = None) -> str:
 def threshold_of(result: Result) -> str:
     """The operating point of an answer, as it stands beside its score."""
     if result.score_malignant is None:
-        return threshold_text(result.threshold)
+        return threshold_words(result.threshold)
     return score_texts(result.score_malignant, result.threshold)[1]
 
 
@@ -162,7 +178,9 @@ class Bar:
 
 
 # Malignant first: it is the one the operating point is about.
-_SCORE_LABELS = {"malignant": "Malignant", "benign": "Benign", "normal": "No lesion"}
+_SCORE_LABELS = Words(
+    {"malignant": _("Malignant"), "benign": _("Benign"), "normal": _("No lesion")}
+)
 
 
 def _percent_of_axis(value: float) -> str:
@@ -202,13 +220,13 @@ def _anchor(position: float) -> str:
 @register.filter
 def percent(value: float | None) -> str:
     """A share as people write it: "95 %"."""
-    return "" if value is None else f"{100 * value:.3g} %"
+    return "" if value is None else local(f"{100 * value:.3g} %")
 
 
 @register.filter
 def figure(value: float | None) -> str:
     """A metric with three digits after the point."""
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else local(f"{value:.3f}")
 
 
 @register.filter
@@ -241,9 +259,42 @@ def spacing(image: Image) -> str:
     """Distance of pixels where the device calibrated it."""
     if image.spacing_row_mm is None or image.spacing_col_mm is None:
         return ""
+    down = local(f"{image.spacing_row_mm:.3g}")
     if abs(image.spacing_row_mm - image.spacing_col_mm) < 1e-6:
-        return f"{image.spacing_row_mm:.3g} mm per pixel"
-    return f"{image.spacing_row_mm:.3g} mm down, {image.spacing_col_mm:.3g} mm across, per pixel"
+        return gettext("{distance} mm per pixel").format(distance=down)
+    across = local(f"{image.spacing_col_mm:.3g}")
+    words = gettext("{down} mm down, {across} mm across, per pixel")
+    return words.format(down=down, across=across)
+
+
+@register.filter(expects_localtime=True)
+def moment(value: datetime | None, form: str) -> SafeString | str:
+    """A moment within a sentence, for people and for programs; ``form`` as for ``date``."""
+    if value is None:
+        return ""
+    iso, words = value.isoformat(), date_format(value, form)
+    return format_html('<time datetime="{}">{}</time>', iso, words)
+
+
+@register.filter(name="counted")
+def counted_words(number: int, thing: str) -> str:
+    return counted(number, thing)
+
+
+@register.filter(name="told")
+def told_words(words: Any) -> Any:
+    """What a service said, or a list of it, in the language of the page."""
+    return told(list(words) if isinstance(words, tuple) else words)
+
+
+@register.simple_tag
+def words_script() -> str:
+    return script_words_url()
+
+
+@register.filter
+def lcfirst(words: str) -> str:
+    return within(words)
 
 
 @register.filter

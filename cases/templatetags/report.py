@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.translation import gettext
 
 from cases.reports.case_report import Scale
 
@@ -37,5 +38,7 @@ def report_scale(scale: Scale) -> dict[str, Any]:
         "axis": axis,
         "foot": axis + 14,
         "height": axis + 18,
-        "words": f"Model scores from 0 to 1: {told}. {scale.threshold_text}.",
+        "words": gettext("Model scores from 0 to 1: {told}. {threshold_text}.").format(
+            told=told, threshold_text=scale.threshold_text
+        ),
     }

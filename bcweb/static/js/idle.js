@@ -32,8 +32,9 @@
   }
 
   function words(seconds) {
-    if (seconds >= 90) return `in ${Math.round(seconds / 60)} minutes`;
-    return seconds === 1 ? "in 1 second" : `in ${seconds} seconds`;
+    const minutes = Math.round(seconds / 60);
+    if (seconds >= 90) return interpolate(ngettext("in %s minute", "in %s minutes", minutes), [minutes]);
+    return interpolate(ngettext("in %s second", "in %s seconds", seconds), [seconds]);
   }
 
   function leave() {
@@ -69,8 +70,8 @@
 
   function count() {
     const left = Math.max(0, Math.round((endsAt - Date.now()) / 1000));
-    document.getElementById("idle-left").textContent = left ? words(left) : "now";
-    if (left === 60 || left === 20) told.textContent = `You are signed out ${words(left)}.`;
+    document.getElementById("idle-left").textContent = left ? words(left) : gettext("now");
+    if (left === 60 || left === 20) told.textContent = interpolate(gettext("You are signed out %s."), [words(left)]);
     return left;
   }
 

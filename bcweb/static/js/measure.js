@@ -78,7 +78,7 @@
 
     words(line) {
       const length = this.millimetres(line);
-      return length === null ? "" : `${length.toFixed(1)} mm`;
+      return length === null ? "" : `${length.toLocaleString(document.documentElement.lang, { minimumFractionDigits: 1, maximumFractionDigits: 1, useGrouping: false })} mm`;
     }
 
     press(place) {

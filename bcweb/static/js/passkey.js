@@ -36,10 +36,10 @@
 
   function why(error) {
     if (error.name === "NotAllowedError") {
-      return "Nothing was confirmed: it was called off, took too long, or this device holds no passkey for this account.";
+      return gettext("Nothing was confirmed: it was called off, took too long, or this device holds no passkey for this account.");
     }
-    if (error.name === "InvalidStateError") return "This device or key is added already.";
-    return "The passkey could not be used. Try again, or sign in another way.";
+    if (error.name === "InvalidStateError") return gettext("This device or key is added already.");
+    return gettext("The passkey could not be used. Try again, or sign in another way.");
   }
 
   form.addEventListener("submit", async (event) => {

@@ -43,7 +43,7 @@ document.addEventListener("htmx:beforeOnLoad", (event) => {
   const words = document.createElement("p");
   words.className = "field-error signed-out";
   words.setAttribute("role", "alert");
-  words.textContent = "Not kept: you are signed out. Copy your text, then load the page again.";
+  words.textContent = gettext("Not kept: you are signed out. Copy your text, then load the page again.");
   line.append(words);
 });
 

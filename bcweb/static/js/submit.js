@@ -5,7 +5,7 @@
 
 (() => {
   const submit = window.BcwebSubmit;
-  const { items, countOf } = submit;
+  const { items } = submit;
   const WAITS_S = [2, 5, 10, 20, 30, 60];
   const PENDING_S = 2;
   const byId = (id) => document.getElementById(id);
@@ -61,10 +61,10 @@
       const answer = await submit.post(form().getAttribute("action"), data(), told);
       if (answer.kind === "lost" || answer.kind === "busy") {
         const seconds = answer.kind === "busy" ? answer.seconds : WAITS_S[tried];
-        const lost = answer.kind === "lost" ? "The case could not be sent: the connection was lost." : "The service is busy and takes nothing in just now.";
-        const next = seconds ? `It is tried again by itself in ${seconds} s.` : "Press Try again when the network is back.";
+        const lost = answer.kind === "lost" ? gettext("The case could not be sent: the connection was lost.") : gettext("The service is busy and takes nothing in just now.");
+        const next = seconds ? interpolate(gettext("It is tried again by itself in %s s."), [seconds]) : gettext("Press Try again when the network is back.");
         progress(false);
-        trouble(`${lost} Nothing you entered or chose is lost. ${next}`, { again: true });
+        trouble(`${lost} ${gettext("Nothing you entered or chose is lost.")} ${next}`, { again: true });
         await pause(seconds || forever);
       } else if (answer.kind === "signed-out" || (answer.kind === "expired" && tried === 0)) {
         if (answer.kind === "signed-out" || !(await submit.renewToken())) await signedOut();
@@ -80,7 +80,7 @@
   async function signedOut() {
     progress(false);
     trouble(
-      "Your session has ended, so the case was not sent. Nothing you entered or chose is lost. Sign in again in another tab; this page goes on by itself when you come back to it.",
+      gettext("Your session has ended, so the case was not sent. Nothing you entered or chose is lost. Sign in again in another tab; this page goes on by itself when you come back to it."),
       { again: true, signIn: true },
     );
     do {
@@ -108,7 +108,7 @@
       before += item.file.size;
       submit.draw(item);
     }
-    progress(true, part, part < 1 ? `Sent ${Math.round(100 * part)} %` : "Checking the files");
+    progress(true, part, part < 1 ? interpolate(gettext("Sent %s"), [`${Math.round(100 * part)} %`]) : gettext("Checking the files"));
   }
 
   function rest(chosen) {
@@ -124,7 +124,7 @@
     spread(chosen, 0);
     const answer = await sendUntilAnswered(() => dataOf(chosen), (part) => spread(chosen, part));
     if (answer.kind === "done") {
-      progress(true, 1, "Submitted");
+      progress(true, 1, gettext("Submitted"));
       leaving = true;
       window.location.assign(answer.url);
       return;
@@ -135,7 +135,7 @@
   }
 
   function failed() {
-    trouble("The case could not be sent. Nothing you entered or chose is lost; load the page in another tab to see whether it was stored.", { again: true });
+    trouble(gettext("The case could not be sent. Nothing you entered or chose is lost; load the page in another tab to see whether it was stored."), { again: true });
   }
 
   // A refusal comes back as the form with its errors: it takes the place of the form, and the files
@@ -165,7 +165,7 @@
         item.sending = true;
         item.sent = part;
         submit.draw(item);
-        progress(true, (n + part) / chosen.length, `File ${n + 1} of ${chosen.length}`);
+        progress(true, (n + part) / chosen.length, interpolate(gettext("File %s of %s"), [n + 1, chosen.length]));
       };
       told(0);
       item.outcome = await sendOne(item, told);
@@ -184,10 +184,10 @@
         await pause(PENDING_S);
         continue;
       }
-      if (answer.kind === "done") return { words: "Submitted.", url: answer.url, bad: false };
-      if (answer.kind !== "refused") return { words: "Could not be sent.", bad: true };
+      if (answer.kind === "done") return { words: gettext("Submitted."), url: answer.url, bad: false };
+      if (answer.kind !== "refused") return { words: gettext("Could not be sent."), bad: true };
       const lines = [...answer.page.querySelectorAll("#error-summary li")].map((line) => line.textContent.trim());
-      return { words: `Refused. ${lines.join(" ")}`, bad: true };
+      return { words: `${gettext("Refused.")} ${lines.join(" ")}`, bad: true };
     }
   }
 
@@ -196,11 +196,11 @@
     const bad = items.length - good;
     const place = byId("upload-done");
     place.className = bad ? "upload-done notice caution" : "upload-done notice success";
-    const words = good === 1 ? "1 case submitted." : `${good} cases submitted.`;
-    place.textContent = bad ? `${words} ${countOf(bad, "file")} not; the reason stands beside each. Correct it and press Submit case to send only those. ` : `${words} `;
+    const words = interpolate(ngettext("%s case submitted.", "%s cases submitted.", good), [good]);
+    place.textContent = bad ? `${words} ${interpolate(ngettext("%s file not; the reason stands beside each. Correct it and press Submit case to send only those.", "%s files not; the reason stands beside each. Correct it and press Submit case to send only those.", bad), [bad])} ` : `${words} `;
     const link = document.createElement("a");
     link.href = form().dataset.worklist;
-    link.textContent = "Go to the worklist";
+    link.textContent = gettext("Go to the worklist");
     place.append(link);
     place.hidden = false;
     place.focus();
@@ -209,10 +209,10 @@
   function whyNot() {
     const most = Number(form().dataset.maxFiles);
     if (!submit.each() && items.length > most) {
-      return `At most ${most} files in one case. Remove some, or submit each file as a case of its own.`;
+      return interpolate(gettext("At most %s files in one case. Remove some, or submit each file as a case of its own."), [most]);
     }
     if (submit.each() && form().elements.accession_number.value.trim()) {
-      return "With an accession number all files would be one case. Empty that field, or submit them as one case.";
+      return gettext("With an accession number all files would be one case. Empty that field, or submit them as one case.");
     }
     return "";
   }

@@ -15,14 +15,14 @@ window.BcwebSubmit = {};
   const NO_IMAGE = /^(\..*|thumbs\.db|desktop\.ini|dicomdir|autorun\.inf|readme(\.\w+)?)$/i;
   // What is surely no image. Everything else the server decides, by the same rules as ever.
   const NEVER = [
-    ["%PDF-", "a PDF document"],
-    ["PK\x03\x04", "a ZIP archive or an office document"],
-    ["{\\rtf", "a text document"],
-    ["GIF8", "a GIF"],
-    ["Rar!", "an archive"],
-    ["\x1f\x8b", "an archive"],
-    ["\x7fELF", "a program"],
-    ["MZ", "a program"],
+    ["%PDF-", gettext("a PDF document")],
+    ["PK\x03\x04", gettext("a ZIP archive or an office document")],
+    ["{\\rtf", gettext("a text document")],
+    ["GIF8", gettext("a GIF")],
+    ["Rar!", gettext("an archive")],
+    ["\x1f\x8b", gettext("an archive")],
+    ["\x7fELF", gettext("a program")],
+    ["MZ", gettext("a program")],
   ];
   const byId = (id) => document.getElementById(id);
   const items = [];
@@ -32,11 +32,9 @@ window.BcwebSubmit = {};
   let leftOut = "";
 
   function sizeInWords(bytes) {
-    if (bytes >= MB) return `${(bytes / MB).toFixed(1)} MB`;
-    return bytes >= 1024 ? `${Math.round(bytes / 1024)} kB` : `${bytes} bytes`;
+    if (bytes >= MB) return `${(bytes / MB).toLocaleString(document.documentElement.lang, { minimumFractionDigits: 1, maximumFractionDigits: 1, useGrouping: false })} MB`;
+    return bytes >= 1024 ? `${Math.round(bytes / 1024)} kB` : interpolate(gettext("%s bytes"), [bytes]);
   }
-
-  const countOf = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
   function changed() {
     for (const listener of listeners) listener();
@@ -89,7 +87,7 @@ window.BcwebSubmit = {};
       lookHere(item);
     }
     const left = files.length - wanted.length;
-    leftOut = left ? ` ${countOf(left, "file")} of the folder left out: no images.` : "";
+    leftOut = left ? ` ${interpolate(ngettext("%s file of the folder left out: no images.", "%s files of the folder left out: no images.", left), [left])}` : "";
     say(leftOut.trim());
     show();
     lookOn();
@@ -111,15 +109,15 @@ window.BcwebSubmit = {};
 
   async function lookHere(item) {
     const { file } = item;
-    if (file.size === 0) item.trouble = "empty file";
-    else if (file.size > Number(byId("submit-form").dataset.maxBytes)) item.trouble = "too large";
+    if (file.size === 0) item.trouble = gettext("empty file");
+    else if (file.size > Number(byId("submit-form").dataset.maxBytes)) item.trouble = gettext("too large");
     else {
       try {
         const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
         item.trouble = noImage(head);
         if (!item.trouble) await picture(item, head);
       } catch {
-        item.trouble = "cannot be read; choose it again";
+        item.trouble = gettext("cannot be read; choose it again");
       }
     }
     draw(item);
@@ -129,9 +127,9 @@ window.BcwebSubmit = {};
   function noImage(head) {
     const text = String.fromCharCode(...head.slice(0, 16));
     const known = NEVER.find(([begins]) => text.startsWith(begins));
-    if (known) return `${known[1]}, not an image`;
+    if (known) return interpolate(gettext("%s, not an image"), [known[1]]);
     const isText = head.every((byte) => byte === 9 || byte === 10 || byte === 13 || (byte >= 32 && byte < 127));
-    return isText ? "text, not an image" : "";
+    return isText ? gettext("text, not an image") : "";
   }
 
   async function picture(item, head) {
@@ -150,7 +148,7 @@ window.BcwebSubmit = {};
       item.element.querySelector(".file-kind").hidden = true;
     } catch {
       // The browser does not draw this format; the server may read it all the same.
-      item.element.querySelector(".file-kind").textContent = "no preview";
+      item.element.querySelector(".file-kind").textContent = gettext("no preview");
     }
   }
 
@@ -222,12 +220,12 @@ window.BcwebSubmit = {};
     progress.max = 100;
     progress.value = 0;
     progress.hidden = true;
-    progress.setAttribute("aria-label", `Upload of ${item.file.name}`);
+    progress.setAttribute("aria-label", interpolate(gettext("Upload of %s"), [item.file.name]));
     const drop = document.createElement("button");
     drop.type = "button";
     drop.className = "button quiet small";
-    drop.textContent = "Remove";
-    drop.setAttribute("aria-label", `Remove ${item.file.name}`);
+    drop.textContent = gettext("Remove");
+    drop.setAttribute("aria-label", interpolate(gettext("Remove %s"), [item.file.name]));
     drop.addEventListener("click", () => remove(item));
     element.append(frame, name, state, progress, drop);
     return element;
@@ -238,10 +236,10 @@ window.BcwebSubmit = {};
     if (item.outcome) return [item.outcome.words, item.outcome.bad];
     if (item.trouble) return [`${size}, ${item.trouble}`, true];
     if (item.look === "bad") return [item.told.detail, true];
-    if (item.look === "looking" || item.look === "waiting") return [`${size}, being checked`, false];
-    if (item.look === "unchecked") return [`${size}, checked when it is sent`, false];
+    if (item.look === "looking" || item.look === "waiting") return [interpolate(gettext("%s, being checked"), [size]), false];
+    if (item.look === "unchecked") return [interpolate(gettext("%s, checked when it is sent"), [size]), false];
     const { told } = item;
-    const frames = told.frames > 1 ? `, ${told.frames} frames` : "";
+    const frames = told.frames > 1 ? interpolate(gettext(", %s frames"), [told.frames]) : "";
     return [`${size}, ${told.format} ${told.width} × ${told.height}${frames}`, false];
   }
 
@@ -253,7 +251,7 @@ window.BcwebSubmit = {};
     if (item.outcome && item.outcome.url) {
       const link = document.createElement("a");
       link.href = item.outcome.url;
-      link.textContent = "Open the case";
+      link.textContent = gettext("Open the case");
       state.append(" ", link);
     }
     const progress = item.element.querySelector("progress");
@@ -285,12 +283,12 @@ window.BcwebSubmit = {};
   function sayChecked() {
     if (!items.length || items.some((item) => item.look === "waiting" || item.look === "looking")) return;
     const bad = items.filter((item) => item.trouble || item.look === "bad").length;
-    if (bad) say(`${countOf(bad, "file")} of ${items.length} would be refused; the reason stands beside it.${leftOut}`);
-    else if (items.every((item) => item.look === "good")) say(`${countOf(items.length, "file")} checked.${leftOut}`);
+    if (bad) say(interpolate(ngettext("%(bad)s file of %(all)s would be refused; the reason stands beside it.", "%(bad)s files of %(all)s would be refused; the reason stands beside it.", bad), { bad, all: items.length }, true) + leftOut);
+    else if (items.every((item) => item.look === "good")) say(interpolate(ngettext("%s file checked.", "%s files checked.", items.length), [items.length]) + leftOut);
   }
   listeners.push(sayChecked);
 
   Object.assign(window.BcwebSubmit, {
-    items, listeners, add, show, draw, say, countOf, dropped, lookOn, lookAgain, newKey,
+    items, listeners, add, show, draw, say, dropped, lookOn, lookAgain, newKey,
   });
 })();

@@ -5,17 +5,17 @@
 (() => {
   const submit = window.BcwebSubmit;
   const NAMES = {
-    patient_id: "patient id",
-    patient_issuer: "issuer of the patient id",
-    patient_name: "name",
-    birth_date: "date of birth",
-    sex: "sex",
-    accession_number: "accession number",
-    accession_issuer: "issuer of the accession number",
-    laterality: "side",
+    patient_id: gettext("patient id"),
+    patient_issuer: gettext("issuer of the patient id"),
+    patient_name: gettext("name"),
+    birth_date: gettext("date of birth"),
+    sex: gettext("sex"),
+    accession_number: gettext("accession number"),
+    accession_issuer: gettext("issuer of the accession number"),
+    laterality: gettext("side"),
   };
   const NOTHING = { laterality: "unknown" };
-  const WORDS = { sex: { F: "Female", M: "Male", O: "Other" }, laterality: { L: "Left", R: "Right", B: "Both" } };
+  const WORDS = { sex: { F: gettext("Female"), M: gettext("Male"), O: gettext("Other") }, laterality: { L: gettext("Left"), R: gettext("Right"), B: gettext("Both") } };
   // What was put in here, by field: only that is taken out again.
   const filled = new Map();
   const byId = (id) => document.getElementById(id);
@@ -73,8 +73,8 @@
       const button = document.createElement("button");
       button.type = "button";
       button.className = "button quiet small";
-      button.textContent = "Use the header's";
-      button.setAttribute("aria-label", `Use the header's ${NAMES[name]}`);
+      button.textContent = gettext("Use the header's");
+      button.setAttribute("aria-label", interpolate(gettext("Use the header's %s"), [NAMES[name]]));
       button.addEventListener("click", () => {
         put(name, take);
         filled.set(name, take);
@@ -105,7 +105,7 @@
     if (said.size === 0) return note(name, "");
     if (said.size > 1) {
       const list = [...said].slice(0, 3).map(([one, from]) => `${inWords(name, one)} (${from})`).join(", ");
-      const words = `The headers disagree: ${list}. Submit the files of each examination separately.`;
+      const words = interpolate(gettext("The headers disagree: %s. Submit the files of each examination separately."), [list]);
       // Two sides of one examination are no contradiction.
       return note(name, name === "laterality" ? "" : words, { differs: true });
     }
@@ -114,9 +114,9 @@
       filled.set(name, value);
     }
     if (valueOf(name) === value) {
-      return note(name, filled.has(name) ? `From the DICOM header of ${file}.` : "");
+      return note(name, filled.has(name) ? interpolate(gettext("From the DICOM header of %s."), [file]) : "");
     }
-    return note(name, `The DICOM header of ${file} says ${inWords(name, value)}.`, { differs: true, take: value });
+    return note(name, interpolate(gettext("The DICOM header of %s says %s."), [file, inWords(name, value)]), { differs: true, take: value });
   }
 
   // Of one case each: what a file's own header says stands beside the file.
@@ -136,14 +136,14 @@
     );
     line.className = differs.length ? "file-header differs" : "file-header muted";
     if (differs.length) {
-      line.textContent = `Its header differs from the form: ${differs.map((name) => NAMES[name]).join(", ")}.`;
+      line.textContent = interpolate(gettext("Its header differs from the form: %s."), [differs.map((name) => NAMES[name]).join(", ")]);
     } else if (header && header.patient_id) {
       const parts = [header.patient_id, header.patient_name, header.birth_date, header.accession_number];
-      line.textContent = `Header: ${parts.filter(Boolean).join(" · ")}`;
+      line.textContent = interpolate(gettext("Header: %s"), [parts.filter(Boolean).join(" · ")]);
     } else {
       line.textContent = isEmpty("patient_id")
-        ? "Names no patient: enter the patient id below."
-        : `Names no patient: patient ${valueOf("patient_id")} of the form.`;
+        ? gettext("Names no patient: enter the patient id below.")
+        : interpolate(gettext("Names no patient: patient %s of the form."), [valueOf("patient_id")]);
     }
   }
 
@@ -153,7 +153,7 @@
     for (const item of submit.items) beside(item, each);
     const number = told("accession_number");
     if (each && !isEmpty("accession_number") && !number.size) {
-      note("accession_number", "With one number all files would be one case. Leave it empty, or submit them as one case.", { differs: true });
+      note("accession_number", gettext("With one number all files would be one case. Leave it empty, or submit them as one case."), { differs: true });
     }
   }
 

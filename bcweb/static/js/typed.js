@@ -136,11 +136,11 @@
     notice.className = "notice info typed-back";
     notice.setAttribute("role", "status");
     const words = document.createElement("span");
-    words.textContent = "What you typed before you were signed out is back. It is not stored yet.";
+    words.textContent = gettext("What you typed before you were signed out is back. It is not stored yet.");
     const drop = document.createElement("button");
     drop.type = "button";
     drop.className = "button quiet small";
-    drop.textContent = "Discard it";
+    drop.textContent = gettext("Discard it");
     drop.addEventListener("click", () => {
       form.reset();
       store.removeItem(keyOf(form));

@@ -20,7 +20,7 @@
     const words = byId("ticked");
     if (!words) return;
     words.textContent =
-      ticked === 0 ? "Tick cases to act on them" : ticked === 1 ? "1 case ticked:" : `${ticked} cases ticked:`;
+      ticked === 0 ? gettext("Tick cases to act on them") : interpolate(ngettext("%s case ticked:", "%s cases ticked:", ticked), [ticked]);
     for (const button of document.querySelectorAll(".bulk-bar button[name=act]")) {
       button.disabled = ticked === 0;
     }
@@ -121,7 +121,7 @@
     }
     const rest = told.length - MOST_TOLD;
     const words = told.slice(0, MOST_TOLD);
-    if (rest > 0) words.push(rest === 1 ? "1 more case has changed." : `${rest} more cases have changed.`);
+    if (rest > 0) words.push(interpolate(ngettext("%s more case has changed.", "%s more cases have changed.", rest), [rest]));
     const arrived = byId("arrived");
     const link = byId("show-newer");
     if (arrived && arrived.textContent.trim() !== before.arrived) {
@@ -138,8 +138,8 @@
   const ours = (event) => event.target && event.target.id === "worklist";
   function stale(event) {
     if (!ours(event)) return;
-    const at = good.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    trouble.textContent = `The list could not be renewed. What stands here is from ${at}; it is tried again by itself.`;
+    const at = good.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+    trouble.textContent = interpolate(gettext("The list could not be renewed. What stands here is from %s; it is tried again by itself."), [at]);
     trouble.hidden = false;
   }
   for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext, ngettext
 from django.views import View
 from django.views.decorators.cache import never_cache
 
@@ -21,7 +22,6 @@ from cases.portal.accounts import account_lines
 from cases.portal.places import places_for
 from cases.portal.session import actor_of, tell_session_ended, user_of
 from cases.portal.views.base import PortalView
-from cases.portal.wording import count_of
 from cases.selectors.accounts import session_state
 from cases.services.sessions import session_end, sessions_end
 
@@ -95,9 +95,9 @@ class SessionEndView(OwnAccountView):
         try:
             session_end(actor=self.actor, session_id=session_id)
         except NotFound:
-            messages.success(request, "This session had ended already.")
+            messages.success(request, gettext("This session had ended already."))
         else:
-            messages.success(request, "The session is signed out.")
+            messages.success(request, gettext("The session is signed out."))
         return redirect(f"{reverse('account')}#sessions")
 
 
@@ -115,9 +115,11 @@ class SessionsEndView(OwnAccountView):
         ended = sessions_end(actor=self.actor, user=user, keep=request.session.session_key)
         messages.success(
             request,
-            f"{count_of(ended, 'other session').capitalize()} signed out."
+            ngettext(
+                "{number} other session signed out.", "{number} other sessions signed out.", ended
+            ).format(number=ended)
             if ended
-            else "There was no other session.",
+            else gettext("There was no other session."),
         )
         return redirect(f"{reverse('account')}#sessions")
 

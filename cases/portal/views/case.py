@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, Overloaded, StateConflict
@@ -37,6 +38,7 @@ from cases.services.audit import audit_record
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.replays import replay_request
 from cases.states import JobState
+from cases.told import told
 
 POLL_MS = 1500
 TIMELINE_STEPS = 6
@@ -144,7 +146,10 @@ class CaseDetailView(_CasePage):
         rows = [{**row, "at": s.created_at} for s in submissions for row in s.skipped]
         if self.can(Capability.VIEW_IDENTITY):
             return rows
-        return [{**row, "file": f"File {n}"} for n, row in enumerate(rows, start=1)]
+        return [
+            {**row, "file": gettext("File {number}").format(number=n)}
+            for n, row in enumerate(rows, start=1)
+        ]
 
 
 class CaseAnswersView(_CasePage):
@@ -170,7 +175,7 @@ class CaseAnswersView(_CasePage):
         context = self.live_context(request, summary, panels) | {
             "changed": changed,
             "news": [
-                f"Image {panel.number}: {words}."
+                gettext("Image {number}: {words}.").format(number=panel.number, words=words)
                 for panel in changed
                 if (words := panel.news_since(last[panel.number]))
             ],
@@ -210,7 +215,7 @@ class _JobAction(PortalView):
             query = self.act(request, job, image)
         except (StateConflict, FieldInvalid, Overloaded) as error:
             sentences = [s for lines in (error.errors or {}).values() for s in lines]
-            messages.error(request, " ".join(sentences) or error.detail)
+            messages.error(request, " ".join(told(sentences)) or told(error.detail))
             query = ""
         page = reverse("case-detail", args=[image.case_id])
         return redirect(f"{page}{query}#image-{image.pk}")
@@ -222,7 +227,7 @@ class _JobAction(PortalView):
 class JobCancelView(_JobAction):
     def act(self, request: HttpRequest, job: Job, image: Image) -> str:
         job_cancel(actor=self.actor, job_id=job.pk)
-        messages.success(request, "Cancelled. The image stays; you can run it again.")
+        messages.success(request, gettext("Cancelled. The image stays; you can run it again."))
         return ""
 
 
@@ -238,7 +243,7 @@ class JobRerunView(_JobAction):
             actor=self.actor, job_id=job.pk, frame=None if frame is None else frame - 1
         )
         assert again.state == JobState.PENDING and again.frame is not None
-        messages.success(request, "Asked for a new reading. The earlier answers stay.")
+        messages.success(request, gettext("Asked for a new reading. The earlier answers stay."))
         if image.frames == 1:
             return ""
         return f"?image={image.pk}&frame={again.frame + 1}"
@@ -255,8 +260,10 @@ class ResultReplayView(PortalView):
         try:
             replay_request(actor=self.actor, result_id=result.pk)
         except Overloaded as error:
-            messages.error(request, error.detail)
+            messages.error(request, told(error.detail))
         else:
-            messages.success(request, "The answer is being computed again. It stays as it is.")
+            messages.success(
+                request, gettext("The answer is being computed again. It stays as it is.")
+            )
         page = reverse("case-detail", args=[result.image.case_id])
         return redirect(f"{page}#image-{result.image_id}")

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.formats import date_format
+from django.utils.translation import gettext, ngettext
 
 from cases.access import Capability
 from cases.errors import (
@@ -56,7 +57,9 @@ class PatientCorrectView(PortalView):
             case_patient_correct(actor=self.actor, case_id=case.pk, fields=fields, reason=reason)
         except _REFUSALS as error:
             return self.page(request, case, error)
-        messages.success(request, "The case was moved. The old record is linked in its history.")
+        messages.success(
+            request, gettext("The case was moved. The old record is linked in its history.")
+        )
         return redirect(case_url(case.pk, "record"))
 
     def page(
@@ -94,8 +97,13 @@ class PatientEraseView(PortalView):
         except (FieldInvalid, StateConflict) as error:
             return self.page(request, case_id, error)
         erasure.refresh_from_db()
-        told = count_of(erasure.counts["images"], "image")
-        messages.success(request, f"Erased {date_format(erasure.at, 'j M Y')}: {told} deleted.")
+        told = ngettext(
+            "Erased {day}: {number} image deleted.",
+            "Erased {day}: {number} images deleted.",
+            erasure.counts["images"],
+        )
+        day = date_format(erasure.at, "j M Y")
+        messages.success(request, told.format(day=day, number=erasure.counts["images"]))
         return redirect(case_url(case_id, "main"))
 
     def page(

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.portal.evidence import changes_of
@@ -26,7 +27,7 @@ class CircumstancesView(PortalView):
             actor=self.actor, case_id=case.pk, stated=changes_of(request.POST.dict())
         )
         if made:
-            messages.success(request, "Noted. The answers stay as they are.")
+            messages.success(request, gettext("Noted. The answers stay as they are."))
         else:
-            messages.info(request, "Nothing was changed.")
+            messages.info(request, gettext("Nothing was changed."))
         return redirect(case_url(case.pk, "evidence"))

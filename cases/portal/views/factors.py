@@ -22,6 +22,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 
 from cases.portal.adapters import FactorAdapter
@@ -45,7 +46,9 @@ class PasswordView(PasswordChangeView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not user_of(request).has_usable_password():
-            messages.error(request, "Your account has no password: you sign in another way.")
+            messages.error(
+                request, gettext("Your account has no password: you sign in another way.")
+            )
             return redirect("account")
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         return response

@@ -14,6 +14,7 @@ from cases.portal.forms import name_as_typed
 from cases.portal.views.base import PortalView
 from cases.services.looking import Look, file_look
 from cases.services.uploads import upload_of
+from cases.told import told
 
 
 class SubmissionLookView(PortalView):
@@ -41,7 +42,7 @@ class SubmissionLookView(PortalView):
 
 def _told(look: Look) -> dict[str, Any]:
     if look.refusal is not None:
-        return {"ok": False, "code": look.refusal.code, "detail": look.refusal.detail}
+        return {"ok": False, "code": look.refusal.code, "detail": told(look.refusal.detail)}
     image = look.image
     assert image is not None
     return {

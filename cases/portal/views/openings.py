@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid
@@ -55,7 +56,7 @@ class IdentityCloseView(PortalView):
 
     def post(self, request: HttpRequest, case_id: UUID) -> HttpResponse:
         identity_close(actor=self.actor, case_id=case_id, session=session_of(request))
-        messages.success(request, "The patient's identity is hidden again.")
+        messages.success(request, gettext("The patient's identity is hidden again."))
         return redirect(case_url(case_id, "main"))
 
 

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict, UserFacingError
@@ -50,14 +51,18 @@ class OutcomeRecordView(PortalView):
                 request,
                 case_get(actor=self.actor, case_id=finding.case_id),
                 error,
-                title=f"Outcome of {title_of(finding)}",
+                title=gettext("Outcome of {finding}").format(finding=title_of(finding)),
                 form="cases/partials/outcome_form.html",
                 finding=finding,
                 superseding=isinstance(error, StateConflict) or bool(request.POST.get("reason")),
                 outcome_form=typed_form(request.POST, error),
                 prefix="outcome",
             )
-        told = "Outcome recorded." if created else "This outcome was recorded before."
+        told = (
+            gettext("Outcome recorded.")
+            if created
+            else gettext("This outcome was recorded before.")
+        )
         messages.success(request, told)
         return redirect(case_url(finding.case_id, "outcomes"))
 
@@ -81,12 +86,14 @@ class FindingAddView(PortalView):
                 request,
                 case,
                 error,
-                title="A finding of the case",
+                title=gettext("A finding of the case"),
                 form="cases/partials/finding_form.html",
                 finding_form=typed_form(typed, error),
                 prefix="finding",
             )
-        messages.success(request, "Finding added. It can be read and given an outcome now.")
+        messages.success(
+            request, gettext("Finding added. It can be read and given an outcome now.")
+        )
         return redirect(case_url(case.pk, "outcomes"))
 
 
@@ -103,8 +110,8 @@ class ResearchOptOutView(PortalView):
             actor=self.actor, patient_id=case.patient_id, opted_out=opted_out, case_id=case.pk
         )
         if opted_out:
-            told = "Noted: the patient's images are in no training data made from now on."
+            told = gettext("Noted: the patient's images are in no training data made from now on.")
         else:
-            told = "Noted: the patient's images may be in training data again."
+            told = gettext("Noted: the patient's images may be in training data again.")
         messages.success(request, told)
         return redirect(case_url(case.pk, "record"))

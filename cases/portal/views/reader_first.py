@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, StateConflict
@@ -45,9 +46,11 @@ class ReaderFirstView(PortalView):
         except (StateConflict, FieldInvalid) as error:
             return self.page(request, refusal_of("switch", reason, error))
         if on:
-            told = "Your site reads first from now on. Readings that are signed stay as they are."
+            told = gettext(
+                "Your site reads first from now on. Readings that are signed stay as they are."
+            )
         else:
-            told = "Answers are shown from the start again."
+            told = gettext("Answers are shown from the start again.")
         messages.success(request, told)
         return redirect("reader-first")
 

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
@@ -65,10 +66,14 @@ class ReadingWriteView(PortalView):
         except (FieldInvalid, StateConflict) as error:
             return self.refused(request, case_id, place, error)
         if signing:
-            what = "Addendum" if place.addendum_to_id else "Reading"
-            messages.success(request, f"{what} signed. It stays as it is; changes are addenda.")
+            messages.success(
+                request,
+                gettext("Addendum signed. It stays as it is; changes are addenda.")
+                if place.addendum_to_id
+                else gettext("Reading signed. It stays as it is; changes are addenda."),
+            )
         else:
-            messages.success(request, "Draft saved. Nobody else sees it until you sign.")
+            messages.success(request, gettext("Draft saved. Nobody else sees it until you sign."))
         return redirect(f"{reverse('case-detail', args=[case_id])}#readings")
 
     def refused(
@@ -144,5 +149,5 @@ class ReadingDiscardView(PortalView):
         case_id = reading_draft_discard(
             actor=self.actor, reading_id=reading_id, version=posted_version(request)
         )
-        messages.success(request, "The draft was thrown away.")
+        messages.success(request, gettext("The draft was thrown away."))
         return redirect(f"{reverse('case-detail', args=[case_id])}#readings")

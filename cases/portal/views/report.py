@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import Erased
@@ -64,9 +65,9 @@ class CaseReportView(_ReportView):
         context: dict[str, Any] = {
             "case": case,
             "report": report,
-            "outside_title": OUTSIDE_TITLE,
-            "readings_title": READINGS_TITLE,
-            "cannot_title": CANNOT_TITLE,
+            "outside_title": gettext(OUTSIDE_TITLE),
+            "readings_title": gettext(READINGS_TITLE),
+            "cannot_title": gettext(CANNOT_TITLE),
         }
         return render(request, "cases/case_report.html", context)
 

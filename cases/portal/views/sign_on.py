@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.views import View
 from django.views.generic import RedirectView
 
@@ -15,7 +16,7 @@ class SignOnCancelledView(View):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        messages.error(request, "You called the sign-in off. Nothing has changed.")
+        messages.error(request, gettext("You called the sign-in off. Nothing has changed."))
         return redirect("sign-in")
 
 
@@ -24,6 +25,6 @@ class SignOnFailedView(View):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         messages.error(
-            request, "The sign-in did not succeed. Try again, or tell your administrator."
+            request, gettext("The sign-in did not succeed. Try again, or tell your administrator.")
         )
         return redirect("sign-in")

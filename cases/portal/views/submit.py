@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import ngettext
 
 from cases.access import Capability
 from cases.errors import StateConflict, UserFacingError
@@ -17,7 +18,6 @@ from cases.intake.upload import HashedUploadedFile
 from cases.models import Submission
 from cases.portal.forms import SubmissionForm, empty_form, name_as_dicom, refused_form
 from cases.portal.views.base import PortalView
-from cases.portal.wording import count_of
 from cases.selectors.portal import submission_of_key
 from cases.selectors.room import shortage_now
 from cases.services.fields import submission_fields_parse
@@ -101,9 +101,13 @@ class SubmitView(PortalView):
 
 def _say_taken_in(request: HttpRequest, submission: Submission) -> None:
     taken, skipped = submission.images.count(), len(submission.skipped)
-    text = f"{count_of(taken, 'image').capitalize()} submitted."
+    text = ngettext("{number} image submitted.", "{number} images submitted.", taken).format(
+        number=taken
+    )
     if skipped:
-        text += f" {count_of(skipped, 'file').capitalize()} skipped; see below."
+        text += " " + ngettext(
+            "{number} file skipped; see below.", "{number} files skipped; see below.", skipped
+        ).format(number=skipped)
     messages.success(request, text)
 
 

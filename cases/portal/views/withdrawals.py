@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, UserFacingError
@@ -35,7 +36,9 @@ class ResultWithdrawView(PortalView):
             )
         except FieldInvalid as error:
             return self.page(request, result, error)
-        messages.success(request, "The answer was withdrawn. It stays visible, struck through.")
+        messages.success(
+            request, gettext("The answer was withdrawn. It stays visible, struck through.")
+        )
         return redirect(case_url(result.image.case_id, f"image-{result.image_id}"))
 
     def page(

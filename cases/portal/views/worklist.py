@@ -38,6 +38,7 @@ from cases.selectors.worklist import (
 from cases.selectors.worklist_search import MAX_FOUND, case_search
 from cases.services.audit import audit_record
 from cases.services.worklist import worklist_fold
+from cases.words import within
 from cases.worklisting import WorklistFilters, worklist_filters_parse
 
 PAGE_SIZE = 30
@@ -144,7 +145,7 @@ class WorklistBase(PortalView):
             "can_submit": self.can(Capability.SUBMIT),
             "can_act": self.can(Capability.SUBMIT) or self.can(Capability.OPERATE),
             "ai_offered": ai_offered(actor=self.actor),
-            "order_words": ORDERS[asked.filters.order].lower(),
+            "order_words": within(ORDERS[asked.filters.order]),
             "narrow": asked.filters.narrow or asked.found is not None,
             "newer": newer,
             "newer_more": newer > MAX_NEWER,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
@@ -84,7 +84,9 @@ class WorklistBulkView(_Bulk):
         entries = worklist_rows(actor=self.actor, case_ids=ids)
         if len(entries) != len(ids):
             raise NotFound()
-        rows, ai = self.rows(entries)
+        # As all words of a file that programs read.
+        with translation.override("en"):
+            rows, ai = self.rows(entries)
         self.note(entries, ai)
         audit_record_all(
             actor=self.actor,

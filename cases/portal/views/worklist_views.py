@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict, UserFacingError
@@ -24,6 +25,7 @@ from cases.services.saved_views import (
     saved_view_delete,
     saved_view_rename,
 )
+from cases.told import told
 from cases.worklisting import WorklistFilters, worklist_filters_parse
 
 
@@ -49,14 +51,16 @@ class _Views(PortalView):
                     "view": view,
                     "words": filter_words(self.told(worklist_filters_parse(view.filters))),
                     "typed": name if of == view.pk else view.name,
-                    "problem": " ".join(sentences) if of == view.pk else "",
+                    "problem": " ".join(told(sentences)) if of == view.pk else "",
                 }
                 for view in saved_views(actor=self.actor)
             ],
             "words": filter_words(filters),
             "hidden": filters.as_words(),
             "name": "" if of else name,
-            "problem": "" if of else " ".join(sentences) or (problem.detail if problem else ""),
+            "problem": ""
+            if of
+            else " ".join(told(sentences)) or told(problem.detail if problem else ""),
             "max_name": MAX_VIEW_NAME,
         }
         status = problem.status if problem else 200
@@ -81,7 +85,7 @@ class WorklistViewsView(_Views):
             view = saved_view_create(actor=self.actor, name=name, filters=filters)
         except (FieldInvalid, StateConflict) as error:
             return self.page(request, filters, name=name, problem=error)
-        messages.success(request, f"Saved as “{view.name}”.")
+        messages.success(request, gettext("Saved as “{name}”.").format(name=view.name))
         return redirect(f"{reverse('worklist')}?view={view.pk}")
 
 
@@ -96,13 +100,16 @@ class WorklistViewChangeView(_Views):
         try:
             if act == "rename":
                 saved_view_rename(actor=self.actor, view_id=view_id, name=name)
-                messages.success(request, "Renamed.")
+                messages.success(request, gettext("Renamed."))
             elif act in ("open", "no-open"):
                 saved_view_default(actor=self.actor, view_id=view_id, is_default=act == "open")
                 messages.success(request, self.opens(view.name, act == "open"))
             elif act == "delete":
                 saved_view_delete(actor=self.actor, view_id=view_id)
-                messages.success(request, f"Deleted “{view.name}”. Its cases are untouched.")
+                messages.success(
+                    request,
+                    gettext("Deleted “{name}”. Its cases are untouched.").format(name=view.name),
+                )
             else:
                 raise NotFound()
         except FieldInvalid as error:
@@ -111,5 +118,5 @@ class WorklistViewChangeView(_Views):
 
     def opens(self, name: str, by_itself: bool) -> str:
         if by_itself:
-            return f"The worklist opens with “{name}” from now on."
-        return "The worklist opens with all cases from now on."
+            return gettext("The worklist opens with “{name}” from now on.").format(name=name)
+        return gettext("The worklist opens with all cases from now on.")
