@@ -14,12 +14,14 @@ import pytest
 from bcweb.embedded import command, database_url, redis_url, services
 from tests.embedded.conftest import ROOT, Child, processes_of, wait_until
 
+# Asks again and again: a read that blocks for good would not see a signal from just before it.
 COMMAND = """
-import os, sys
+import os, select, sys
 from bcweb.embedded.command import services_for
 with services_for(["some_command"]):
     print(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], flush=True)
-    sys.stdin.readline()
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        pass
 """
 
 
