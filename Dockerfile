@@ -9,7 +9,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PATH=/venv/bin:$PATH \
     BCWEB_STATE=/state \
-    BCWEB_DEMO=0
+    BCWEB_DEMO=0 \
+    ORT_DISABLE_TELEMETRY=1
 RUN groupadd --system --gid 10001 bcweb \
     && useradd --system --uid 10001 --gid bcweb --home-dir /state --no-create-home bcweb \
     && install --directory --owner=bcweb --group=bcweb --mode=0700 /state \

@@ -50,7 +50,9 @@ def is_given() -> bool:
 def as_role(url: str, name: str, role: str, password: str) -> str:
     host = urlsplit(url).netloc.rpartition("@")[2]
     return (
-        urlsplit(url)._replace(netloc=f"{role}:{quote(password)}@{host}", path=f"/{name}").geturl()
+        urlsplit(url)
+        ._replace(netloc=f"{role}:{quote(password, safe='')}@{host}", path=f"/{name}")
+        .geturl()
     )
 
 

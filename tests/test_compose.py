@@ -168,6 +168,8 @@ def default_of(value: str) -> str:
 def test_networks_part_what_need_not_meet(services: dict[str, Any]) -> None:
     networks = load("docker-compose.yml")["networks"]
     assert networks["inside"] == {"internal": True}
+    masquerade = "com.docker.network.bridge.enable_ip_masquerade"
+    assert networks["edge"]["driver_opts"] == {masquerade: "false"}
     ways_out = {"web": {"edge"}, "webhooks": {"outside"}}
     for name, service in services.items():
         assert set(service["networks"]) == {"inside"} | ways_out.get(name, set()), name

@@ -13,7 +13,8 @@ _GRANTED = """
     JOIN pg_proc p ON p.oid = t.tgfoid
     CROSS JOIN LATERAL aclexplode(c.relacl) a
     JOIN pg_roles r ON r.oid = a.grantee
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole
+    JOIN pg_roles o ON o.oid = c.relowner AND o.rolname = current_user
+    WHERE c.relnamespace = 'public'::regnamespace
       AND a.grantee <> c.relowner
       AND p.proname = 'bcweb_append_only' AND t.tgqual IS NULL AND t.tgattr = ''::int2vector
       AND ((a.privilege_type = 'UPDATE' AND t.tgtype & 16 <> 0)
