@@ -1,4 +1,5 @@
-# Two images: `web` (web server, beat, set-up; no torch) and `worker` (inference and training).
+# Two images: `web` (web server, beat, set-up, webhooks; no torch) and `worker` (inference and
+# training). Both run with a root file system that cannot be written (docker-compose.yml).
 #   docker build --target web -t bcweb-web .      docker build --target worker -t bcweb-worker .
 
 FROM python:3.12-slim-bookworm AS base
@@ -8,11 +9,13 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PATH=/venv/bin:$PATH \
     BCWEB_STATE=/state \
-    BCWEB_DEMO=0
+    BCWEB_DEMO=0 \
+    ORT_DISABLE_TELEMETRY=1
 RUN groupadd --system --gid 10001 bcweb \
     && useradd --system --uid 10001 --gid bcweb --home-dir /state --no-create-home bcweb \
     && install --directory --owner=bcweb --group=bcweb --mode=0700 /state \
-    && install --directory --owner=bcweb --group=bcweb --mode=0700 /state/frozen
+    && install --directory --owner=bcweb --group=bcweb --mode=0700 /state/frozen \
+    && install --directory --owner=bcweb --group=bcweb --mode=0700 /state/models
 WORKDIR /app
 
 FROM base AS web-packages

@@ -1,5 +1,6 @@
 # make run    set up and run everything in the foreground (Ctrl-C stops it)
 # make test   all tests, in two processes (ARGS="-n0 tests/api": pytest's options)
+# make test-services   the flows against a given PostgreSQL 15 and Redis 7 (says how to start Debian's)
 # make check  formatting, types, migrations, deployment settings
 # make bench  every part beside its baseline, into STATE/bench.json (ARGS="--only queue uploads")
 # make train DATA=DIR [INIT=FILE] [OUT=DIR]     train a model (ARGS="…": more of ml.train's options)
@@ -24,7 +25,8 @@ python := .venv/bin/python
 # A value as one word for the shell, whatever is in it.
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: help run test check bench chaos train evaluate crossval screenshots lock install-run install-dev
+.PHONY: help run test test-services check bench chaos train evaluate crossval screenshots lock
+.PHONY: install-run install-dev
 .NOTPARALLEL:
 
 help:
@@ -37,6 +39,10 @@ run: install-run
 
 test: install-dev
 	@exec $(python) -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# Needs TEST_DATABASE_URL and TEST_REDIS_URL; without them it tells what to type.
+test-services: install-dev
+	@exec $(python) -m tests.services $(ARGS)
 
 # Every part runs, so that one look shows all that is wrong. The deployment check sees what a
 # production server would have in its environment.

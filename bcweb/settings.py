@@ -17,7 +17,7 @@ import environs
 from django.core.exceptions import ImproperlyConfigured
 from marshmallow import validate
 
-from bcweb import accounts, api_schema, byte_store, language, patient_key
+from bcweb import accounts, api_schema, byte_store, language, patient_key, secret_files
 from bcweb.broker import BROKER_OPTIONS, PUBLISH_RETRIES, beat_schedule
 from bcweb.content_policy import content_security_policy
 from bcweb.embedded import paths
@@ -25,12 +25,19 @@ from bcweb.logging import configure_structlog, logging_config
 from cases.outbound import networks_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environs.Env(eager=False)
+# Secrets may come by file as well: NAME_FILE instead of NAME.
+env = environs.FileAwareEnv(eager=False, strip_whitespace=True)
+try:
+    secret_files.check(os.environ)
+    _given_database_url = secret_files.database_url(os.environ)
+    _given_redis_url = secret_files.redis_url(os.environ)
+except secret_files.SecretFileError as error:
+    raise ImproperlyConfigured(f"settings from the environment: {error}") from error
 
 # --- Where state lives -----------------------------------------------------------------------
 STATE_DIR = paths.state_dir()
-DATABASE_URL = env.str("DATABASE_URL", default="") or paths.database_url(STATE_DIR)
-REDIS_URL = env.str("REDIS_URL", default="") or paths.redis_url(STATE_DIR)
+DATABASE_URL = _given_database_url or paths.database_url(STATE_DIR)
+REDIS_URL = _given_redis_url or paths.redis_url(STATE_DIR)
 # Where Postgres keeps its data, where that is a disk of this machine that is ours to watch.
 POSTGRES_DATA = STATE_DIR / "postgres" if paths.database_url(STATE_DIR) == DATABASE_URL else None
 

@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connections, transaction
 from django.test import TransactionTestCase
 
-from tests.live import LiveService, free_port, start_live_service
+from tests import given
+from tests.live import LiveService, free_port, start_given_service, start_live_service
 from tests.tests_only_model import write_tests_only_model
+
+if given.is_given():
+    # In pytest-django's place: a database with the roles of production.
+    from tests.given_database import django_db_setup  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,6 +67,11 @@ def transactional_tests_leave_nothing() -> Iterator[None]:
     original = TransactionTestCase._fixture_teardown
 
     def empty(self: TransactionTestCase) -> None:
+        if given.is_given():
+            # The tests' own role may not.
+            with psycopg.connect(os.environ[given.ADMIN]) as owner:
+                owner.execute(_EMPTY)
+            return
         connection = connections["default"]
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_EMPTY)
@@ -116,6 +127,7 @@ def live_service(
         "BCWEB_WEBHOOK_PORTS": str(hook_port),
         "BCWEB_WEBHOOK_SECONDS": "3",
     }
-    with start_live_service(state, **told) as service:
+    start = start_given_service if given.is_given() else start_live_service
+    with start(state, **told) as service:
         service.hook_port = hook_port
         yield service

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ import psycopg
 import redis
 
 from bcweb.embedded import linux, paths
+from tests import given
 
 ROOT = Path(__file__).resolve().parent.parent
 # A busy machine takes minutes for the migrations alone.
@@ -77,6 +78,10 @@ class LiveService:
     demo: dict[str, Any]
     # The one port of this machine that webhooks may be called at; 0: none.
     hook_port: int = 0
+    # Where it has no servers of its own: what it was told (DATABASE_URL, REDIS_URL), and how a test
+    # looks into its database.
+    told: dict[str, str] = field(default_factory=dict)
+    admin_url: str = ""
 
     def api(self, token: str | None = None) -> httpx.Client:
         """A client of the REST API with the integration token."""
@@ -88,12 +93,14 @@ class LiveService:
         )
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
-        url = paths.database_url(self.state)
+        url = self.admin_url or paths.database_url(self.state)
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(query, params)
             return cursor.fetchall() if cursor.description else []
 
     def redis(self) -> redis.Redis:
+        if self.told:
+            return redis.Redis.from_url(self.told["REDIS_URL"])
         return redis.Redis(unix_socket_path=str(paths.valkey_socket(self.state)))
 
     def pid_of(self, kind: str) -> int:
@@ -107,9 +114,7 @@ class LiveService:
 
     def manage(self, *arguments: str) -> str:
         """A command on the running service, as an administrator types it; what it prints."""
-        env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
-        env.pop("SECRET_KEY", None)
-        env["BCWEB_STATE"] = str(self.state)
+        env = {**surroundings(), **self.told, "BCWEB_STATE": str(self.state)}
         command = [sys.executable, "manage.py", *arguments]
         return subprocess.check_output(command, cwd=ROOT, env=env, text=True)
 
@@ -127,13 +132,31 @@ class LiveService:
         wait_for("inference worker ready", probe, seconds=READY_S)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment without what the tests' own processes were told."""
+    dropped = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
+    return {k: v for k, v in os.environ.items() if k not in dropped}
+
+
+@contextmanager
+def start_given_service(state: Path, **environment: str) -> Iterator[LiveService]:
+    """The same on the given Postgres and Redis (tests/given.py), as in production: the owner's role
+    has set everything up, and the service has the application's."""
+    told = {"BCWEB_DEMO": "1", "BCWEB_STATE": str(state), **environment}
+    with given.database("bcweb_live") as made:
+        urls = {"DATABASE_URL": made.app_url, "REDIS_URL": given.redis_url(1)}
+        redis.Redis.from_url(urls["REDIS_URL"]).flushdb()
+        given.set_up(made, {**surroundings(), **told, **urls})
+        with start_live_service(state, **environment, **urls) as service:
+            service.told, service.admin_url = urls, made.admin_url
+            yield service
+
+
 @contextmanager
 def start_live_service(state: Path, **environment: str) -> Iterator[LiveService]:
     """Run the supervisor on `state` until the end of the block; SIGTERM then, and it must obey."""
     port = free_port()
-    env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
-    env |= {"BCWEB_DEMO": "1", "BCWEB_STATE": str(state), **environment}
-    env.pop("SECRET_KEY", None)
+    env = {**surroundings(), "BCWEB_DEMO": "1", "BCWEB_STATE": str(state), **environment}
     command = [sys.executable, "-m", "bcweb.embedded", "--port", str(port), "--state", str(state)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

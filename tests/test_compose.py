@@ -6,28 +6,34 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import redis
 import yaml
+from django.conf import settings
 
 from bcweb.embedded import ephemeral, healthcheck, paths
+from tests.live import wait_for
 from worker.freezing import frozen_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-SECRETS = (
-    "SECRET_KEY",
-    "BCWEB_PATIENT_KEY",
-    "POSTGRES_PASSWORD",
-    "OWNER_PASSWORD",
-    "APP_PASSWORD",
-    "VALKEY_PASSWORD",
-)
-APPLICATION = {"setup", "web", "beat", "inference", "training", "webhooks"}
-LONG_RUNNING = {"postgres", "valkey", "web", "beat", "inference", "training", "webhooks"}
+SECRETS = {
+    "SECRET_KEY": "secret_key",
+    "BCWEB_PATIENT_KEY": "patient_key",
+    "BCWEB_WEBHOOK_KEY": "webhook_key",
+    "DATABASE_PASSWORD": "app_password",
+    "REDIS_PASSWORD": "valkey_password",
+}
+GPU = {"inference-gpu", "training-gpu"}
+APPLICATION = {"setup", "web", "beat", "inference", "training", "webhooks", *GPU}
+LONG_RUNNING = {"postgres", "valkey", *APPLICATION} - {"setup"}
+OVERRIDES = ("docker-compose.gpu.yml", "docker-compose.s3.yml", "docker-compose.oidc.yml")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -74,11 +80,99 @@ def test_services_wait_for_setup_and_setup_for_database_and_queue(
     assert {waits[name]["condition"] for name in ("postgres", "valkey")} == {"service_healthy"}
 
 
-def test_secrets_come_from_the_environment_and_have_no_default() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
-    for name in SECRETS:
-        assert f"${{{name}:?" in text, name
-        assert not re.search(rf"\$\{{{name}(:?-|\}})", text), name
+def test_secrets_are_files_and_stand_in_no_environment(services: dict[str, Any]) -> None:
+    told = load("docker-compose.yml")["secrets"]
+    for name, secret in told.items():
+        assert secret == {"file": f"${{BCWEB_SECRETS:-./secrets}}/{name}"}
+    for name in APPLICATION:
+        environment, mounted = services[name]["environment"], services[name]["secrets"]
+        for variable, file in SECRETS.items():
+            expected = file.replace("app_", "owner_") if name == "setup" else file
+            assert environment[f"{variable}_FILE"] == f"/run/secrets/{expected}", name
+            assert variable not in environment, name
+            assert expected in mounted, name
+    # Whatever is named as a file is mounted, and only that.
+    for name, service in services.items():
+        named = re.findall(r"/run/secrets/(\w+)", json.dumps(service))
+        assert set(named) == set(service.get("secrets", [])), name
+        assert set(service.get("secrets", [])) <= set(told), name
+
+
+def test_secrets_are_made_once_for_every_file_the_compose_file_names(tmp_path: Path) -> None:
+    folder = tmp_path / "the secrets"
+    command = ["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    made = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(made) == set(load("docker-compose.yml")["secrets"])
+    assert len(set(made.values())) == len(made)
+    for name, value in made.items():
+        assert re.fullmatch(r"[0-9a-f]{64}", value), name
+        # Docker mounts a file as it is, and containers have users of their own.
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o444
+        assert value not in said
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (folder / "metrics_token").unlink()
+    subprocess.run(command, check=True, capture_output=True)
+    again = {path.name: path.read_text() for path in folder.iterdir()}
+    assert again.pop("metrics_token") != made.pop("metrics_token")
+    assert again == made
+
+
+def test_no_container_writes_to_its_own_files(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert any(place.startswith("/tmp:mode=1777,size=") for place in service["tmpfs"]), name
+        assert not service.get("privileged"), name
+    # Compose lays texts into containers by copying, which such a root refuses: only by file.
+    compose = load("docker-compose.yml")
+    for kind in ("secrets", "configs"):
+        for name, told in compose[kind].items():
+            assert list(told) == ["file"], (kind, name)
+    script = ROOT / compose["configs"]["postgres-roles"]["file"]
+    # One that is not executable would be read into the shell of the image's own script.
+    assert os.access(script, os.X_OK)
+
+
+def test_what_a_service_writes_is_mounted_for_it(services: dict[str, Any]) -> None:
+    for name in ("inference", "inference-gpu", "training", "training-gpu"):
+        assert "models:/state/models" in services[name]["volumes"], name
+    assert_new_volume_is_the_ordinary_users("models", "/state/models")
+    # Its static files are in the image.
+    assert services["setup"]["command"][-1] == "--no-static"
+
+
+def test_every_service_has_limits_for_itself_and_its_log(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        limits = service["deploy"]["resources"]["limits"]
+        assert limits["pids"] > 0, name
+        # Docker refuses to give a container more processors than there are.
+        assert float(default_of(limits["cpus"])) <= 2, name
+        assert re.fullmatch(r"\d+[mg]", default_of(limits["memory"])), name
+        assert service["logging"]["driver"] == "json-file", name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+
+
+def test_memory_of_a_worker_holds_its_engine_and_its_decoder(services: dict[str, Any]) -> None:
+    limits = services["inference"]["deploy"]["resources"]["limits"]
+    megabytes = int(default_of(limits["memory"]).removesuffix("g")) * 1024
+    assert megabytes >= settings.BCWEB_ENGINE_MEMORY_MB + settings.BCWEB_DECODE_MEMORY_MB
+
+
+def default_of(value: str) -> str:
+    """What `${NAME:-default}` is where nothing is set."""
+    found = re.fullmatch(r"\$\{\w+:-([^}]*)\}", value)
+    return found[1] if found else value
+
+
+def test_networks_part_what_need_not_meet(services: dict[str, Any]) -> None:
+    networks = load("docker-compose.yml")["networks"]
+    assert networks["inside"] == {"internal": True}
+    masquerade = "com.docker.network.bridge.enable_ip_masquerade"
+    assert networks["edge"]["driver_opts"] == {masquerade: "false"}
+    ways_out = {"web": {"edge"}, "webhooks": {"outside"}}
+    for name, service in services.items():
+        assert set(service["networks"]) == {"inside"} | ways_out.get(name, set()), name
 
 
 def test_only_the_web_server_is_published_and_only_to_this_machine(
@@ -92,8 +186,8 @@ def test_only_the_web_server_is_published_and_only_to_this_machine(
 
 def test_services_other_than_setup_do_not_own_the_tables(services: dict[str, Any]) -> None:
     for name in APPLICATION - {"setup"}:
-        assert "//bcweb_app:" in services[name]["environment"]["DATABASE_URL"], name
-    assert "//bcweb_owner:" in services["setup"]["environment"]["DATABASE_URL"]
+        assert "//bcweb_app@" in services[name]["environment"]["DATABASE_URL"], name
+    assert "//bcweb_owner@" in services["setup"]["environment"]["DATABASE_URL"]
 
 
 def test_every_documented_setting_reaches_every_application_service(
@@ -104,10 +198,11 @@ def test_every_documented_setting_reaches_every_application_service(
     rows = re.findall(r"^\| (`[^|]*`) \|", table, re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
     assert {"TIME_ZONE", "BCWEB_LEASE_SECONDS", "LOG_FORMAT"} <= documented
-    fixed_in_the_image = {"BCWEB_STATE"}
+    elsewhere = {"BCWEB_STATE", "DATABASE_PASSWORD", "REDIS_PASSWORD", "BCWEB_METRICS_TOKEN"}
     for name in APPLICATION:
-        missing = documented - fixed_in_the_image - set(services[name]["environment"])
-        assert not missing, name
+        told = {variable.removesuffix("_FILE") for variable in services[name]["environment"]}
+        assert not documented - elsewhere - told, name
+    assert "BCWEB_METRICS_TOKEN_FILE" in services["web"]["environment"]
 
 
 def test_settings_without_a_value_are_passed_on_only_where_they_are_set(
@@ -125,9 +220,10 @@ def test_application_services_do_not_get_the_passwords_of_administrator_and_owne
 ) -> None:
     for name in APPLICATION:
         assert "env_file" not in services[name], name
-        told = json.dumps(services[name]["environment"])
-        assert "POSTGRES_PASSWORD" not in told, name
-        assert ("OWNER_PASSWORD" in told) == (name == "setup"), name
+        told = services[name]["secrets"]
+        assert "postgres_password" not in told, name
+        assert ("owner_password" in told) == (name == "setup"), name
+        assert ("metrics_token" in told) == (name == "web"), name
 
 
 def test_web_image_has_no_torch_and_no_embedded_servers() -> None:
@@ -173,17 +269,58 @@ def test_images_hold_what_they_copy_and_no_more() -> None:
         assert (ROOT / name).exists(), name
 
 
+def assert_has_a_gpu(service: dict[str, Any]) -> None:
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia"
+    assert service["environment"]["BCWEB_DEVICE"] == "cuda"
+
+
 def test_gpu_override_names_existing_services(services: dict[str, Any]) -> None:
     override = load("docker-compose.gpu.yml")["services"]
     assert set(override) == {"inference", "training"} <= set(services)
     for service in override.values():
-        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
-        assert device["driver"] == "nvidia"
-        assert service["environment"]["BCWEB_DEVICE"] == "cuda"
+        assert_has_a_gpu(service)
+
+
+def test_gpu_profile_has_the_same_workers_on_a_gpu(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "profiles" in service} == GPU
+    for name in GPU:
+        service, other = services[name], services[name.removesuffix("-gpu")]
+        assert service["profiles"] == ["gpu"]
+        assert_has_a_gpu(service)
+        for part in ("image", "volumes", "healthcheck", "secrets", "networks"):
+            assert service[part] == other[part], (name, part)
+        assert service.get("command") == other.get("command"), name
+        same = {**other["environment"], "BCWEB_DEVICE": "cuda"}
+        assert service["environment"] == same, name
+        # Those on the CPU can be left out.
+        assert other["deploy"]["replicas"] == "${BCWEB_CPU_WORKERS:-1}"
+
+
+def test_s3_override_gives_every_service_bucket_keys_and_a_way_to_it() -> None:
+    override = load("docker-compose.s3.yml")
+    assert set(override["services"]) == APPLICATION
+    for name, service in override["services"].items():
+        assert service["environment"]["BCWEB_STORAGE"] == "s3", name
+        assert service["networks"] == ["outside"], name
+    assert set(override["secrets"]) == {"s3_access_key", "s3_secret_key"}
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_an_override_names_what_is_there(name: str, services: dict[str, Any]) -> None:
+    override = load(name)
+    networks = load("docker-compose.yml")["networks"]
+    assert set(override["services"]) <= set(services)
+    for service in override["services"].values():
+        assert set(service.get("networks", [])) <= set(networks)
+        named = re.findall(r"/run/secrets/(\w+)", json.dumps(service))
+        assert set(named) == set(service.get("secrets", [])) <= set(override.get("secrets", {}))
+        for variable in service["environment"]:
+            assert variable in services["web"]["environment"], variable
 
 
 def test_checkpoints_of_trainings_outlive_their_container(services: dict[str, Any]) -> None:
-    state, _ = services["training"]["volumes"]
+    state, *_ = services["training"]["volumes"]
     name, place = state.split(":")
     assert f"BCWEB_STATE={place}" in (ROOT / "Dockerfile").read_text()
     assert_new_volume_is_the_ordinary_users(name, place)
@@ -192,7 +329,7 @@ def test_checkpoints_of_trainings_outlive_their_container(services: dict[str, An
 def test_the_web_server_reads_frozen_pictures_where_the_training_worker_lays_them(
     services: dict[str, Any], settings: Any
 ) -> None:
-    _, frozen = services["training"]["volumes"]
+    _, frozen, _ = services["training"]["volumes"]
     (read,) = services["web"]["volumes"]
     # There by the same path, and nothing that is exposed can change them.
     assert read == f"{frozen}:ro"
@@ -214,10 +351,16 @@ def test_compose_client_accepts_the_files() -> None:
         pytest.skip("no docker client")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
         pytest.skip("the docker client has no compose")
-    environment = {**os.environ, **dict.fromkeys(SECRETS, "x" * 40), "ALLOWED_HOSTS": "example.org"}
-    files = ["-f", "docker-compose.yml", "-f", "docker-compose.gpu.yml"]
+    environment = {
+        **os.environ,
+        "ALLOWED_HOSTS": "example.org",
+        "BCWEB_S3_BUCKET": "images",
+        "BCWEB_OIDC_ISSUER": "https://issuer.example.org",
+        "BCWEB_OIDC_CLIENT_ID": "bcweb",
+    }
+    files = [word for name in ("docker-compose.yml", *OVERRIDES) for word in ("-f", name)]
     done = subprocess.run(
-        ["docker", "compose", *files, "config", "--format", "json"],
+        ["docker", "compose", "--profile", "gpu", *files, "config", "--format", "json"],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -225,12 +368,49 @@ def test_compose_client_accepts_the_files() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["services"]) == APPLICATION | LONG_RUNNING
-    missing = {name: value for name, value in environment.items() if name != "SECRET_KEY"}
+    missing = {name: value for name, value in environment.items() if name != "ALLOWED_HOSTS"}
     refused = subprocess.run(
         ["docker", "compose", "config"], cwd=ROOT, env=missing, capture_output=True, text=True
     )
     assert refused.returncode != 0
-    assert "SECRET_KEY" in refused.stderr
+    assert "ALLOWED_HOSTS" in refused.stderr
+
+
+def test_the_queue_reads_its_password_from_standard_input(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    """The container's own command, here with the server at hand."""
+    script = services["valkey"]["command"][2].replace("$$", "$")
+    password = tmp_path / "valkey_password"
+    password.write_text("0123abcd")
+    script = script.replace("/run/secrets/valkey_password", str(password))
+    with tempfile.TemporaryDirectory(prefix="q", dir="/tmp") as short:
+        script = script.replace(
+            "valkey-server -", f"{paths.valkey_server()} - --port 0 --unixsocket {short}/s"
+        )
+        environment = {**os.environ, "VALKEY_MAXMEMORY": "64mb"}
+        with subprocess.Popen(
+            ["sh", "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+        ) as server:
+            try:
+                client = redis.Redis(unix_socket_path=f"{short}/s", password="0123abcd")
+                wait_for("the queue to answer", lambda: answers(client), seconds=30)
+                assert client.config_get("maxmemory") == {"maxmemory": str(64 * 1024**2)}
+                with pytest.raises(redis.AuthenticationError):
+                    redis.Redis(unix_socket_path=f"{short}/s").ping()
+                told = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+                # The shell gave its place to the server, which gets the signals.
+                assert b"valkey-server" in told
+                assert b"0123abcd" not in told
+            finally:
+                server.terminate()
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 def test_health_check_of_a_web_server_that_is_not_there_says_so(
@@ -260,22 +440,22 @@ def test_health_check_of_a_worker_looks_for_its_pulse(monkeypatch: pytest.Monkey
 
 def test_roles_of_the_compose_file_keep_the_application_from_owning_tables(tmp_path: Path) -> None:
     """The script that the database container runs at first, run here on a real Postgres."""
-    script = load("docker-compose.yml")["configs"]["postgres-roles"]["content"].replace("$$", "$")
-    # The embedded server's own database has the name of the container's.
-    for word in ("DATABASE", "connect"):
-        script = script.replace(f"{word} bcweb", f"{word} other")
     folder = tmp_path / "a state"
+    for name, password in (("owner", "it's quoted"), ("app", 'o"t\\her')):
+        (tmp_path / f"{name}_password").write_text(f"{password}\n")
     with ephemeral(folder):
         socket_folder = str(paths.run_folder(folder))
         environment = {
             "PATH": f"{paths.postgres_bin()}{os.pathsep}{os.environ['PATH']}",
             "PGHOST": socket_folder,
-            "PGDATABASE": "postgres",
             "POSTGRES_USER": paths.DATABASE_USER,
-            "OWNER_PASSWORD": "it's quoted",
-            "APP_PASSWORD": "other",
+            "OWNER_PASSWORD_FILE": str(tmp_path / "owner_password"),
+            "APP_PASSWORD_FILE": str(tmp_path / "app_password"),
+            # The embedded server's own database has the name of the container's.
+            "BCWEB_DATABASE": "other",
         }
-        subprocess.run(["sh", "-c", script], env=environment, check=True, capture_output=True)
+        script = str(ROOT / "deploy" / "postgres-roles.sh")
+        subprocess.run([script], env=environment, check=True, capture_output=True)
         common: dict[str, Any] = {"host": socket_folder, "dbname": "other", "autocommit": True}
         with psycopg.connect(user="bcweb_owner", **common) as owner:
             owner.execute("create table audit (id bigint generated always as identity)")

@@ -86,7 +86,8 @@ def announce_worker(sender: Any, **_: Any) -> None:
     sender.timer.call_repeatedly(own_sweep_seconds(), sweep_unasked)
     queues = set(sender.app.amqp.queues.consume_from)
     if "inference" not in queues:
-        _start_pulse("webhooks" if "webhooks" in queues else "training", ready=True)
+        kind = next((name for name in ("webhooks", "training") if name in queues), "maintenance")
+        _start_pulse(kind, ready=True)
         return
     _start_pulse("inference", ready=False)
     ensure_ready()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from bcweb import secret_files
+
 from . import paths, services
 from .server import Kind
 
@@ -45,7 +47,7 @@ def needs_services(arguments: Sequence[str]) -> bool:
 def missing_kinds(environment: Mapping[str, str]) -> list[Kind]:
     """Return the servers that no URL names, so the embedded ones are to be used."""
     names: dict[str, Kind] = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
-    return [kind for name, kind in names.items() if not environment.get(name)]
+    return [kind for name, kind in names.items() if not secret_files.is_told(environment, name)]
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 
+from bcweb import secret_files
+
 from .roster import accepted_host
 
 _PULSE_SECONDS = 30
@@ -51,10 +53,12 @@ def pulse_fault(kind: str) -> str | None:
     import psycopg
 
     try:
-        with psycopg.connect(os.environ["DATABASE_URL"], connect_timeout=5) as connection:
+        with psycopg.connect(
+            secret_files.database_url(os.environ), connect_timeout=5
+        ) as connection:
             row = connection.execute(
                 _PULSE, (kind, socket.gethostname(), _PULSE_SECONDS)
             ).fetchone()
-    except (KeyError, psycopg.Error) as error:
+    except (secret_files.SecretFileError, psycopg.Error) as error:
         return f"the database cannot be asked: {error}"
     return None if row and row[0] else f"no pulse of {kind} within {_PULSE_SECONDS} s"

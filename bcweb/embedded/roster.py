@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bcweb import secret_files
+
 from . import paths
 from .errors import StartupError
 from .process import Service
@@ -69,7 +71,7 @@ def environment(state: Path, url: str) -> dict[str, str]:
         "BCWEB_STOP_SECONDS": "2",
     }
     for name, value in defaults.items():
-        if not filled.get(name):
+        if not secret_files.is_told(filled, name):
             filled[name] = value
     filled["BCWEB_STATE"] = str(state)
     # make's own variables must not reach a make that a service might call.

@@ -171,7 +171,7 @@ def test_jobs_that_wait_while_valkey_is_flushed_all_finish(live_service: LiveSer
     with frozen_engine(live_service) as frozen:
         submissions = [submit(live_service) for _ in range(12)]
         os.kill(frozen.worker, signal.SIGKILL)
-        live_service.redis().flushall()
+        live_service.redis().flushdb()
     for submission in submissions:
         ended = finished(live_service, submission, 90)[0]
         assert ended["state"] == "SUCCEEDED"

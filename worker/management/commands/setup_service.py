@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cases.access import SYSTEM
 from cases.services.candidates import candidates_refresh_all
@@ -19,6 +19,7 @@ from cases.services.demo import demo_sync
 from cases.services.learning import shipped_model_install
 from cases.services.people import site_ensure
 from cases.services.pulse import pulses_forget
+from cases.services.table_rights import append_only_rights_withdraw
 
 
 def collect_static_if_changed() -> None:
@@ -49,9 +50,19 @@ def _static_digest() -> str:
 class Command(BaseCommand):
     help = "Migrate, collect static files, install the shipped model, set up the demo users."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--no-static",
+            action="store_true",
+            help="leave the static files as they are (in images they were collected at the build)",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
-        collect_static_if_changed()
+        for table, roles in append_only_rights_withdraw().items():
+            self.stdout.write(f"{table} can no longer be changed by {', '.join(roles)}")
+        if not options["no_static"]:
+            collect_static_if_changed()
         pulses_forget(host=socket.gethostname())
         site = site_ensure(actor=SYSTEM, name=settings.BCWEB_SITE_NAME)
         self._install_model()
