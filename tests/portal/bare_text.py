@@ -27,7 +27,7 @@ _DEFAULT = re.compile(r'\|default(?:_if_none)?:"([^"]*)"')
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _PLACE = re.compile(r"{\w+}|&#?\w+;")
 # The product's name, units, and names of formats and standards.
-NAMES = frozenset({"bcweb", "mm", "PDF", "CSV", "SHA-256", "ms", "MB", "s"})
+NAMES = frozenset({"bcweb", "mm", "PDF", "CSV", "SHA-256", "ms", "MB", "px", "s"})
 
 
 def is_bare(text: str) -> bool:
