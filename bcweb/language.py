@@ -41,7 +41,7 @@ class LanguageMiddleware(LocaleMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         if request.path.startswith(_FOR_PROGRAMS):
             translation.activate(ENGLISH)
-            request.LANGUAGE_CODE = ENGLISH  # type: ignore[attr-defined]
+            request.LANGUAGE_CODE = ENGLISH
         else:
             super().process_request(request)
 

@@ -9,7 +9,9 @@ from datetime import datetime
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
+from cases.access import Role
 from cases.models import User
 from cases.selectors.accounts import (
     factors_of,
@@ -17,7 +19,18 @@ from cases.selectors.accounts import (
     own_sessions,
     recovery_codes_left,
 )
+from cases.words import Words
 
+ROLES = Words(
+    {
+        Role.SONOGRAPHER: _("sonographer"),
+        Role.RADIOLOGIST: _("radiologist"),
+        Role.ADMIN: _("admin"),
+        Role.APPROVER: _("approver"),
+        Role.AUDITOR: _("auditor"),
+        Role.INTEGRATION: _("integration"),
+    }
+)
 # In this order: what contains the name of another stands before it.
 _BROWSERS = (
     (r"Edg(?:e|A|iOS)?/", "Edge"),
@@ -88,7 +101,7 @@ def account_lines(*, user: User, session_key: str) -> AccountLines:
     factors = factors_of(user=user)
     return AccountLines(
         user=user,
-        roles=tuple(sorted(role.value for role in user.roles)),
+        roles=tuple(ROLES[role] for role in sorted(user.roles)),
         has_password=user.has_usable_password(),
         factor_needed=needed,
         factor_missing=needed and not factors.any,

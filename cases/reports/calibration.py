@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from cases.models import Image
 
 # Region Spatial Format and Region Data Type (PS3.3 C.8.5.5.1): two dimensions, tissue.
 _2D, _TISSUE = 1, 1
 
-NO_HEADER = (
+NO_HEADER = _(
     "Lengths cannot be measured: a {format} file does not say how large a pixel is. "
     "Send the DICOM image to measure on it."
 )
-NOT_STATED = (
+NOT_STATED = _(
     "Lengths cannot be measured: the DICOM header states no calibration for this picture. "
     "Measure on the device."
 )
-OUTSIDE = (
+OUTSIDE = _(
     "Lengths cannot be measured: the calibration in the DICOM header is of a larger picture than "
     "this one, so it was cut or resized afterwards."
 )
@@ -57,9 +60,9 @@ def calibration_of(image: Image) -> Calibration:
         whole = Area(0, 0, image.width, image.height, image.spacing_col_mm, image.spacing_row_mm)
         return Calibration((whole,), "")
     if image.format != "DICOM":
-        return Calibration((), NO_HEADER.format(format=image.format))
+        return Calibration((), gettext(NO_HEADER).format(format=image.format))
     outside = any(not r.get("inside") and r.get("delta_x_mm") for r in _stated(image))
-    return Calibration((), OUTSIDE if outside else NOT_STATED)
+    return Calibration((), gettext(OUTSIDE if outside else NOT_STATED))
 
 
 def _stated(image: Image) -> list[dict[str, Any]]:
