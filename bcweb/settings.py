@@ -41,6 +41,9 @@ REDIS_URL = _given_redis_url or paths.redis_url(STATE_DIR)
 # Where Postgres keeps its data, where that is a disk of this machine that is ours to watch.
 POSTGRES_DATA = STATE_DIR / "postgres" if paths.database_url(STATE_DIR) == DATABASE_URL else None
 
+# Behind pgbouncer in transaction mode: no connection belongs to anybody for longer than that.
+BCWEB_POOLER = env.bool("BCWEB_POOLER", default=False)
+
 # --- Web -------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
@@ -270,11 +273,15 @@ DATABASES = {
         # One connection per server thread, checked before reuse: Postgres may restart under us.
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,
+        # Such a cursor outlives its transaction, and the next part would be asked of another server
+        # process.
+        "DISABLE_SERVER_SIDE_CURSORS": BCWEB_POOLER,
         # Nobody waits for ever on a lock: the request fails as "busy" and can be repeated.
         "OPTIONS": {
             "connect_timeout": 5,
             # Pages ask for few rows through indexes: compiling a query costs more than it saves.
-            "options": "-c lock_timeout=15000 -c jit=off",
+            # A pooler takes no such words: there the role has them (docs/operations.md).
+            **({} if BCWEB_POOLER else {"options": "-c lock_timeout=15000 -c jit=off"}),
             **_database.get("OPTIONS", {}),
         },
     }

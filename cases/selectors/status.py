@@ -68,7 +68,7 @@ def service_status() -> Status:
     sizes = stored_sizes()
     return Status(
         faults=told,
-        workers={kind: alive.get(kind, 0) for kind in EXPECTED},
+        workers=dict.fromkeys(EXPECTED, 0) | alive,
         waiting=jobs_waiting(),
         running=jobs_running(),
         model=model,

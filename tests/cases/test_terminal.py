@@ -68,6 +68,8 @@ def test_what_is_refused_says_why_and_leaves_nothing(
     code, out = run("submit", pictures[0], str(letter), "--patient-id", "P1")
     assert code == 2
     assert "letter.txt: " in out
+    # Called as it is typed.
+    assert "--patient-id: " in run("submit", pictures[0])[1]
     for arguments in (
         (pictures[0],),
         (str(tmp_path / "none.jpg"), "--patient-id", "P1"),

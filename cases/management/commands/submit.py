@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -57,6 +58,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if console(sys.stderr).is_terminal:
+            # What is refused is said below; lines for programs would tear the progress bar.
+            logging.getLogger("cases").setLevel(logging.WARNING)
         actor, submission = self._submitted(options)
         unfinished = self._await(submission, options["seconds"]) if options["wait"] else 0
         case = case_get(actor=actor, case_id=submission.case_id)
@@ -103,7 +107,7 @@ class Command(BaseCommand):
             raise CommandError(sentence(error), returncode=1) from error
         except UserFacingError as error:
             named = f"{error.file}: " if error.file else ""
-            raise CommandError(f"{named}{sentence(error)}", returncode=2) from error
+            raise CommandError(f"{named}{by_option(error)}", returncode=2) from error
         return actor, submission
 
     def _upload(self, path: Path, stack: ExitStack) -> Upload:
@@ -140,6 +144,15 @@ class Command(BaseCommand):
             out.print(RESEARCH_NOTE)
         for skipped in submission.skipped:
             out.print(f"left out   {skipped['file']}: {skipped['detail']}")
+
+
+def by_option(error: UserFacingError) -> str:
+    """The error's sentence; a field is called as it is typed here."""
+    named = {
+        f"--{name.replace('_', '-')}" if name in FIELD_NAMES else name: texts
+        for name, texts in (error.errors or {}).items()
+    }
+    return "; ".join(f"{name}: {' '.join(texts)}" for name, texts in named.items()) or error.detail
 
 
 def answered_table(lines: Sequence[Line]) -> Table:
