@@ -40,9 +40,8 @@ def refused(request: HttpRequest, error: errors.UserFacingError) -> HttpResponse
     """An answer before any view: with ``Retry-After`` where the error tells when to come back."""
     if _of_api(request):
         return problem_response(request, error)
-    detail = (
-        f"{told(error.detail)} {gettext('Go back in your browser: what you typed is still there.')}"
-    )
+    kept = gettext("Go back in your browser: what you typed is still there.")
+    detail = f"{told(error.detail)} {kept}"
     response = pages.error_page(request, status=error.status, title=error.title, detail=detail)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

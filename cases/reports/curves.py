@@ -66,7 +66,8 @@ def loss_curve_svg(points: Sequence[CurvePoint], *, standalone: bool = False) ->
     title = escape(curve_title(points))
     if standalone:
         space = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"'
-        told = f"<title>{title}</title><desc>{escape(gettext('Loss over epochs.'))}</desc>"
+        about = escape(gettext("Loss over epochs."))
+        told = f"<title>{title}</title><desc>{about}</desc>"
     else:
         # A page has one <title>, which is its own.
         space, told = f'aria-label="{title}"', ""
@@ -119,13 +120,15 @@ def _axes(scale: _Scale) -> str:
             f'<text class="curve-text" x="{scale.x(epoch):.1f}" y="{_BOTTOM + 18}" '
             f'text-anchor="middle" fill="#535d67">{epoch}</text>'
         )
+    # Not within the strings below: what collects the words to translate does not look in there.
+    across, up = gettext("epoch"), gettext("log loss")
     middle = (_LEFT + _RIGHT) / 2
     parts.append(
         f'<text class="curve-text" x="{middle:.0f}" y="{_BOTTOM + 38}" text-anchor="middle" '
-        f'fill="#535d67">{escape(gettext("epoch"))}</text>'
+        f'fill="#535d67">{escape(across)}</text>'
         f'<text class="curve-text" x="14" y="{(_TOP + _BOTTOM) / 2:.0f}" text-anchor="middle" '
         f'transform="rotate(-90 14 {(_TOP + _BOTTOM) / 2:.0f})" fill="#535d67">'
-        f"{escape(gettext('log loss'))}</text>"
+        f"{escape(up)}</text>"
     )
     return "".join(parts)
 
