@@ -13,7 +13,7 @@ from django.utils.translation.template import templatize
 from cases.errors import ERRORS
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_ENTRY = re.compile(r'^(msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.M)
+_ENTRY = re.compile(r'^(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.M)
 _ESCAPES = {"n": "\n", "t": "\t"}
 _ERRORS = {error.__name__ for error in ERRORS.values()}
 _CALLS = {"gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "_"}
@@ -25,6 +25,8 @@ class Entry:
     plural: str | None
     translations: tuple[str, ...]
     is_fuzzy: bool
+    # What tells it from other entries of the same words; "" where there is nothing to tell.
+    context: str = ""
 
 
 def _words(quoted: str) -> str:
@@ -47,7 +49,8 @@ def entries(po: Path) -> list[Entry]:
         told = tuple(value for key, value in named.items() if key.startswith("msgstr"))
         flags = [line for line in block.splitlines() if line.startswith("#,")]
         fuzzy = any("fuzzy" in line for line in flags)
-        found.append(Entry(named["msgid"], named.get("msgid_plural"), told, fuzzy))
+        plural, context = named.get("msgid_plural"), named.get("msgctxt", "")
+        found.append(Entry(named["msgid"], plural, told, fuzzy, context))
     return found
 
 

@@ -93,12 +93,16 @@ def test_the_compiled_catalogue_is_that_of_its_source(code: str, domain: str) ->
         compiled = gettext.GNUTranslations(file)
     for entry in catalogue(code, domain):
         for number, words in enumerate(entry.translations):
-            told = (
-                compiled.gettext(entry.msgid)
-                if entry.plural is None
-                else compiled.ngettext(entry.msgid, entry.plural, 1 if number == 0 else 2)
-            )
-            assert told == words, "run compilemessages"
+            assert _compiled(compiled, entry, number) == words, "run compilemessages"
+
+
+def _compiled(catalogue: gettext.GNUTranslations, entry: Entry, number: int) -> str:
+    if entry.context:
+        assert entry.plural is None
+        return catalogue.pgettext(entry.context, entry.msgid)
+    if entry.plural is None:
+        return catalogue.gettext(entry.msgid)
+    return catalogue.ngettext(entry.msgid, entry.plural, 1 if number == 0 else 2)
 
 
 def test_no_template_has_text_that_cannot_be_translated() -> None:
