@@ -13,7 +13,9 @@ from django.utils.translation.template import templatize
 from cases.errors import ERRORS
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_ENTRY = re.compile(r'^(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.M)
+_ENTRY = re.compile(
+    r'^(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.M
+)
 _ESCAPES = {"n": "\n", "t": "\t"}
 _ERRORS = {error.__name__ for error in ERRORS.values()}
 _CALLS = {"gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "_"}
