@@ -66,7 +66,8 @@ def loss_curve_svg(points: Sequence[CurvePoint], *, standalone: bool = False) ->
     title = escape(curve_title(points))
     if standalone:
         space = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"'
-        told = f"<title>{title}</title><desc>{escape(gettext('Loss over epochs.'))}</desc>"
+        what = escape(gettext("Loss over epochs."))
+        told = f"<title>{title}</title><desc>{what}</desc>"
     else:
         # A page has one <title>, which is its own.
         space, told = f'aria-label="{title}"', ""
@@ -120,12 +121,12 @@ def _axes(scale: _Scale) -> str:
             f'text-anchor="middle" fill="#535d67">{epoch}</text>'
         )
     middle = (_LEFT + _RIGHT) / 2
+    across, up = escape(gettext("epoch")), escape(gettext("log loss"))
     parts.append(
         f'<text class="curve-text" x="{middle:.0f}" y="{_BOTTOM + 38}" text-anchor="middle" '
-        f'fill="#535d67">{escape(gettext("epoch"))}</text>'
+        f'fill="#535d67">{across}</text>'
         f'<text class="curve-text" x="14" y="{(_TOP + _BOTTOM) / 2:.0f}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {(_TOP + _BOTTOM) / 2:.0f})" fill="#535d67">'
-        f"{escape(gettext('log loss'))}</text>"
+        f'transform="rotate(-90 14 {(_TOP + _BOTTOM) / 2:.0f})" fill="#535d67">{up}</text>'
     )
     return "".join(parts)
 

@@ -58,9 +58,10 @@ def hours_svg(bars: Sequence[HourBar]) -> str:
                 f'text-anchor="middle" fill="#535d67">{escape(bar.label)}</text>'
             )
     middle = (_LEFT + _RIGHT) / 2
+    across = escape(gettext("hour that begins at"))
     parts.append(
         f'<text class="hours-text" x="{middle:.0f}" y="{_BOTTOM + 38}" text-anchor="middle" '
-        f'fill="#535d67">{escape(gettext("hour that begins at"))}</text>'
+        f'fill="#535d67">{across}</text>'
     )
     return (
         f'<svg class="hours" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
