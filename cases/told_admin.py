@@ -346,4 +346,8 @@ SENTENCES: tuple[str, ...] = (
     _("Choose at least one scope."),
     _("The roles of the token's owner allow nothing of one of these."),
     _("Name the system that will carry the token."),
+    _(
+        "A training is called off with a reason: on its page, or by POST "
+        "/training-runs/{run}/cancel/."
+    ),
 )
