@@ -13,9 +13,10 @@ from django.utils.translation import gettext, override
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid
 from cases.models import AuditEvent
+from cases.portal.action_words import ACTIONS
 from cases.portal.history import who_of
 from cases.portal.moments import typed_moment
-from cases.portal.wording import ACTIONS, action_words
+from cases.portal.wording import action_words
 from cases.reports.csv_lines import csv_lines
 from cases.selectors.audit_search import AuditFilter
 

@@ -12,8 +12,9 @@ import pytest
 
 from cases.access import ActorKind
 from cases.models import AuditEvent
+from cases.portal.action_words import ACTIONS
 from cases.portal.history import entries_of
-from cases.portal.wording import ACTIONS, action_words
+from cases.portal.wording import action_words
 from cases.states import CandidateState, ModelState
 from cases.vocabulary import ServingChange
 

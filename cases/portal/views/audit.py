@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from cases.access import Capability
 from cases.errors import FieldInvalid
+from cases.portal.action_words import ACTIONS
 from cases.portal.audit import (
     SEAL_OVERDUE,
     action_choices,
@@ -22,7 +23,6 @@ from cases.portal.audit import (
 from cases.portal.history import entries_of
 from cases.portal.views.base import PortalView
 from cases.portal.views.case import given_number
-from cases.portal.wording import ACTIONS
 from cases.selectors.audit_search import AuditFilter, audit_search, audit_walk
 from cases.selectors.seals import seal_state
 from cases.services.audit import audit_record

@@ -15,7 +15,7 @@ from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
 from cases.models import Reading
 from cases.portal.reading_form import typed_fields
-from cases.portal.readings import draft_at, form_for, title_of
+from cases.portal.readings import LABELS, draft_at, form_for, title_of
 from cases.portal.views.base import PortalView
 from cases.selectors.cases import case_get
 from cases.selectors.readings import drafts_of
@@ -26,6 +26,7 @@ from cases.services.readings import (
     reading_draft_save,
     reading_sign,
 )
+from cases.vocabulary import ReadingLabel
 
 
 def posted_id(request: HttpRequest, name: str) -> UUID | None:
@@ -103,6 +104,7 @@ class ReadingWriteView(PortalView):
                 version=version,
             ),
             "stored": stored if conflict else None,
+            "stored_label": LABELS[ReadingLabel(stored.label)] if stored else "",
         }
         return render(request, "cases/reading_refused.html", context, status=error.status)
 
