@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_noop as _
 
+from cases.told_admin import SENTENCES as ADMIN_SENTENCES
+
 _TITLES = (
     _("The file is empty"),
     _("The file is too large"),
@@ -282,6 +284,7 @@ _CASES = (
 )
 
 SENTENCES: tuple[str, ...] = (
+    *ADMIN_SENTENCES,
     *_TITLES,
     *_DEFAULTS,
     *_FIELDS,

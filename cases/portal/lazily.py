@@ -7,7 +7,9 @@ from typing import cast
 
 from django.utils import translation
 from django.utils.formats import date_format
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import ngettext
+
+from cases.told import told
 
 
 def lazy(text: str) -> str:
@@ -36,4 +38,4 @@ def day_text(at: datetime) -> str:
 
 def sentence(words: str) -> str:
     """A sentence of a service in the language of the page; as it is where nobody translated it."""
-    return gettext(words) if words else ""
+    return told(words)
