@@ -54,8 +54,12 @@ def is_activity(request: HttpRequest) -> bool:
         return True
     if "HX-Request" in request.headers:
         return False
-    # Browsers tell a page that was asked for (navigate) from what it loads by itself.
-    return request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+    # Browsers tell a page that was asked for (navigate) from what it loads by itself; over plain
+    # HTTP, and old ones, only by what they would take: streams and scripts do not ask for a page.
+    mode = request.headers.get("Sec-Fetch-Mode")
+    if mode is None:
+        return "text/html" in request.headers.get("Accept", "text/html")
+    return mode == "navigate"
 
 
 def _factor_missing(request: HttpRequest, user: User) -> bool:
@@ -113,7 +117,8 @@ class SessionRulesMiddleware:
             log.warning("session_database", error=type(error.__cause__ or error).__name__)
             return refused(request, Overloaded())
         if request.path.startswith("/api/"):
-            if "Authorization" in request.headers:
+            # An empty one is none: the session would count after all.
+            if request.headers.get("Authorization", "").strip():
                 return None
             return refused(
                 request,

@@ -234,6 +234,7 @@ _READINGS = (
     _("A margin is circumscribed, or it is one or more of the others."),
     _("Between 0.1 and {most} mm."),
     _("Give this axis too, or leave the next one out."),
+    _("The longest axis comes first: this one is longer."),
     _("The composition of the breast belongs in the reading of the case as a whole."),
     _("This describes a finding. Name the finding and read it."),
     _("A reading is a person's."),

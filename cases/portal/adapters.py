@@ -14,6 +14,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -179,6 +180,11 @@ def claimed_name(told: dict[str, Any], claim: str) -> str:
     return next((str(part[claim]) for part in parts if part.get(claim)), "")
 
 
+def _has_subject(user: User, sociallogin: Any) -> bool:
+    found = SocialAccount.objects.filter(user=user, provider=sociallogin.account.provider)
+    return bool(found.exists())
+
+
 class SignOnAdapter(DefaultSocialAccountAdapter):
     """Single sign-on: for users whom an administrator has made under the issuer's name of them."""
 
@@ -192,7 +198,8 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
         told = settings.BCWEB_ACCOUNTS
         name = claimed_name(sociallogin.account.extra_data, told.oidc_claim)
         user = user_named(username=name) if name else None
-        if user is None or not user.is_active or user.is_demo:
+        # Who has a subject already keeps that one: a name that the issuer gave anew is nobody's.
+        if user is None or not user.is_active or user.is_demo or _has_subject(user, sociallogin):
             refusal = PermissionDenied(
                 gettext(
                     "Nobody is known here by the name that {name} gave. Ask an "

@@ -27,10 +27,16 @@ def identity_context(request: HttpRequest, actor: Actor, case: Case) -> dict[str
     opening = (
         opening_now(actor=actor, case_id=case.pk, session=session_of(request)) if may_open else None
     )
+    sees = actor.can(Capability.VIEW_IDENTITY)
     told: dict[str, Any] = {
         "opening": opening,
         "may_open_identity": may_open,
-        "openings": openings_of(case=case),
+        # The reason is free text that may speak of the patient: for who wrote it, and for those who
+        # see identity anyway.
+        "openings": [
+            (found, found.reason if sees or found.user_id == actor.user_id else "")
+            for found in openings_of(case=case)
+        ],
     }
     if opening is not None:
         left = (opening.expires_at - timezone.now()).total_seconds()

@@ -35,6 +35,7 @@ from cases.selectors.overview import (
     queue_now,
     workers_now,
 )
+from cases.selectors.reader_first import many_answers_required
 from cases.selectors.room import Shortage, shortage_now
 from cases.selectors.seals import seal_state
 from cases.selectors.serving import suspension_now
@@ -257,6 +258,8 @@ def _service(actor: Actor) -> Part:
 
 def watch_told(actor: Actor) -> dict[str, Any]:
     """The alerts of what is watched at the site, counted anew every ten minutes at most."""
+    # What is kept was counted for somebody else, perhaps before the site read first.
+    many_answers_required(actor)
     # Its alerts are sentences.
     key = f"overview-watch-{actor.own_site}-{get_language()}"
     try:

@@ -139,6 +139,17 @@ class ImageAnswer:
         return "failed" if self.top is None else _below(self.top)
 
     @property
+    def work(self) -> WorkState:
+        """How far the work on it has come, whatever the model said of any of its frames: this is
+        shown, and lists are narrowed by it, where answers are withheld."""
+        if self.job is not None and JobState(self.job.state) in JOB.active:
+            return WorkState.WAITING if self.job.state == JobState.PENDING else WorkState.READING
+        if self.lost:
+            states = {job.state for job in self.lost}
+            return WorkState.FAILED if JobState.FAILED in states else WorkState.CANCELLED
+        return WorkState.DONE if self.results or self.withheld else WorkState.FAILED
+
+    @property
     def words(self) -> str:
         return _WORDS[self.key]
 
@@ -269,9 +280,9 @@ class CaseSummary:
     @property
     def work(self) -> WorkState:
         """How far the work on its images has come, whatever the model said of them."""
-        keys = {answer.key for answer in self.answers}
-        unfinished = (state for state in _UNFINISHED if state.value in keys)
-        return next(unfinished, WorkState.DONE if keys else WorkState.WAITING)
+        states = {answer.work for answer in self.answers}
+        unfinished = (state for state in _UNFINISHED if state in states)
+        return next(unfinished, WorkState.DONE if states else WorkState.WAITING)
 
     @property
     def said(self) -> WorkAnswer:

@@ -50,13 +50,14 @@ class Calibration:
 def calibration_of(image: Image) -> Calibration:
     """What the header lets one measure. A length is good within one area, never across two.
 
-    Calibrated two-dimensional tissue regions (PS3.3 C.8.5.5), the largest first; without any, Pixel
-    Spacing of the whole frame.
+    Calibrated two-dimensional tissue regions (PS3.3 C.8.5.5), the smallest first, so that a picture
+    within another one counts by its own; without any stated region, Pixel Spacing of the whole
+    frame. Regions that reach beyond the frame, or that are no tissue, leave nothing to measure.
     """
     areas = _regions(image)
     if areas:
         return Calibration(areas, "")
-    if image.spacing_row_mm and image.spacing_col_mm:
+    if not _stated(image) and image.spacing_row_mm and image.spacing_col_mm:
         whole = Area(0, 0, image.width, image.height, image.spacing_col_mm, image.spacing_row_mm)
         return Calibration((whole,), "")
     if image.format != "DICOM":
@@ -88,4 +89,4 @@ def _regions(image: Image) -> tuple[Area, ...]:
         and region.get("spatial_format") == _2D
         and region.get("data_type") == _TISSUE
     ]
-    return tuple(sorted(areas, key=lambda a: (a.x1 - a.x0) * (a.y1 - a.y0), reverse=True))
+    return tuple(sorted(areas, key=lambda a: (a.x1 - a.x0) * (a.y1 - a.y0)))

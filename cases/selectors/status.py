@@ -17,6 +17,7 @@ from cases.selectors.serving import Suspension, suspension_now
 from cases.states import ModelState
 
 # Of each kind at least so many are wanted (`bcweb.embedded.roster`).
+_DATABASE = "the database"
 EXPECTED = ("inference", "training", "beat", "webhooks")
 
 
@@ -34,6 +35,8 @@ class Disk:
     holds: str
     free_bytes: int
     total_bytes: int
+    # With less it is full: the reserve of the database's disk; of another one, nothing at all.
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,7 @@ def service_status() -> Status:
     if suspended is not None:
         told.append(f"answers are suspended: {suspended.reason}")
     disks = _disks()
-    reserve = settings.BCWEB_RESERVE_MB * 1024 * 1024
-    told += [f"the disk of {disk.holds} is full" for disk in disks if disk.free_bytes < reserve]
+    told += [f"the disk of {disk.holds} is full" for disk in disks if disk.free_bytes < disk.least]
     sizes = stored_sizes()
     return Status(
         faults=told,
@@ -91,7 +93,7 @@ def _model_live() -> ModelLive | None:
 def _disks() -> list[Disk]:
     places = {"uploads on their way": Path(settings.FILE_UPLOAD_TEMP_DIR or tempfile.gettempdir())}
     if settings.POSTGRES_DATA is not None:
-        places["the database"] = settings.POSTGRES_DATA
+        places[_DATABASE] = settings.POSTGRES_DATA
     places["the state folder"] = settings.STATE_DIR
     # What lies on one disk is one line.
     names: dict[int, list[str]] = {}
@@ -102,4 +104,8 @@ def _disks() -> list[Disk]:
             usage = shutil.disk_usage(place)
             names.setdefault(device, []).append(name)
             sizes[device] = (usage.free, usage.total)
-    return [Disk(", ".join(found), *sizes[device]) for device, found in names.items()]
+    reserve = settings.BCWEB_RESERVE_MB * 1024 * 1024
+    return [
+        Disk(", ".join(found), *sizes[device], least=reserve if _DATABASE in found else 1)
+        for device, found in names.items()
+    ]

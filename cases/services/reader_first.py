@@ -54,12 +54,12 @@ def opened_by(
     """What opens the model's answers to a person of these roles, or to a token of theirs.
 
     None where the site does not read first, and for tokens of systems: a system is nobody's eye,
-    unless `BCWEB_READER_FIRST_TOKENS` says that what it gets is shown to people. A reader's own
-    token opens as little as the reader does.
+    unless `BCWEB_READER_FIRST_TOKENS` says that what it gets is shown to people. A person's own
+    token opens as little as the person does.
     """
-    reads = Capability.READ_CASES in capabilities_of(roles)
-    if site_id is None or (by_token and not reads and not settings.BCWEB_READER_FIRST_TOKENS):
+    of_a_system = by_token and roles <= {Role.INTEGRATION}
+    if site_id is None or (of_a_system and not settings.BCWEB_READER_FIRST_TOKENS):
         return None
     if not reader_first_now(site_id=site_id):
         return None
-    return OpenedBy.OWN if reads else OpenedBy.ANYBODY
+    return OpenedBy.OWN if Capability.READ_CASES in capabilities_of(roles) else OpenedBy.ANYBODY

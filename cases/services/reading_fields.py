@@ -40,6 +40,10 @@ def descriptors_parse(raw: Mapping[str, Any]) -> tuple[Descriptors, Errors]:
         missing = told[earlier] is None and earlier not in errors
         if told[later] is not None and missing:
             errors[earlier] = ["Give this axis too, or leave the next one out."]
+    longest, *others = SIZES
+    for axis in others:
+        if told[longest] is not None and told[axis] is not None and told[axis] > told[longest]:
+            errors[axis] = ["The longest axis comes first: this one is longer."]
     return Descriptors(**told), errors
 
 

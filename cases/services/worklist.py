@@ -124,14 +124,21 @@ WITH kase AS (
               WHEN told.withdrawn THEN 'withdrawn'
               WHEN told.score IS NULL THEN 'failed'
               WHEN told.label = 'normal' THEN 'no_lesion'
-              ELSE 'below' END AS key
+              ELSE 'below' END AS key,
+         -- Of the work alone: what the model said must not tell on it.
+         CASE WHEN newest.state = %(pending)s THEN 'waiting'
+              WHEN newest.state = %(running)s THEN 'reading'
+              WHEN lost.failed THEN 'failed'
+              WHEN lost.image_id IS NOT NULL THEN 'cancelled'
+              WHEN told.image_id IS NULL THEN 'failed'
+              ELSE 'done' END AS state
   FROM picture
   LEFT JOIN job AS newest ON newest.image_id = picture.id AND newest.nth = 1
   LEFT JOIN told ON told.image_id = picture.id
   LEFT JOIN lost ON lost.image_id = picture.id
 ), whole AS (
   SELECT case_id, max(created_at) AS grew_at, max(score) AS score, bool_or(above) AS above,
-         array_agg(key) AS keys
+         array_agg(key) AS keys, array_agg(state) AS states
   FROM said GROUP BY case_id
 ), urgency AS (
   SELECT case_id, min(priority) AS priority FROM job GROUP BY case_id
@@ -146,7 +153,7 @@ WITH kase AS (
          CASE WHEN erased THEN 'erased' WHEN whole.keys IS NULL THEN 'waiting'
               ELSE coalesce((SELECT state FROM unnest(ARRAY['reading', 'waiting', 'failed',
                              'cancelled']) WITH ORDINALITY AS each (state, nth)
-                             WHERE state = ANY(whole.keys) ORDER BY nth LIMIT 1), 'done')
+                             WHERE state = ANY(whole.states) ORDER BY nth LIMIT 1), 'done')
          END AS state,
          CASE WHEN erased OR whole.keys IS NULL THEN 'waiting' WHEN whole.above THEN 'above'
               ELSE (SELECT key FROM unnest(ARRAY['reading', 'waiting', 'failed', 'refused',

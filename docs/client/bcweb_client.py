@@ -219,6 +219,9 @@ class Bcweb:
                     raise BcwebUnreachableError(f"{self._host} does not answer: {error}") from error
                 time.sleep(min(30.0, 0.5 * 2**attempt))
                 continue
+            if 300 <= status < 400:
+                where = {"code": "redirected", "detail": f"Ask {told.get('Location', 'elsewhere')}"}
+                raise BcwebError(status, where, None)
             if status < 400:
                 return data if raw else json.loads(data)
             after = told.get("Retry-After")

@@ -45,12 +45,13 @@ def test_a_case_page_that_hears_events_stops_polling_and_shows_the_answer(
     counts = asked_for(window.page)
     with reader_paused(live_service):
         card = waiting_case(window)
-        # The look that follows the snapshot.
-        window.page.wait_for_timeout(2_500)
+        # Until the stream stands it polls; then three times as long as between two polls nothing.
+        for _ in range(10):
+            before = counts["parts"]
+            window.page.wait_for_timeout(4_500)
+            if counts["events"] and counts["parts"] == before:
+                break
         assert counts["events"] >= 1
-        before = counts["parts"]
-        # Three times as long as it waits between two polls.
-        window.page.wait_for_timeout(4_500)
         assert counts["parts"] == before
     card.locator(".scores, .headline").first.wait_for(timeout=60_000)
     # The connection is given up with the reason for it.

@@ -158,6 +158,7 @@ def test_axes_are_told_in_order() -> None:
     told = reading_content_parse({"size_1_mm": "300", "size_2_mm": "0.1", "size_3_mm": "7.26"})
     assert told.descriptors.sizes == (Decimal(300), Decimal("0.1"), Decimal("7.3"))
     assert list(refused(size_2_mm="4")) == ["size_1_mm"]
+    assert list(refused(size_1_mm="5", size_2_mm="12")) == ["size_2_mm"]
     assert list(refused(size_1_mm="4", size_3_mm="4")) == ["size_2_mm"]
     assert list(refused(size_1_mm="x", size_2_mm="4")) == ["size_1_mm"]
 

@@ -253,6 +253,16 @@ def test_a_readers_own_token_opens_no_more_than_the_reader(site: Site, case: Cas
     assert sees(actor_for_token(token), case)
 
 
+@pytest.mark.parametrize("role", ["sonographer", "auditor"])
+def test_a_persons_own_token_opens_no_more_than_the_person(
+    role: str, site: Site, case: Case
+) -> None:
+    token, _ = make_token(user=User.objects.get(pk=person(site, role).user_id), scopes=["read"])
+    assert not sees(actor_for_token(token), case)
+    sign(person(site), case)
+    assert sees(actor_for_token(token), case)
+
+
 def test_the_services_own_hands_are_not_held(site: Site, case: Case) -> None:
     assert SYSTEM.opened_by is None
 

@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.db import transaction
 
@@ -34,6 +35,7 @@ from tests.factories import (
     stored_result,
     submit,
 )
+from tests.phantoms import bmode_phantom, dicom_bytes
 from tests.portal.signing import sign
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +105,20 @@ def finish(dice: random.Random, claim: Any) -> None:
         result_store(
             actor=WORKER, **told, answer=answer(dice.random(), outcome=outcome, reason=reason)
         )
+
+
+@pytest.mark.parametrize("score", [0.05, 0.95])
+def test_how_far_the_work_is_tells_nothing_of_what_the_model_said(score: float) -> None:
+    site = make_site()
+    admin = actor_for_user(make_user(roles=["admin"], site=site))
+    cine = dicom_bytes(np.stack([bmode_phantom(seed=n, size=(120, 150)) for n in range(3)]))
+    submission = submit(actor=make_actor(site=site), files=[cine], patient_id="")
+    job = submission.jobs.get()
+    stored_result(job, score)
+    assert agrees(submission.case, admin).state == "done"
+    other = job_rerun(actor=admin, job_id=job.pk, frame=(job.frame or 0) + 1)
+    job_cancel(actor=admin, job_id=other.pk)
+    assert agrees(submission.case, admin).state == "cancelled"
 
 
 def test_the_order_goes_by_signature_then_priority_then_age() -> None:

@@ -70,6 +70,20 @@ def test_it_is_open_in_this_session_only(world: World, admin: Client, sign_in: S
     assert not IDENTITY.search(admin.get(url_of(world.case)).content.decode())
 
 
+def test_its_reason_is_told_to_who_gave_it_and_to_those_who_see_identity(
+    world: World, admin: Client, sign_in: SignIn
+) -> None:
+    opened(admin, world)
+    for client, told in (
+        (admin, True),
+        (sign_in(role="radiologist", site=world.site), True),
+        (sign_in(role="admin", site=world.site), False),
+    ):
+        page = client.get(url_of(world.case)).content.decode()
+        assert "Identity opened" in page
+        assert (WHY in page) is told
+
+
 def test_nothing_else_follows_the_opening(world: World, admin: Client) -> None:
     opened(admin, world)
     for path in (

@@ -211,6 +211,7 @@ def test_a_role_that_needs_a_second_factor_sees_nothing_before_it_is_set_up(
     client = signed_in(user)
     for closed in ("home", "model-list", "mfa_view_recovery_codes"):
         assert client.get(reverse(closed)).headers["Location"] == reverse("account")
+    assert client.get("/api/v1/models/", headers={"Authorization": " "}).status_code == 403
     answer = client.get("/api/v1/models/")
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
     page = read(client.get(reverse("account")).content)

@@ -148,6 +148,9 @@ def test_a_session_ends_after_its_hours_however_much_it_is_used() -> None:
     ("how", "keeps"),
     [
         ({}, True),
+        ({"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, True),
+        ({"Accept": "text/event-stream"}, False),
+        ({"Accept": "application/json"}, False),
         ({"Sec-Fetch-Mode": "navigate"}, True),
         ({"Sec-Fetch-Mode": "cors"}, False),
         ({"Sec-Fetch-Mode": "no-cors"}, False),

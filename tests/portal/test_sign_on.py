@@ -133,6 +133,17 @@ def test_a_user_whom_an_administrator_made_comes_in_and_stays_the_same_when_rena
 
 
 @pytest.mark.django_db
+def test_a_name_that_the_issuer_gave_to_another_person_is_nobodys(issuer: Issuer) -> None:
+    make_person("rita@hospital")
+    come_back(Client(), issuer, sub="77", preferred_username="rita@hospital")
+    other = Client()
+    back = come_back(other, issuer, sub="78", preferred_username="rita@hospital")
+    assert back.status_code == 403
+    assert not is_signed_in(other)
+    assert AuditEvent.objects.filter(action="user.sign_on_linked").count() == 1
+
+
+@pytest.mark.django_db
 def test_nobody_else_comes_in_and_nobody_is_made(issuer: Issuer) -> None:
     closed = make_person("closed@hospital")
     user_deactivate(actor=SYSTEM, user=closed)

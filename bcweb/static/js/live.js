@@ -7,7 +7,7 @@
   if (!window.EventSource || !window.htmx) return;
   // While a stream stands, a poll in so many milliseconds is enough: an event may have been lost.
   const SAFETY_MS = 30000;
-  // Several moves at once are one look; of a whole site there may be many.
+  // Several moves at once are one look; of a whole site there may be many (`data-gather`).
   const GATHER_MS = 250;
   const REOPEN_MS = 60000;
   // By address of the stream: its EventSource, whether it stands, when the page was last asked for.
@@ -17,10 +17,13 @@
 
   function look(url, stream) {
     if (stream.gathering) return;
+    const apart = Math.max(0, ...[...partsOf(url)].map((part) => Number(part.dataset.gather) || 0));
+    // The first one soon, those that follow not before the last look is so long ago.
+    const wait = Math.max(GATHER_MS, stream.looked + apart - Date.now());
     stream.gathering = window.setTimeout(() => {
       stream.gathering = 0;
       partsOf(url).forEach((part) => window.htmx.trigger(part, "look"));
-    }, GATHER_MS);
+    }, wait);
   }
 
   function open(url) {

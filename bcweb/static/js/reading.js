@@ -47,6 +47,21 @@ document.addEventListener("htmx:beforeOnLoad", (event) => {
   line.append(words);
 });
 
+// Not kept for another reason (the server busy or away, the network gone): "saved" must not stay.
+for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
+  document.addEventListener(name, (event) => {
+    const form = formOf(event.detail.elt);
+    if (!form || [409, 422].includes(event.detail.xhr?.status)) return;
+    const line = document.getElementById(`${form.id}-draft`);
+    if (line.querySelector(".not-kept")) return;
+    const words = document.createElement("p");
+    words.className = "field-error not-kept";
+    words.setAttribute("role", "alert");
+    words.textContent = gettext("Not kept yet: the server could not be reached. It is tried again with your next change.");
+    line.append(words);
+  });
+}
+
 // A folded group says what is chosen in it; a circumscribed margin is nothing else.
 document.addEventListener("change", (event) => {
   const group = event.target.closest(".lexicon-group");

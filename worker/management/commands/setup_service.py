@@ -25,13 +25,14 @@ from cases.services.table_rights import append_only_rights_withdraw
 def collect_static_if_changed() -> None:
     """Collect and compress the static files, unless that was done for just these files.
 
-    Compressing them again would be most of the time of a second start.
+    Compressing them again would be most of the time of a second start. Files of the version before
+    stay: its web server may still be at work, and their names hold a hash of what they are.
     """
     done = Path(settings.STATIC_ROOT) / "collected.sha256"
     digest = _static_digest()
     if done.exists() and done.read_text() == digest:
         return
-    call_command("collectstatic", interactive=False, verbosity=0, clear=True)
+    call_command("collectstatic", interactive=False, verbosity=0)
     done.write_text(digest)
 
 
