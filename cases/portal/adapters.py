@@ -14,7 +14,6 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -26,7 +25,7 @@ from cases.errors import PermissionDenied, Throttled
 from cases.models import User
 from cases.portal.errors import user_facing
 from cases.portal.session import actor_of
-from cases.selectors.accounts import factors_of, needs_second_factor
+from cases.selectors.accounts import factors_of, has_sign_on, needs_second_factor
 from cases.selectors.people import user_named
 from cases.services.accounts import password_change
 from cases.services.factor_secrets import secret_open, secret_seal
@@ -180,11 +179,6 @@ def claimed_name(told: dict[str, Any], claim: str) -> str:
     return next((str(part[claim]) for part in parts if part.get(claim)), "")
 
 
-def _has_subject(user: User, sociallogin: Any) -> bool:
-    found = SocialAccount.objects.filter(user=user, provider=sociallogin.account.provider)
-    return bool(found.exists())
-
-
 class SignOnAdapter(DefaultSocialAccountAdapter):
     """Single sign-on: for users whom an administrator has made under the issuer's name of them."""
 
@@ -199,7 +193,9 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
         name = claimed_name(sociallogin.account.extra_data, told.oidc_claim)
         user = user_named(username=name) if name else None
         # Who has a subject already keeps that one: a name that the issuer gave anew is nobody's.
-        if user is None or not user.is_active or user.is_demo or _has_subject(user, sociallogin):
+        provider = sociallogin.account.provider
+        taken = user is not None and has_sign_on(user=user, provider=provider)
+        if user is None or taken or not user.is_active or user.is_demo:
             refusal = PermissionDenied(
                 gettext(
                     "Nobody is known here by the name that {name} gave. Ask an "

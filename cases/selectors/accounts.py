@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -100,6 +101,12 @@ def needs_second_factor(*, user: User) -> bool:
 
 def has_second_factor(*, user: User) -> bool:
     return bool(Authenticator.objects.filter(user=user, type__in=FACTOR_TYPES).exists())
+
+
+def has_sign_on(*, user: User, provider: str) -> bool:
+    """Whether a subject of this issuer is linked with the user."""
+    found: bool = SocialAccount.objects.filter(user=user, provider=provider).exists()
+    return found
 
 
 def recovery_codes_left(factors: Factors) -> int | None:

@@ -268,8 +268,12 @@ def spacing(image: Image) -> str:
 
 
 @register.filter(expects_localtime=True)
-def moment(value: datetime | None, form: str) -> SafeString | str:
-    """A moment within a sentence, for people and for programs; ``form`` as for ``date``."""
+def moment(value: datetime | None, form: str = "j M Y, H:i T") -> SafeString | str:
+    """A moment in the portal's zone, for people and for programs; "" for none.
+
+    ``form`` is what it looks like in English, as after ``date``: a language that writes it
+    otherwise says so in its formats.
+    """
     if value is None:
         return ""
     iso, words = value.isoformat(), date_format(value, form)

@@ -19,7 +19,7 @@ from cases.models import AuditEvent, Case, ReaderFirstEvent, Reading, Result, Si
 from cases.reports.answers import case_summary
 from cases.selectors.cases import case_get, image_get, result_get
 from cases.selectors.jobs import glance_of, job_get, job_glance
-from cases.selectors.portal import case_page, case_steps
+from cases.selectors.portal import case_steps
 from cases.selectors.reader_first import (
     answers_rank,
     answers_withheld,
@@ -33,11 +33,13 @@ from cases.selectors.readings import case_readings
 from cases.selectors.recall import recall_results, recall_withheld
 from cases.selectors.replays import replayable_get
 from cases.selectors.watch import watch
+from cases.selectors.worklist import worklist_rows
 from cases.services.people import actor_for_token, actor_for_user
 from cases.services.reader_first import reader_first_switch
 from cases.services.readings import Place, reading_content_parse, reading_sign
 from cases.services.results import result_read_note
 from cases.services.withdrawals import result_withdraw
+from cases.services.worklist import worklist_fold
 from tests.factories import (
     at_once,
     make_actor,
@@ -90,13 +92,14 @@ def case(result: Result) -> Case:
 def sees(actor: Actor, case: Case) -> bool:
     """Whether the case as this actor gets it has any answer; all ways must say the same."""
     answer = case_summary(case_get(actor=actor, case_id=case.pk))
-    (row,) = case_page(actor=actor, size=9).rows
+    worklist_fold()
+    (row,) = worklist_rows(actor=actor, case_ids=[case.pk])
     image = case.images.get()
     job = job_get(actor=actor, job_id=image.jobs.get().pk)
     told = {
         answer.top is not None,
         not answer.withheld,
-        case_summary(row).top is not None,
+        case_summary(row.case).top is not None,
         getattr(image_get(actor=actor, image_id=image.pk).jobs.all()[0], "result", None)
         is not None,
         getattr(job, "result", None) is not None,
