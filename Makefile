@@ -1,5 +1,5 @@
 # make run    set up and run everything in the foreground (Ctrl-C stops it)
-# make test   all tests, in two processes (ARGS="-n0 tests/api": pytest's options)
+# make test   all tests, in three processes (ARGS="-n0 tests/api": pytest's options)
 # make test-services   the flows against a given PostgreSQL 15 and Redis 7 (says how to start Debian's)
 # make check  formatting, types, migrations, deployment settings
 # make bench  every part beside its baseline, into STATE/bench.json (ARGS="--only queue uploads")
@@ -38,7 +38,7 @@ run: install-run
 		--host $(call quote,$(HOST)) --port $(call quote,$(PORT)) --state $(call quote,$(STATE))
 
 test: install-dev
-	@exec $(python) -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@exec $(python) -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # Needs TEST_DATABASE_URL and TEST_REDIS_URL; without them it tells what to type.
 test-services: install-dev

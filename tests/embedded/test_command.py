@@ -14,9 +14,11 @@ import pytest
 from bcweb.embedded import command, database_url, redis_url, services
 from tests.embedded.conftest import ROOT, Child, processes_of, wait_until
 
-# Asks again and again: a read that blocks for good would not see a signal from just before it.
+# Asks again and again: a read that blocks for good would not see a signal from just before it. In
+# the background of a shell SIGINT is ignored, which children inherit.
 COMMAND = """
-import os, select, sys
+import os, select, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from bcweb.embedded.command import services_for
 with services_for(["some_command"]):
     print(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], flush=True)
