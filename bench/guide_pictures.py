@@ -88,6 +88,8 @@ def _read(found: LiveService, browser: Any) -> Iterator[str]:
         _open(window, "A-1001")
         yield _keep(window, "case-answered")
         page.get_by_label("Show heatmap").first.check()
+        page.locator("img.heat").first.wait_for()
+        page.locator("img.heat").first.evaluate("image => image.decode()")
         yield _keep(window, "case-heatmap")
         page.get_by_text("Write a reading").first.click()
         for group in page.locator(".reading-form .lexicon-group:not([open]) > summary").all()[:2]:

@@ -75,7 +75,8 @@ def fill(found: LiveService) -> None:
         ),
         (_about("P-1002", "A-1003"), [("later.jpg", _phantom(23, "benign"))]),
         (_about("P-1003", "A-1004", priority="stat"), [("black.png", noise)]),
-        (_about("P-1004", "A-1005"), [("cine.dcm", dicom_bytes(_frames(cine)))]),
+        # What its header says of patient and study.
+        ({}, [("cine.dcm", _cine(cine, "P-1004", "A-1005"))]),
     ]
     with found.api() as client:
         jobs = []
@@ -83,7 +84,8 @@ def fill(found: LiveService) -> None:
             answer = client.post(
                 "/submissions/", data=form, files=[("file", (name, data)) for name, data in files]
             )
-            answer.raise_for_status()
+            if answer.is_error:
+                raise RuntimeError(answer.text)
             jobs += [job["id"] for job in answer.json()["jobs"]]
         for job in jobs:
             wait_for(f"job {job}", partial(_finished, client, job), seconds=180, every=0.5)
@@ -101,8 +103,8 @@ def _phantom(seed: int, lesion: Literal["benign", "malignant"]) -> bytes:
     return jpeg_bytes(bmode_phantom(seed=seed, lesion=lesion))
 
 
-def _frames(stack: Sequence[Any]) -> Any:
-    return np.stack(stack)
+def _cine(frames: Sequence[Any], patient: str, accession: str) -> bytes:
+    return dicom_bytes(np.stack(frames), patient_id=patient, accession=accession)
 
 
 def take(found: LiveService, role: str, folder: Path, browser: Any) -> int:
