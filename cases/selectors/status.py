@@ -17,8 +17,8 @@ from cases.selectors.serving import Suspension, suspension_now
 from cases.states import ModelState
 
 # Of each kind at least so many are wanted (`bcweb.embedded.roster`).
-_DATABASE = "the database"
 EXPECTED = ("inference", "training", "beat", "webhooks")
+_DATABASE = "the database"
 
 
 @dataclass(frozen=True)
