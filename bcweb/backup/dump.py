@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -65,21 +66,24 @@ def _count(connection: psycopg.Connection[Any], table: str) -> int:
 
 
 def pg_dump_program(server: int) -> tuple[Path, int]:
-    """(program, its major version). Raises ``BackupError`` where none is new enough."""
-    folders = []
+    """(program, its major version): the oldest here that this server does not outdate.
+
+    The server's own knows what its version keeps to itself; a later one may write it into the dump,
+    and no restore takes it. Raises ``BackupError`` where none is new enough.
+    """
+    programs = []
     with suppress(StartupError):
-        folders.append(paths.postgres_bin())
+        programs += [folder / "pg_dump" for folder in paths.postgres_folders()]
     if found := shutil.which("pg_dump"):
-        folders.append(Path(found).resolve().parent)
-    for folder in folders:
-        program = folder / "pg_dump"
-        version = _version(program)
-        if version >= server:
-            return program, version
-    raise BackupError(
-        f"There is no pg_dump of version {server} or later, which the server needs: name the "
-        "folder of one with BCWEB_POSTGRES_BIN."
-    )
+        programs.append(Path(found))
+    fit = [(version, program) for program in programs if (version := _version(program)) >= server]
+    if not fit:
+        raise BackupError(
+            f"There is no pg_dump of version {server} or later, which the server needs: name the "
+            "folder of one with BCWEB_POSTGRES_BIN."
+        )
+    version, program = min(fit, key=lambda one: one[0])
+    return program, version
 
 
 def _version(program: Path) -> int:
@@ -89,8 +93,9 @@ def _version(program: Path) -> int:
         ).stdout
     except OSError:
         return 0
-    number = said.rpartition(" ")[2].partition(".")[0].strip()
-    return int(number) if number.isdecimal() else 0
+    # Debian's adds the version of its package: "pg_dump (PostgreSQL) 15.8 (Debian 15.8-0+deb12u1)".
+    number = re.search(r"\(PostgreSQL\) (\d+)", said)
+    return int(number[1]) if number else 0
 
 
 @contextmanager

