@@ -105,6 +105,9 @@ class Runner:
         """
         taken = 0
         self.more_waits = False
+        if self.should_stop():
+            # A message that came with others: an engine would be started for nothing.
+            return taken
         self.warm_up(live_model())
         until = time.monotonic() + TURN_S
         try:

@@ -45,8 +45,10 @@ def plan(*, host: str, port: int) -> Plan:
     manage = str(paths.BASE_DIR / "manage.py")
     return Plan(
         services=services,
-        # Web first, so that no new work comes in.
-        stop_groups=(("web",), ("beat",), ("inference", "training", "webhooks")),
+        # All at once, so that each has the whole time: on a busy machine the web server's last
+        # requests would else be taken off what a worker has to give its batch back. What still
+        # comes in waits in the database.
+        stop_groups=(("web", "beat", "inference", "training", "webhooks"),),
         setup=Service("setup", "the set-up", (python, manage, "setup_service")),
         readiness=Readiness(
             host=host,

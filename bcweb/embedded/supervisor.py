@@ -20,7 +20,7 @@ _READY_SECONDS = 180.0
 _HOPELESS_CRASHES = 3
 """A service that ended so often before all was ready will not come up by itself."""
 _APP_STOP_SECONDS = 7.0
-_GROUP_STOP_SECONDS = 4.0
+_GROUP_STOP_SECONDS = 6.0
 _SERVERS_STOP_SECONDS = 2.5
 _ORPHANS_SECONDS = 3.0
 

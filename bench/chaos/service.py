@@ -38,7 +38,7 @@ def plan(port: int, clocks: Path) -> roster.Plan:
     return replace(
         own,
         services=tuple(_clocked(service, clocks) for service in services),
-        stop_groups=(("web",), ("beat",), WORKERS),
+        stop_groups=(("web", "beat", *WORKERS),),
         readiness=replace(readiness, wanted={"inference": len(WORKERS), "beat": 1}),
     )
 

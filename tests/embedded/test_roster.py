@@ -48,7 +48,7 @@ def test_demo_users_are_on_by_default_under_make_only(
 
 def test_plan_stops_web_first_and_workers_last() -> None:
     plan = roster.plan(host="127.0.0.1", port=8000)
-    assert plan.stop_groups == (("web",), ("beat",), ("inference", "training", "webhooks"))
+    assert plan.stop_groups == (("web", "beat", "inference", "training", "webhooks"),)
     names = {service.name for service in plan.services}
     assert names == {"web", "beat", "inference", "training", "webhooks"}
     training = next(service for service in plan.services if service.name == "training")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from datetime import timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,23 @@ def test_a_worker_told_to_stop_while_it_loads_its_model_takes_nothing(
 ) -> None:
     settings.BCWEB_STOP_SECONDS = 0
     submit()
-    runner.should_stop = lambda: True
+    told = chain([False], repeat(True))
+    runner.should_stop = lambda: next(told)
     with pytest.raises(WorkerStoppingError):
         runner.drain()
     assert Job.objects.get().state == JobState.PENDING
     assert runner.engine.pid is None
+
+
+def test_a_worker_that_was_told_to_stop_starts_no_engine_for_another_message(
+    runner: Runner,
+) -> None:
+    submit()
+    runner.should_stop = lambda: True
+    assert runner.drain() == 0
+    assert Job.objects.get().state == JobState.PENDING
+    assert runner.engine.pid is None
+    assert runner.reading is None
 
 
 def test_a_heartbeat_without_a_database_costs_no_answer(
