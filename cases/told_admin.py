@@ -340,6 +340,8 @@ SENTENCES: tuple[str, ...] = (
     _("A user named {username} exists already."),
     _("Nobody grants themselves a role; ask another administrator."),
     _("Nobody closes their own account; ask another administrator."),
+    _("Nobody lifts their own lock-out; ask another administrator."),
+    _("Nobody resets their own second factor; ask another administrator."),
     _("The account is closed: a token of it would be of no use."),
     _("No token makes tokens; sign in at the portal."),
     _("People make their own tokens; you make those of systems."),

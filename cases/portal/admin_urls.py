@@ -15,11 +15,13 @@ from cases.portal.views.people import (
     UserCloseView,
     UserCreateView,
     UserDetailView,
+    UserFactorsView,
     UserListView,
     UserMoveView,
     UserOpenView,
     UserPasswordView,
     UserRolesView,
+    UserUnlockView,
 )
 from cases.portal.views.sites import SiteCreateView, SiteDetailView, SiteListView
 from cases.portal.views.tokens import TokenListView, TokenRevokeView
@@ -37,6 +39,8 @@ urlpatterns = [
     path(ONE, UserDetailView.as_view(), name="user-detail"),
     path(f"{ONE}roles/", UserRolesView.as_view(), name="user-roles"),
     path(f"{ONE}password/", UserPasswordView.as_view(), name="user-password"),
+    path(f"{ONE}unlock/", UserUnlockView.as_view(), name="user-unlock"),
+    path(f"{ONE}factors/", UserFactorsView.as_view(), name="user-factors"),
     path(f"{ONE}close/", UserCloseView.as_view(), name="user-close"),
     path(f"{ONE}open/", UserOpenView.as_view(), name="user-open"),
     path(f"{ONE}move/", UserMoveView.as_view(), name="user-move"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from allauth.mfa.models import Authenticator
 from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -99,6 +100,12 @@ def tokens_of_site(*, actor: Actor, limit: int = 200) -> list[TokenStanding]:
 def tokens_of(*, user: User) -> list[TokenStanding]:
     """The tokens of a user whom the caller has let the actor see."""
     return _standing(ApiToken.objects.filter(user=user))
+
+
+def factors_of(*, user: User) -> int:
+    """How many second factors and passkeys a user has whom the caller has let the actor see."""
+    factors = Authenticator.objects.filter(user=user)
+    return factors.exclude(type=Authenticator.Type.RECOVERY_CODES).count()
 
 
 def token_get(*, actor: Actor, token_id: UUID) -> ApiToken:

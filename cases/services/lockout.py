@@ -125,9 +125,12 @@ def manager_require(*, actor: Actor, user: User) -> None:
 def lock_lift(*, actor: Actor, user: User) -> int:
     """Forgive ``user`` their failures, so that they may try again now; how many they were.
 
-    Raises ``PermissionDenied``. A locked address stays locked: it is nobody's own.
+    Raises ``PermissionDenied``, also for oneself: a stolen session must not get more guesses at
+    the codes of a second factor. A locked address stays locked: it is nobody's own.
     """
     manager_require(actor=actor, user=user)
+    if actor.user_id == user.pk:
+        raise PermissionDenied("Nobody lifts their own lock-out; ask another administrator.")
     keys = [
         _key(LockKind.NAME, name_key(user.get_username())),
         _key(LockKind.FACTOR, str(user.pk)),

@@ -12,8 +12,9 @@ from cases.reports.case_report import Scale
 register = template.Library()
 
 _LEFT, _ACROSS, _ROW = 132, 220, 19
-# The label of the threshold keeps clear of the ends of the axis.
-_CLEAR = 52
+# Half the width of the threshold's label. It has a line of its own under the ends of the axis: the
+# thresholds of screening are close to 0.
+_HALF = 52
 
 
 @register.inclusion_tag("cases/partials/report_scale.html")
@@ -34,10 +35,11 @@ def report_scale(scale: Scale) -> dict[str, Any]:
             for n, score in enumerate(scale.scores)
         ],
         "at": f"{at:.1f}",
-        "label_at": f"{min(max(at, _LEFT + _CLEAR), _LEFT + _ACROSS - _CLEAR):.1f}",
+        "label_at": f"{min(max(at, _HALF), _LEFT + _ACROSS - _HALF):.1f}",
         "axis": axis,
-        "foot": axis + 14,
-        "height": axis + 18,
+        "ends": axis + 14,
+        "label": axis + 29,
+        "height": axis + 33,
         "words": gettext("Model scores from 0 to 1: {told}. {threshold_text}.").format(
             told=told, threshold_text=scale.threshold_text
         ),

@@ -22,6 +22,7 @@ from cases.services.people import actor_for_user
 from cases.vocabulary import LockKind
 from tests.factories import PASSWORD, make_site, make_user
 from tests.portal.codes import app_code
+from tests.portal.conftest import SignIn
 from tests.portal.markup import read
 from tests.portal.signing_in import is_signed_in, make_app, password_step
 
@@ -113,6 +114,30 @@ def test_an_administrator_of_the_site_lifts_a_lock_out_and_nobody_else() -> None
     assert lock_lift(actor=admin, user=user) == 5
     assert password_step(user).status_code == 302
     assert AuditEvent.objects.get(action="user.lock_lifted").detail == {"failures": 5}
+
+
+def test_the_page_of_a_person_tells_of_the_lock_and_lifts_it(sign_in: SignIn) -> None:
+    user = make_user(roles=["radiologist"])
+    admin = sign_in(make_user(roles=["admin"], site=user.site))
+    page, lift = (reverse(name, args=[user.pk]) for name in ("user-detail", "user-unlock"))
+    fail(user.username, 4)
+    assert not read(admin.get(page).content).all("form", action=lift)
+    fail(user.username, 1)
+    shown = read(admin.get(page).content)
+    assert "signing in is locked for another 15 minutes" in shown.text
+    assert shown.all("form", action=lift)
+    told = read(admin.post(lift, follow=True).content).text
+    assert "They may try to sign in again now." in told
+    assert "signing in is locked" not in told
+    assert password_step(user).status_code == 302
+
+
+def test_nobody_gives_themselves_more_guesses_at_their_codes() -> None:
+    admin = make_user(roles=["admin"])
+    fail(admin.username, 5)
+    with pytest.raises(PermissionDenied, match="ask another administrator"):
+        lock_lift(actor=actor_for_user(admin), user=admin)
+    assert lock_seconds(user=admin) > 0
 
 
 def test_the_command_lifts_a_lock_out() -> None:

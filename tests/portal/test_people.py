@@ -51,6 +51,8 @@ def acts(user: User) -> dict[str, dict[str, object]]:
     return {
         "user-roles": {"roles": ["auditor"]},
         "user-password": {},
+        "user-unlock": {},
+        "user-factors": {},
         "user-close": {},
         "user-open": {},
         "user-move": {"site": str(make_site().pk)},

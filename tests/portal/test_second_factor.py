@@ -19,6 +19,7 @@ from cases.services.accounts import second_factor_code_use, second_factor_reset
 from cases.services.people import actor_for_user
 from tests.factories import PASSWORD, make_user
 from tests.portal.codes import app_code
+from tests.portal.conftest import SignIn
 from tests.portal.markup import read
 from tests.portal.signing_in import is_signed_in, make_app, password_step, signed_in
 
@@ -190,6 +191,20 @@ def test_an_administrator_resets_another_users_second_factor_never_the_own() -> 
     assert second_factor_reset(actor=actor_for_user(chief), user=user) == 1
     assert is_signed_in(client)
     assert AuditEvent.objects.get(action="user.second_factor_reset").detail == {"factors": 1}
+
+
+def test_the_page_of_a_person_takes_their_second_factor_away(sign_in: SignIn) -> None:
+    user = make_user(roles=["radiologist"])
+    admin = sign_in(make_user(roles=["admin"], site=user.site))
+    page, take = (reverse(name, args=[user.pk]) for name in ("user-detail", "user-factors"))
+    assert not read(admin.get(page).content).all("form", action=take)
+    make_app(user)
+    assert password_step(user).headers["Location"] != reverse("home")
+    assert read(admin.get(page).content).all("form", action=take)
+    told = read(admin.post(take, follow=True).content).text
+    assert "Their second factors are taken away" in told
+    assert "took the second factors of a user away" in told
+    assert password_step(user).headers["Location"] == reverse("home")
 
 
 # Roles that need one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from cases.access import Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied, StateConflict, UserFacingError
@@ -18,7 +19,16 @@ from cases.portal.history import entries_of
 from cases.portal.lazily import sentence
 from cases.portal.staff import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
 from cases.portal.views.base import PortalView
-from cases.selectors.staff import site_list, tokens_of, user_get, user_history, user_page
+from cases.selectors.staff import (
+    factors_of,
+    site_list,
+    tokens_of,
+    user_get,
+    user_history,
+    user_page,
+)
+from cases.services.accounts import second_factor_reset
+from cases.services.lockout import lock_lift, lock_seconds
 from cases.services.staff import (
     account_close,
     account_open,
@@ -121,6 +131,8 @@ class UserDetailView(ManagingView):
             "is_self": user.pk == self.actor.user_id,
             "roles": [(ROLES[Role(row.role)][0], row) for row in user.role_rows.all()],
             "boxes": role_boxes(user.roles),
+            "factors": factors_of(user=user),
+            "locked": _locked(user),
             "tokens": [TokenLine(standing) for standing in tokens_of(user=user)],
             "history": entries_of(user_history(user=user, limit=HISTORY)),
             "sites": [s for s in site_list(actor=self.actor) if s.pk != user.site_id],
@@ -128,6 +140,18 @@ class UserDetailView(ManagingView):
         }
         status = error.status if error else 200
         return render(self.request, "people/user_detail.html", context, status=status)
+
+
+def _locked(user: User) -> str:
+    """How long signing in stays locked after failures, in words; "" where it is not."""
+    minutes = math.ceil(lock_seconds(user=user) / 60)
+    if not minutes:
+        return ""
+    return ngettext(
+        "After failed attempts signing in is locked for another minute.",
+        "After failed attempts signing in is locked for another %(n)d minutes.",
+        minutes,
+    ) % {"n": minutes}
 
 
 class _UserAct(UserDetailView):
@@ -160,6 +184,20 @@ class UserRolesView(_UserAct):
 class UserPasswordView(_UserAct):
     def act(self, request: HttpRequest, user: User) -> HttpResponse:
         return self.link_page(*password_reset(actor=self.actor, user_id=user.pk), made=False)
+
+
+class UserUnlockView(_UserAct):
+    def act(self, request: HttpRequest, user: User) -> HttpResponse:
+        lock_lift(actor=self.actor, user=user)
+        return self.done(gettext("They may try to sign in again now."), user)
+
+
+class UserFactorsView(_UserAct):
+    def act(self, request: HttpRequest, user: User) -> HttpResponse:
+        second_factor_reset(actor=self.actor, user=user)
+        return self.done(
+            gettext("Their second factors are taken away, and their sessions have ended."), user
+        )
 
 
 class UserCloseView(_UserAct):
