@@ -9,6 +9,17 @@ from __future__ import annotations
 from django.utils.translation import gettext_noop as _
 
 SENTENCES: tuple[str, ...] = (
+    # States of jobs and models, as values of other sentences.
+    _("pending"),
+    _("running"),
+    _("succeeded"),
+    _("failed"),
+    _("cancelled"),
+    _("candidate"),
+    _("shadow"),
+    _("active"),
+    _("retired"),
+    _("rejected"),
     # Services: models.
     _("Choose shadow or live."),
     _("A request for {version} is open already."),

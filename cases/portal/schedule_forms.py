@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from django.utils.translation import gettext, ngettext
+from cron_descriptor import (
+    FormatException,
+    MissingFieldException,
+    Options,
+    WrongArgumentException,
+    get_description,
+)
+from django.utils.dates import MONTHS, WEEKDAYS
+from django.utils.translation import get_language, gettext, ngettext
+from django_celery_beat.models import CrontabSchedule
 
 from cases.models import GatePlan, TrainingSchedule
 from cases.portal.forms import FieldSpec
@@ -16,6 +26,9 @@ from cases.portal.wording import StateWords
 from cases.services.schedule_fields import Lineage
 from cases.services.schedules import lineage_of
 from cases.vocabulary import SnapshotLineage
+
+# Of the languages of the pages, what the words of cron lines come in.
+_CRON_LOCALES = {"de": "de_DE"}
 
 NAME = FieldSpec(
     "name", _("Name"), max_length=80, hint=_("For example: nightly, or after each import.")
@@ -131,9 +144,31 @@ def timing_words(schedule: TrainingSchedule) -> str:
     if task.interval is not None:
         return _every(task.interval.every, task.interval.period)
     assert task.crontab is not None
-    words: str = task.crontab.human_readable
-    zone = str(task.crontab.timezone)
-    return f"{words.removesuffix(zone).strip()} ({zone})"
+    return f"{_cron_words(cron_line(task.crontab))} ({task.crontab.timezone})"
+
+
+def cron_line(cron: CrontabSchedule) -> str:
+    """Its five parts as somebody types them: minute, hour, day of month, month, day of week."""
+    parts = (cron.minute, cron.hour, cron.day_of_month, cron.month_of_year, cron.day_of_week)
+    return " ".join(parts)
+
+
+def _cron_words(line: str) -> str:
+    """ "At 02:30, only on Monday", in the language of the page; the line itself where it has no
+    words."""
+    options = Options()
+    options.locale_code = _CRON_LOCALES.get((get_language() or "en")[:2], "en_US")
+    options.use_24hour_time_format = True
+    try:
+        words: str = get_description(line, options)
+    except (MissingFieldException, FormatException, WrongArgumentException):
+        return line
+    # The library takes the names of days and months from the locale of the process.
+    for names, ours in ((calendar.day_name, WEEKDAYS), (calendar.month_name, MONTHS)):
+        for number, name in enumerate(names):
+            if name:
+                words = words.replace(name, str(ours[number]))
+    return words
 
 
 def _every(number: int, period: str) -> str:
@@ -182,7 +217,5 @@ def typed_of(schedule: TrainingSchedule) -> dict[str, str]:
             "every": str(task.interval.every),
             "period": task.interval.period,
         }
-    cron = task.crontab
-    assert cron is not None
-    parts = (cron.minute, cron.hour, cron.day_of_month, cron.month_of_year, cron.day_of_week)
-    return typed | {"timing": "cron", "cron": " ".join(parts)}
+    assert task.crontab is not None
+    return typed | {"timing": "cron", "cron": cron_line(task.crontab)}

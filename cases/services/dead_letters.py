@@ -63,7 +63,7 @@ def _retry(actor: Actor, job_id: UUID) -> Job:
     if job is None:
         raise NotFound()
     if job.state != JobState.FAILED:
-        raise StateConflict(f"The job has not failed ({job.state}).")
+        raise StateConflict(f"The job has not failed ({job.state.lower()}).")
     # Of the same frame: another frame of a cine is another question.
     earlier = list(job.reruns.filter(frame=job.frame).order_by("created_at"))
     for again in earlier:

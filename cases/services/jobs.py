@@ -143,7 +143,8 @@ def job_cancel(*, actor: Actor, job_id: UUID) -> Job:
         return moved[0]
     job.refresh_from_db()
     if job.state != JobState.CANCELLED:
-        raise StateConflict(f"The job has already ended ({job.state}) and cannot be cancelled.")
+        state = job.state.lower()
+        raise StateConflict(f"The job has already ended ({state}) and cannot be cancelled.")
     return job
 
 

@@ -65,7 +65,7 @@ def promotion_hindrance(model: ModelVersion, target: ModelState) -> str:
     sentence somebody types is no evidence, and a gate can still be run on the model.
     """
     if model.state == ModelState.RETIRED or not MODEL.allows(ModelState(model.state), target):
-        return f"A model that is {model.state} cannot become {target} in this way."
+        return f"A model that is {model.state.lower()} cannot become {target.lower()} in this way."
     verdict = GateVerdict.objects.filter(pk=model.pk).first()
     if verdict is None:
         if target is ModelState.ACTIVE:

@@ -39,7 +39,7 @@ def model_roll_back(
         model = _model(model_id)
         if model.state != ModelState.RETIRED:
             raise StateConflict(
-                f"{model.version} is {model.state}: only a retired model comes back."
+                f"{model.version} is {model.state.lower()}: only a retired model comes back."
             )
         active = active_require(expected_active)
         model_make_live(actor=actor, model=model, at=at, reason=told)

@@ -255,6 +255,6 @@ def training_run_cancel(*, actor: Actor, run_id: UUID, reason: str) -> TrainingR
     run.job.refresh_from_db()
     if run.job.state != JobState.CANCELLED:
         raise StateConflict(
-            f"The training has already ended ({run.job.state}) and cannot be cancelled."
+            f"The training has already ended ({run.job.state.lower()}) and cannot be cancelled."
         )
     return run

@@ -87,7 +87,7 @@ def test_nothing_ticked_is_told(world: World, admin: Client) -> None:
 
 def test_what_cannot_be_tried_again_says_why(world: World, admin: Client) -> None:
     told = admin.post(f"{URL}retry/", {"only": str(world.job.pk)}, follow=True)
-    assert "1 image not: The job has not failed (SUCCEEDED)." in read(told.content).text
+    assert "1 image not: The job has not failed (succeeded)." in read(told.content).text
 
 
 def test_the_page_is_filtered_by_error_and_time(world: World, admin: Client) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import override
 
 from cases.access import Actor, ActorKind
 from cases.models import Site, TrainingRun, TrainingSchedule
+from cases.portal.schedule_forms import timing_words
 from cases.services.schedule_fields import schedule_fields_parse
 from cases.services.schedules import training_schedule_create, training_schedule_fire
 from cases.services.training_work import (
@@ -242,6 +244,24 @@ def test_a_schedule_is_added_changed_and_switched_off(admin: Client) -> None:
     assert "At least 25 new labelled images" in page.text
     switch = reverse("schedule-switch", args=[schedule.pk])
     assert "it does not fire" in read(admin.post(switch, {}, follow=True).content).text
+
+
+@pytest.mark.parametrize(
+    ("line", "english", "german"),
+    [
+        ("30 2 * * 1", "At 02:30, only on Monday", "Um 02:30, nur am Montag"),
+        ("0 22 * 3 mon-fri", "At 22:00, Monday through Friday", "Um 22:00, Montag bis Freitag"),
+        ("*/15 * * * *", "Every 15 minutes", "Alle 15 Minuten"),
+    ],
+)
+def test_a_cron_line_is_told_in_the_language_of_the_page(
+    line: str, english: str, german: str, site: Site
+) -> None:
+    make_snapshot()
+    schedule = make_schedule(site, cron=line)
+    assert timing_words(schedule).startswith(english)
+    with override("de"):
+        assert timing_words(schedule).startswith(german)
 
 
 def test_a_firing_whose_condition_was_not_met_says_why_on_its_page(

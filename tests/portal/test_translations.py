@@ -164,6 +164,13 @@ def test_a_list_of_fields_within_a_sentence_is_told_too() -> None:
         assert "Patienten-ID, Geburtsdatum" in told(english)
 
 
+def test_a_state_within_a_sentence_is_told_too() -> None:
+    with override("de"):
+        assert "(gescheitert)" in told(
+            "The job has already ended (failed) and cannot be cancelled."
+        )
+
+
 def test_every_error_of_the_contract_can_be_told() -> None:
     known = set(SENTENCES)
     for error in ERRORS.values():
