@@ -105,7 +105,7 @@ def tokens_of(*, user: User) -> list[TokenStanding]:
 def factors_of(*, user: User) -> int:
     """How many second factors and passkeys a user has whom the caller has let the actor see."""
     factors = Authenticator.objects.filter(user=user)
-    return factors.exclude(type=Authenticator.Type.RECOVERY_CODES).count()
+    return int(factors.exclude(type=Authenticator.Type.RECOVERY_CODES).count())
 
 
 def token_get(*, actor: Actor, token_id: UUID) -> ApiToken:
