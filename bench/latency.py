@@ -14,7 +14,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,17 +25,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from PIL import Image
 
 from bench.inference import machine
+from bench.service import live
 from ml.cli import UsageError, run_cli
 from ml.errors import MlError
 from ml.registry import write_atomic
 from ml.threads import default_threads
-from tests.live import ROOT, LiveService, start_live_service, wait_for
+from tests.live import LiveService, wait_for
 from tests.phantoms import bmode_phantom, jpeg_bytes
 
 # Sent first and not counted: a fresh worker loads its model, the decoders start.
@@ -48,7 +48,7 @@ SENDERS = 16
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 # By nearest rank: of fewer than a hundred images p99 is the slowest.
 PERCENTILES = (50, 95, 99)
-LABELS = ("benign", "malignant", "normal")
+LABELS: tuple[Literal["benign", "malignant", "normal"], ...] = ("benign", "malignant", "normal")
 
 
 class TrainingEndedError(MlError):
@@ -161,9 +161,9 @@ def training(
             (root / label).mkdir(parents=True, exist_ok=True)
             image = Image.fromarray(bmode_phantom(100_000 + number, lesion=label))
             image.save(root / label / f"{number}.png")
-        _manage(service, "import_dataset", str(root), "--folds", "2")
-        told = _manage(
-            service, "train_model", "newest", "--reason", "to measure latency beside it",
+        service.manage("import_dataset", str(root), "--folds", "2")
+        told = service.manage(
+            "train_model", "newest", "--reason", "to measure latency beside it",
             "--recipe", "bcweb", "--init", "active", "--epochs", str(epochs), "--size", str(size),
         )  # fmt: skip
         run_id = told.split("training run ", 1)[1].split()[0]
@@ -192,22 +192,6 @@ def _progress(service: LiveService, run_id: str) -> dict[str, Any]:
     return dict(row[1] or {}) if row[0] == "RUNNING" else {}
 
 
-def _manage(service: LiveService, *words: str) -> str:
-    """Output of a management command on the service's own database."""
-    env = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
-    done = subprocess.run(
-        [sys.executable, "manage.py", *words],
-        cwd=ROOT,
-        env={**env, "BCWEB_STATE": str(service.state)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise MlError(f"manage.py {words[0]} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
-
-
 def threads(told: int | None) -> dict[str, Any]:
     """Threads of the engine and of the training, as the workers take them."""
     # As worker.training: what is set for engines, else half the cores.
@@ -225,11 +209,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     send = partial(send_all, seconds=arguments.seconds, every=arguments.every)
     used = threads(arguments.threads)
     on = machine(used["engine"])
-    with (
-        tempfile.TemporaryDirectory(prefix="bcweb-bench-") as state,
-        start_live_service(Path(state), **environment) as service,
-    ):
-        service.await_ready()
+    with live(**environment) as service:
         idle = send(service, seed=0)
         beside = training(
             service, pictures=arguments.pictures, epochs=arguments.epochs, size=arguments.size
