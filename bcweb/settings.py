@@ -378,7 +378,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = BROKER_OPTIONS
 CELERY_TASK_PUBLISH_RETRY_POLICY = PUBLISH_RETRIES
 # The scheduler reads its rows anew when one changed: schedules of the portal need no restart. What
 # stands here is written into the same rows at each start.
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "bcweb.beat.SteadyScheduler"
 CELERY_BEAT_SCHEDULE = beat_schedule(sweep_seconds=BCWEB_SWEEP_SECONDS)
 
 # --- Logs ------------------------------------------------------------------------------------

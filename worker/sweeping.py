@@ -1,9 +1,7 @@
 """Sweeping, asked for by beat or not.
 
-Beat goes by the wall clock: when that was ahead and is set right, beat waits until the time it had
-already seen comes again, for hours perhaps, and starting it anew does not help, as it keeps that
-time in its rows. Jobs of dead workers must not wait as long. So every worker also sweeps by its
-monotonic clock, more seldom; two sweeps at once do no harm.
+Beat may be gone, or its messages with the broker, and jobs of dead workers must not wait for it. So
+every worker also sweeps by its monotonic clock, more seldom; two sweeps at once do no harm.
 
 A worker with a backlog answers neither beat nor a timer until the last job is done, and may be the
 only one there is: it sweeps between batches.

@@ -76,7 +76,8 @@ class Rig:
             # over has not given up on the engine yet: its answer comes, too late.
             "BCWEB_STOP_SECONDS": self._seconds(STOP_S),
             "BCWEB_CHAOS_SLOW_S": self._seconds(4),
-            "BCWEB_BATCH_SECONDS": self._seconds(30 if real_model else 6),
+            # Longer than a lease and the sweeps of a worker that is never idle together.
+            "BCWEB_BATCH_SECONDS": self._seconds(30 if real_model else 9),
             "BCWEB_CHAOS_PACE": str(self.pace),
             "BCWEB_DECODE_SECONDS": self._seconds(5),
             # More than in life: a job may be in the hands of several that are killed in a row.

@@ -1,13 +1,12 @@
-"""Jobs of dead workers are taken back although beat, which goes by the wall clock, asks nobody."""
+"""Jobs of dead workers are taken back although beat asks nobody."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery.schedules import schedule
 from django.db import OperationalError, connection
 from django.db.models import Value
 from django.db.models.functions import Now
@@ -20,14 +19,6 @@ from tests.factories import WORKER, submit
 from worker import engine, process
 from worker.runner import Runner
 from worker.sweeping import own_sweep_seconds, sweep_unasked
-
-
-def test_beat_does_nothing_for_hours_once_its_clock_was_ahead() -> None:
-    """Why there is a second sweeper."""
-    now = datetime.now(UTC)
-    told = schedule(1.0, nowfun=lambda: now).is_due(now + timedelta(hours=3))
-    assert told.is_due is False
-    assert told.next > 3 * 3600
 
 
 @pytest.mark.django_db(transaction=True)
