@@ -9,28 +9,16 @@ from datetime import datetime
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.utils.translation import gettext
-from django.utils.translation import gettext_noop as _
 
-from cases.access import Role
 from cases.models import User
+from cases.portal.staff import ROLES
 from cases.selectors.accounts import (
     factors_of,
     needs_second_factor,
     own_sessions,
     recovery_codes_left,
 )
-from cases.words import Words
 
-ROLES = Words(
-    {
-        Role.SONOGRAPHER: _("sonographer"),
-        Role.RADIOLOGIST: _("radiologist"),
-        Role.ADMIN: _("admin"),
-        Role.APPROVER: _("approver"),
-        Role.AUDITOR: _("auditor"),
-        Role.INTEGRATION: _("integration"),
-    }
-)
 # In this order: what contains the name of another stands before it.
 _BROWSERS = (
     (r"Edg(?:e|A|iOS)?/", "Edge"),
@@ -101,7 +89,7 @@ def account_lines(*, user: User, session_key: str) -> AccountLines:
     factors = factors_of(user=user)
     return AccountLines(
         user=user,
-        roles=tuple(ROLES[role] for role in sorted(user.roles)),
+        roles=tuple(str(words) for role, (words, _) in ROLES.items() if role in user.roles),
         has_password=user.has_usable_password(),
         factor_needed=needed,
         factor_missing=needed and not factors.any,

@@ -14,7 +14,7 @@ from cases.access import Actor, Capability
 from cases.models import Image, Job, Result, ResultWithdrawal
 from cases.portal.replays import ReplayWords, replay_words
 from cases.portal.stage import Stage
-from cases.portal.wording import STATES, StateWords, frame_words
+from cases.portal.wording import LATERALITY, STATES, StateWords, frame_words
 from cases.reports.answers import (
     CaseSummary,
     ImageAnswer,
@@ -28,7 +28,7 @@ from cases.selectors.health import services_alive
 from cases.selectors.portal import queue_positions
 from cases.selectors.replays import replays_last
 from cases.states import JobState
-from cases.vocabulary import Outcome
+from cases.vocabulary import Laterality, Outcome
 
 
 @dataclass(frozen=True)
@@ -281,6 +281,14 @@ def _frame_to_show(answer: ImageAnswer, shown: Mapping[UUID, int]) -> int:
     if answer.job is not None and answer.job.frame is not None:
         return answer.job.frame
     return image.frame
+
+
+def side_of(panels: Sequence[ImagePanel]) -> str:
+    """Of which breast the images are, in a word; "" where nobody said."""
+    sides = {Laterality(panel.image.laterality) for panel in panels} - {Laterality.UNKNOWN}
+    if not sides:
+        return ""
+    return LATERALITY[sides.pop() if len(sides) == 1 else Laterality.BOTH]
 
 
 def tokens_of(panels: Sequence[ImagePanel]) -> str:

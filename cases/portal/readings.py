@@ -173,8 +173,11 @@ def readings_context(*, actor: Actor, case: Case, summary: CaseSummary) -> dict[
     following = next(unread, None)
     if following is not None:
         places[following] = replace(places[following], is_next=True)
+    # What the page leads to: until the case as a whole is signed, the first that is to be read.
+    to_write = [place.form for place in places if place.form is not None]
     return {
         "reading_places": places,
+        "reading_next": to_write[0] if places[-1].form is not None else None,
         "can_read": actor.can(Capability.READ_CASES),
         "answers_withheld": withheld,
     }

@@ -17,7 +17,7 @@ from cases.portal.evidence import evidence_context
 from cases.portal.images import FrameAnswer, ImagePanel, panels_of
 from cases.portal.readings import PlaceReadings, SignedReading, readings_context
 from cases.portal.stage import heat_classes
-from cases.portal.wording import INDICATION, LATERALITY, SEX, count_of, person_name
+from cases.portal.wording import INDICATION, LATERALITY, PRIORITY, SEX, person_name
 from cases.reports.answers import RESEARCH_NOTE, CaseSummary
 from cases.reports.case_report import (
     CANNOT_KNOW,
@@ -50,11 +50,12 @@ def case_report(
     ]
     left_out = max(0, len(panels) - MAX_IMAGES)
     return CaseReport(
-        reference=str(case.pk),
+        # Where it has a number of its own, that is on top.
+        reference=str(case.pk)[:8] if case.accession_number else str(case.pk),
         title=gettext("Case {accession_number}").format(accession_number=case.accession_number)
         if case.accession_number
         else gettext("Case"),
-        facts=(*_patient(actor, case.patient), *_study(case)),
+        facts=(*_patient(actor, case.patient), *_study(case, summary)),
         summary=_summary(summary),
         outside=tuple(flag.words for flag in flags),
         outside_meaning=evidence["flags_meaning"],
@@ -94,13 +95,14 @@ def _patient(actor: Actor, patient: Patient) -> list[Fact]:
     ]
 
 
-def _study(case: Case) -> list[Fact]:
+def _study(case: Case, summary: CaseSummary) -> list[Fact]:
     indication = (
         INDICATION[Indication(case.indication)] if case.indication else gettext("not stated")
     )
     return [
         Fact(gettext("Accession number"), case.accession_number or gettext("not stated")),
         Fact(gettext("Indication"), indication),
+        Fact(gettext("Priority"), PRIORITY[summary.priority]),
         Fact(gettext("Site"), case.site.name),
         Fact(gettext("Received"), when(case.created_at)),
     ]
@@ -109,12 +111,10 @@ def _study(case: Case) -> list[Fact]:
 def _summary(summary: CaseSummary) -> str:
     top = summary.top
     if top is None:
-        return gettext("{words}. {answered} of {images} answered.").format(
-            words=summary.words, answered=summary.answered, images=count_of(summary.images, "image")
-        )
+        return gettext("{words}. {share}.").format(words=summary.words, share=summary.share)
     shown = score_texts(top.score_malignant or 0.0, top.threshold)[0]
-    return gettext("{words}. Highest model score for malignant {shown}, {coverage}.").format(
-        words=summary.words, shown=shown, coverage=summary.coverage
+    return gettext("{words}. {share}, highest model score for malignant {shown}.").format(
+        words=summary.words, share=summary.share, shown=shown
     )
 
 
@@ -123,7 +123,7 @@ def _image(panel: ImagePanel, of_case: Sequence[Flag]) -> ReportImage:
     first = answers[0] if answers else None
     image = panel.image
     device = f"{image.manufacturer} {image.manufacturer_model}".strip()
-    facts = [Fact(gettext("Side"), within(LATERALITY[Laterality(image.laterality)]))]
+    facts = [Fact(gettext("Side"), LATERALITY[Laterality(image.laterality)])]
     if device:
         facts.append(Fact(gettext("Device"), device))
     frame = first.result.frame if first else panel.frame
@@ -211,6 +211,7 @@ def _rests_on(answer: FrameAnswer) -> tuple[Fact, ...]:
         on = (
             gettext(" on {images} images").format(images=measured.images) if measured.images else ""
         )
+        told = told[:1].upper() + told[1:]
         facts.append(Fact(gettext("Measured"), f"{told}{on}: {measured.title}"))
     facts.append(Fact(gettext("Answered"), when(result.created_at)))
     return tuple(facts)

@@ -12,7 +12,7 @@ from cases.counted import counted
 from cases.models import Finding, Image
 from cases.portal.action_words import ACTIONS
 from cases.portal.step_words import fault_words, reading_words
-from cases.vocabulary import Indication, Laterality, Quadrant, Sex
+from cases.vocabulary import Indication, Laterality, Priority, Quadrant, Sex
 from cases.words import Words, local, within
 
 
@@ -137,6 +137,9 @@ LATERALITY = Words(
         Laterality.BOTH: _("Both"),
         Laterality.UNKNOWN: _("Not stated"),
     }
+)
+PRIORITY = Words(
+    {Priority.STAT: _("Stat"), Priority.URGENT: _("Urgent"), Priority.ROUTINE: _("Routine")}
 )
 QUADRANT = Words(
     {

@@ -25,7 +25,7 @@ WORK_WORDS = Words(
     {
         WorkState.WAITING: _("Waiting"),
         WorkState.READING: _("Reading the image"),
-        WorkState.DONE: _("Done"),
+        WorkState.DONE: _("Processed"),
         WorkState.FAILED: _("Failed"),
         WorkState.CANCELLED: _("Cancelled"),
         WorkState.ERASED: _("Erased"),
@@ -122,7 +122,7 @@ def row_of(entry: WorklistEntry, *, actor: Actor, ai: AiView) -> Row:
         threshold=top.threshold if top else None,
         withdrawn_score=taken.score_malignant if taken else None,
         withdrawn_threshold=taken.threshold if taken else None,
-        coverage=summary.coverage if tells else "",
+        coverage=summary.share if tells else "",
         readers=_readers(entry, actor),
         devices=_devices(summary),
         site=case.site.name,

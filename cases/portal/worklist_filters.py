@@ -13,8 +13,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from cases.access import Actor, Capability
+from cases.portal.wording import PRIORITY
 from cases.portal.worklist import WORK_WORDS
-from cases.vocabulary import Priority
 from cases.words import Words, within
 from cases.worklisting import (
     Mine,
@@ -45,9 +45,6 @@ ANSWERS = Words(
         WorkAnswer.WITHDRAWN: _("Withdrawn"),
         WorkAnswer.NONE: _("None yet"),
     }
-)
-PRIORITIES = Words(
-    {Priority.STAT: _("Stat"), Priority.URGENT: _("Urgent"), Priority.ROUTINE: _("Routine")}
 )
 READINGS = Words(
     {
@@ -115,7 +112,7 @@ def filter_fields(
             gettext("All"),
         ),
         ("answer", gettext("Answer"), ANSWERS if ai_offered else {}, gettext("All")),
-        ("priority", gettext("Priority"), PRIORITIES, gettext("All")),
+        ("priority", gettext("Priority"), PRIORITY, gettext("All")),
         ("reading", gettext("Reading"), READINGS, gettext("All")),
         ("mine", gettext("Mine"), mine, gettext("Everybody's")),
         ("period", gettext("Received"), PERIODS, gettext("At any time")),
@@ -143,9 +140,7 @@ def filter_words(filters: WorklistFilters) -> list[str]:
     if filters.answer is not None:
         words.append(gettext("Answer: {words}").format(words=within(ANSWERS[filters.answer])))
     if filters.priority is not None:
-        words.append(
-            gettext("Priority: {words}").format(words=within(PRIORITIES[filters.priority]))
-        )
+        words.append(gettext("Priority: {words}").format(words=within(PRIORITY[filters.priority])))
     if filters.reading is not None:
         words.append(gettext("Reading: {words}").format(words=within(READINGS[filters.reading])))
     if filters.mine is not None:

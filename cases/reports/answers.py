@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_noop as _
 
 from cases.models import Case, Image, Job, Result, ResultWithdrawal
 from cases.states import JOB, JobState
 from cases.told import told
-from cases.vocabulary import Label, Outcome
+from cases.vocabulary import Label, Outcome, Priority, PriorityRank
 from cases.words import Words, within
 from cases.worklisting import WorkAnswer, WorkState
 
@@ -262,6 +262,12 @@ class CaseSummary:
         return max(taken, key=lambda r: r.score_malignant or 0.0, default=None)
 
     @property
+    def priority(self) -> Priority:
+        """The most urgent that any of its images was sent or read with, as the worklist has it."""
+        ranks = [job.priority for answer in self.answers for job in answer.image.jobs.all()]
+        return Priority[PriorityRank(min(ranks, default=PriorityRank.ROUTINE)).name]
+
+    @property
     def is_final(self) -> bool:
         return all(answer.is_final for answer in self.answers)
 
@@ -298,7 +304,17 @@ class CaseSummary:
         return any(answer.withheld for answer in self.answers)
 
     @property
+    def share(self) -> str:
+        """How many of its images the model answered, as pages say it."""
+        return ngettext(
+            "{answered} of {images} image answered",
+            "{answered} of {images} images answered",
+            self.images,
+        ).format(answered=self.answered, images=self.images)
+
+    @property
     def coverage(self) -> str:
+        """The same in the API, whose words stay."""
         if self.withheld:
             return gettext("withheld until the case is read")
         return gettext("in {answered} of {images} images answered").format(

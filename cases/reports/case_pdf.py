@@ -183,7 +183,7 @@ class _Layout:
         report = self.report
         story: list[Flowable] = [
             self.paragraph(report.title, TITLE),
-            self.facts(report.facts, columns=4),
+            self.facts(report.facts, columns=3),
             self.paragraph(report.summary, LEAD),
             *self.outside(),
         ]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from cases.counted import counted
-from cases.models import Finding, Image, Result
+from cases.models import Case, Finding, Image, Result
 from cases.portal import wording
 from cases.portal.script_words import script_words_url
 from cases.told import told
@@ -304,6 +304,12 @@ def lcfirst(words: str) -> str:
 @register.filter
 def plus(value: int, more: int) -> int:
     return value + more
+
+
+@register.filter
+def case_name(case: Case) -> str:
+    """What a page calls a case: its accession number, or else the first digits of its id."""
+    return case.accession_number or short(case.pk)
 
 
 @register.filter

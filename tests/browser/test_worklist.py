@@ -80,7 +80,7 @@ def test_cases_are_chosen_and_run_again_by_keyboard_and_rows_keep_their_place(
             page.keyboard.press(key)
         page.evaluate("window.stillTheSamePage = true")
     # The answers come by themselves: focus and tick are where they were.
-    row.get_by_text("Done").wait_for(timeout=90_000)
+    row.get_by_text("Processed").wait_for(timeout=90_000)
     assert page.evaluate("window.stillTheSamePage") is True
     assert focused(page) == names[1]
     assert row.get_by_role("checkbox").is_checked()

@@ -55,10 +55,24 @@ def test_the_page_tells_patient_study_place_and_answer(actor: Actor, radiologist
         "Female",
         "Recall from screening",
         "Finding 1: Left, 2 o'clock, upper outer, 25 mm from the nipple",
-        "Highest model score for malignant 0.88, in 1 of 1 images answered.",
+        "1 of 1 image answered, highest model score for malignant 0.88.",
         "The model scores this image above its malignant threshold.",
     ):
         assert words in text
+
+
+def test_side_priority_and_the_way_to_read_are_told(actor: Actor, radiologist: Client) -> None:
+    dicom = dicom_bytes(bmode_phantom(), image_laterality="L")
+    submission = submit(actor=actor, files=[dicom], patient_id="", priority="stat")
+    page = read(radiologist.get(url_of(submission.case)).content)
+    assert "Side: left." in page.text
+    assert "Where in the breast Left" in page.text
+    assert "Priority: Stat" in page.one("div", class_="case-title").text
+    (way,) = [tag for tag in page.all("a") if tag.text == "Write a reading"]
+    assert page.one("form", id=way.attrs["href"].removeprefix("#"))
+    report = read(radiologist.get(reverse("case-report", args=[submission.case_id])).content)
+    assert "Priority Stat" in report.text
+    assert "Side Left" in report.text
 
 
 def test_each_image_has_its_own_card_and_its_own_sentence(
@@ -80,7 +94,7 @@ def test_each_image_has_its_own_card_and_its_own_sentence(
     assert "This is not a negative answer." in third
     assert "0.3" not in third
     assert len(page.all("section", class_="image-row")) == 3
-    assert "in 2 of 3 images answered" in page.text
+    assert "2 of 3 images answered, highest" in page.text
 
 
 def test_a_card_names_model_threshold_sensitivity_and_time(world: World, sign_in: SignIn) -> None:
@@ -145,7 +159,10 @@ def test_an_unfinished_case_polls_until_the_answer_is_there(
     assert "0.91" in fragment.one("article").text
     assert fragment.one("article").attrs["hx-swap-oob"] == "true"
     assert "Image 1: Above the malignant threshold." in fragment.one("p", id="case-news").text
-    assert "0.91, in 1 of 1 images answered" in fragment.one("p", id="case-summary").text
+    assert (
+        "1 of 1 image answered, highest model score for malignant 0.91"
+        in fragment.one("p", id="case-summary").text
+    )
     assert fragment.all("img", class_="heat")
     assert poll_url(fragment) is None
 
@@ -305,7 +322,7 @@ def test_the_highest_frame_leads_and_the_others_stay_within_reach(
     page = read(radiologist.get(url_of(cine)).content)
     (card,) = cards(page)
     assert card.index("0.90") < card.index("malignant score 0.50")
-    assert "Highest model score for malignant 0.90" in page.text
+    assert "highest model score for malignant 0.90" in page.text
     looked_at = radiologist.get(url_of(cine), {"image": str(job.image_id), "frame": "3"})
     assert "/preview/?frame=2" in looked_at.content.decode()
 

@@ -86,7 +86,7 @@ def test_the_worklist_speaks_german_with_names_dates_and_numbers(
 ) -> None:
     page = german(sign_in(site=world.site), "/cases/")
     assert page.one("h1").text == "Arbeitsliste"
-    for words in ("Über der Schwelle für maligne", "1 Bild", "Fertig", "Nicht signiert"):
+    for words in ("Über der Schwelle für maligne", "1 Bild", "Verarbeitet", "Nicht signiert"):
         assert words in page.text, words
     assert "0,8" in page.text
     assert "0.8" not in page.text

@@ -26,6 +26,18 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (leaving.has(form)) setTimeout(() => form.requestSubmit(leaving.get(form)), 0);
 });
 
+// A link to a form opens what the form is folded into.
+function unfold(hash) {
+  const form = hash && document.getElementById(hash.slice(1));
+  const fold = form?.matches("form.reading-form") && form.closest("details.more");
+  if (fold) fold.open = true;
+}
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (link) unfold(link.hash);
+});
+unfold(location.hash);
+
 // What was refused is told below the form, and stays in it.
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.target.id.endsWith("-draft") && [409, 422].includes(event.detail.xhr.status)) {

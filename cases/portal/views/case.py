@@ -18,7 +18,7 @@ from cases.errors import FieldInvalid, Overloaded, StateConflict
 from cases.models import Case, Image, Job, Submission
 from cases.portal.evidence import evidence_context
 from cases.portal.history import entries_of, things_of
-from cases.portal.images import ImagePanel, panels_of, tokens_of
+from cases.portal.images import ImagePanel, panels_of, side_of, tokens_of
 from cases.portal.openings import identity_context
 from cases.portal.outcomes import outcomes_context
 from cases.portal.priors import priors_context
@@ -114,6 +114,8 @@ class CaseDetailView(_CasePage):
         context = self.live_context(request, summary, panels) | {
             "patient": case.patient if self.can(Capability.VIEW_IDENTITY) else None,
             "findings": list(case.findings.all()),
+            "side_of_images": side_of(panels),
+            "priority": summary.priority,
             "skipped": skipped[:MAX_SKIPPED],
             "skipped_count": len(skipped),
             "skipped_more": max(0, len(skipped) - MAX_SKIPPED),

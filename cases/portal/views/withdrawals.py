@@ -16,7 +16,7 @@ from cases.portal.outcomes import typed_form
 from cases.portal.views.base import PortalView
 from cases.portal.views.outcomes import case_url
 from cases.reports.answers import withdrawal_of
-from cases.selectors.cases import result_named
+from cases.selectors.cases import case_get, result_named
 from cases.selectors.readings import readings_naming
 from cases.services.withdrawals import result_withdraw
 
@@ -44,9 +44,12 @@ class ResultWithdrawView(PortalView):
     def page(
         self, request: HttpRequest, result: Result, error: UserFacingError | None = None
     ) -> HttpResponse:
+        case = case_get(actor=self.actor, case_id=result.image.case_id)
+        pictures = [image.pk for image in case.images.all()]
         context = {
             "result": result,
-            "case": result.image.case,
+            "case": case,
+            "number": pictures.index(result.image_id) + 1,
             "withdrawn": withdrawal_of(result),
             "readings": readings_naming(result=result),
             "error": error,
