@@ -126,7 +126,11 @@ FREEZE_FIELDS = (
         ),
     ),
     FieldSpec(
-        "name", _("Name"), hint=_("Shown in lists. Do not use a patient's name."), max_length=80, width="half"
+        "name",
+        _("Name"),
+        hint=_("Shown in lists. Do not use a patient's name."),
+        max_length=80,
+        width="half",
     ),
     FieldSpec(
         "share",
