@@ -49,9 +49,12 @@ _LISTS: dict[str, tuple[str, Capability]] = {
 
 
 def action_choices(chosen: str) -> list[tuple[str, str]]:
-    """Each action and its words, "looked at the case"; also one that is not known any more."""
-    names = sorted({*ACTIONS, chosen} - {""})
-    return [(name, action_words(name, thing=gettext("an image"), detail={})) for name in names]
+    """Each action and its words, "looked at the case", by these; also one that is not known any
+    more."""
+    thing = gettext("an image")
+    names = {*ACTIONS, chosen} - {""}
+    choices = [(name, action_words(name, thing=thing, detail={})) for name in names]
+    return sorted(choices, key=lambda choice: (choice[1].casefold(), choice[0]))
 
 
 def typed_fields(request: HttpRequest) -> dict[str, str]:

@@ -115,6 +115,7 @@ FILTERS: tuple[tuple[str, str, Choices], ...] = (
     ),
 )
 FREEZE_FIELDS = (
+    # Nothing is chosen beforehand: there is no way back from either.
     FieldSpec(
         "role",
         _("What for"),
@@ -123,14 +124,17 @@ FREEZE_FIELDS = (
             (SnapshotRole.LOCKED.value, _("A locked test set: nobody ever trains on its patients")),
             (SnapshotRole.TRAINING.value, _("Training: every patient who is not locked")),
         ),
-        default=SnapshotRole.TRAINING.value,
     ),
     FieldSpec(
-        "name", _("Name"), hint=_("Shown in lists. No patient's."), max_length=80, width="half"
+        "name",
+        _("Name"),
+        hint=_("Shown in lists. Do not use a patient's name."),
+        max_length=80,
+        width="half",
     ),
     FieldSpec(
         "share",
-        _("Of the patients on neither side, lock"),
+        _("Share of unassigned patients to lock"),
         kind="number",
         minimum="0",
         maximum="100",
@@ -138,7 +142,10 @@ FREEZE_FIELDS = (
         unit="%",
         default="20",
         width="half",
-        hint=_("For a locked test set only; of those with a malignant image and of the others."),
+        hint=_(
+            "For a locked test set only. Drawn from the patients on neither side yet: apart among "
+            "those with a malignant image and among the others."
+        ),
     ),
     FieldSpec(
         "reason", _("Why"), hint=_("Kept with the snapshot and in the audit trail."), max_length=500

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_noop as _
 
 from cases.access import ActorKind
 from cases.models import AuditEvent, Case
+from cases.portal.staff import ROLES
 from cases.portal.step_words import field_words
 from cases.portal.wording import action_words
 from cases.words import Words
@@ -81,5 +82,7 @@ def _entry(event: AuditEvent, things: Mapping[str, str]) -> Entry:
     detail: dict[str, Any] = event.detail or {}
     # An answer that is withheld is not among the things; the job it came of is.
     thing = things.get(event.object_id) or things.get(str(detail.get("job")), "")
+    if detail.get("role") in ROLES:
+        detail = {**detail, "role": ROLES[detail["role"]][0]}
     what = action_words(event.action, thing=thing, detail=detail)
     return Entry(at=event.at, who=who_of(event), what=what, event=event)

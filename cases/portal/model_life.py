@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, UserFacingError
-from cases.models import ModelVersion
+from cases.models import ModelVersion, Result
 from cases.portal.gates import VerdictView, verdict_view
 from cases.portal.lazily import lazy as _
 from cases.portal.lazily import sentence
-from cases.portal.wording import MODEL_STATE_LABELS
+from cases.portal.wording import MODEL_STATE_LABELS, STATES, StateWords, frame_words
+from cases.reports.answers import above_threshold
 from cases.selectors.gates import judged_use
 from cases.selectors.model_life import model_events
 from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_list
 from cases.selectors.shadow import shadow_shown
 from cases.services.promotion import promotion_hindrance
 from cases.states import ModelState
+from cases.vocabulary import Label, Outcome
 
 TARGETS = {ModelState.SHADOW: "shadow", ModelState.ACTIVE: "live"}
 DECISIONS = {
@@ -36,6 +40,64 @@ FAULT_WORDS = {
         "answering."
     ),
 }
+
+# Where a model stands whose shadow is looked at: why there is nothing, or no more, to see.
+SHADOW_WORDS = {
+    ModelState.CANDIDATE: _(
+        "This model has not run in shadow. In shadow it reads each answered image when nothing "
+        "else waits, and its disagreements stand here."
+    ),
+    ModelState.SHADOW: _(
+        "This model is in shadow: it reads each answered image when nothing else waits, and its "
+        "disagreements stand here."
+    ),
+    ModelState.ACTIVE: _("This model is live; it has not run in shadow."),
+    ModelState.RETIRED: _("This model is retired; it has not run in shadow."),
+    ModelState.REJECTED: _("This model was turned down; it has not run in shadow."),
+}
+# What a version said of an image, in the worklist's words.
+ANSWERS = {
+    "above": _("Above the malignant threshold"),
+    "below": _("Below the malignant threshold"),
+    "no_lesion": _("No lesion pattern in this image"),
+    "abstained": _("No answer: too uncertain"),
+    "refused": _("No answer: the image was refused"),
+}
+
+
+@dataclass(frozen=True)
+class RecallLine:
+    """One answer of the recall list: what it said then, also where it was withdrawn since.
+
+    ``number`` is that of the image on the page of its case.
+    """
+
+    result: Result
+    number: int
+
+    @property
+    def key(self) -> str:
+        if self.result.outcome != Outcome.ANSWERED:
+            return self.result.outcome
+        if above_threshold(self.result):
+            return "above"
+        return "no_lesion" if self.result.label == Label.NORMAL else "below"
+
+    @property
+    def state(self) -> StateWords:
+        return STATES[self.key]
+
+    @property
+    def words(self) -> str:
+        return str(ANSWERS[self.key])
+
+    @property
+    def frame(self) -> str:
+        return frame_words(self.result.image, self.result.frame)
+
+
+def recall_lines(results: Iterable[Result], numbers: Mapping[UUID, int]) -> list[RecallLine]:
+    return [RecallLine(result, numbers[result.image_id]) for result in results]
 
 
 @dataclass(frozen=True)

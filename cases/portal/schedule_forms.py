@@ -35,7 +35,7 @@ NAME = FieldSpec(
 )
 TIMING = FieldSpec(
     "timing",
-    _("When"),
+    _("It starts"),
     kind="radios",
     choices=(("cron", _("At set times (a cron line)")), ("interval", _("Every so often"))),
     default="cron",
@@ -50,7 +50,7 @@ CRON = FieldSpec(
     default="30 2 * * *",
 )
 EVERY = FieldSpec(
-    "every", _("Every"), kind="number", minimum="1", step="1", default="1", width="third"
+    "every", _("Every"), kind="number", minimum="1", step="1", default="7", width="third"
 )
 PERIOD = FieldSpec(
     "period",
@@ -76,7 +76,7 @@ MIN_NEW = FieldSpec(
 WINDOW_START = FieldSpec("window_start", _("Only from"), kind="time", width="third")
 WINDOW_END = FieldSpec(
     "window_end",
-    _("to"),
+    _("Until"),
     kind="time",
     width="third",
     hint=_("May be past midnight. Both, or neither."),

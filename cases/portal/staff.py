@@ -65,7 +65,7 @@ ISSUER = FieldSpec(
     _("Issuer of its patient ids"),
     max_length=64,
     hint=_(
-        "Stands beside each patient id that is sent without an issuer (0010,0021). Empty: the "
+        "Stands beside each patient id that is sent without an Issuer of Patient ID. Empty: the "
         "code in capitals."
     ),
 )
@@ -215,6 +215,11 @@ class UserLine:
     def invited(self) -> bool:
         """Whether they could sign in and have no password: not a system, which needs none."""
         return not self.user.has_usable_password() and self.user.roles != {Role.INTEGRATION}
+
+    @property
+    def is_system(self) -> bool:
+        """Whether it works by tokens alone, and never had a password."""
+        return not self.user.has_usable_password() and self.user.roles == {Role.INTEGRATION}
 
 
 @dataclass(frozen=True)

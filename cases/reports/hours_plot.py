@@ -52,7 +52,8 @@ def hours_svg(bars: Sequence[HourBar]) -> str:
     for number, bar in enumerate(bars):
         x = _LEFT + number * width
         parts += _bar(x, width, bar, top)
-        if number % 4 == 3 or number == 0:
+        # Every fourth, back from the last: the gaps are even.
+        if (len(bars) - 1 - number) % 4 == 0:
             parts.append(
                 f'<text class="hours-text" x="{x + width / 2:.1f}" y="{_BOTTOM + 20}" '
                 f'text-anchor="middle" fill="#535d67">{escape(bar.label)}</text>'

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
 from cases.access import Actor, Capability
-from cases.models import ModelVersion, Result
+from cases.models import Image, ModelVersion, Result
 from cases.selectors.reader_first import results_open
 
 
@@ -59,3 +61,13 @@ def recall_counts(results: QuerySet[Result]) -> tuple[int, int]:
         cases=Count("image__case", distinct=True), results=Count("pk")
     )
     return told["cases"], told["results"]
+
+
+def image_numbers(results: Iterable[Result]) -> dict[UUID, int]:
+    """Which image of its case each image of these cases is, counted as on the page of the case."""
+    cases = {result.image.case_id for result in results}
+    counted: dict[UUID, int] = {}
+    numbers: dict[UUID, int] = {}
+    for image, case in Image.objects.filter(case_id__in=cases).values_list("pk", "case_id"):
+        counted[case] = numbers[image] = counted.get(case, 0) + 1
+    return numbers

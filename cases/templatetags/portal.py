@@ -17,6 +17,7 @@ from cases.counted import counted
 from cases.models import Case, Finding, Image, Result
 from cases.portal import wording
 from cases.portal.script_words import script_words_url
+from cases.reports.card import values
 from cases.told import told
 from cases.vocabulary import Indication, Laterality, Sex
 from cases.words import Words, local, within
@@ -219,8 +220,14 @@ def _anchor(position: float) -> str:
 
 @register.filter
 def percent(value: float | None) -> str:
-    """A share as people write it: "95 %"."""
-    return "" if value is None else local(f"{100 * value:.3g} %")
+    """A share as people write it: "95 %", never broken before the sign."""
+    return "" if value is None else local(f"{100 * value:.3g}\u00a0%")
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """A count with its thousands set apart: "20,000"."""
+    return values.thousands(number)
 
 
 @register.filter

@@ -277,7 +277,7 @@ def test_a_recall_list_tells_which_answers_were_withdrawn_and_whose_patient_is_g
     assert row["withdrawn_at"] == withdrawal.at.isoformat()
     assert (row["withdrawn_reason"], row["label"]) == ("'=Wrong probe.", "malignant")
     page = read(carer.get(url).content)
-    assert [tag.text for tag in page.all("s")] == ["Malignant", "0.88"]
+    assert [tag.text for tag in page.all("s")] == ["Above the malignant threshold", "0.88"]
     assert "withdrawn" in page.one("strong").text
     assert (csp_faults(page), structure_faults(page)) == ([], [])
     plan = erasure_plan(actor=admin_here, case_id=world.case.pk)

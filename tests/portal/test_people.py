@@ -163,6 +163,10 @@ def test_a_system_gets_no_link_and_is_led_to_its_token(admin: Client) -> None:
     assert response.headers["Location"] == f"{reverse('token-list')}?owner={system.pk}"
     page = read(admin.get(response.headers["Location"]).content)
     assert page.values()["owner"] == str(system.pk)
+    page = read(admin.get(reverse("user-detail", args=[system.pk])).content)
+    assert "Make a new link to a password" not in page.text
+    assert "(System)" in page.text
+    assert structure_faults(page) == []
 
 
 # What is changed.
@@ -174,7 +178,7 @@ def test_roles_are_changed_and_told(admin: Client, site: Site) -> None:
     response = admin.post(url, {"roles": ["radiologist", "auditor"]}, follow=True)
     page = read(response.content)
     assert "given by ada" in page.text
-    assert "gave a role (auditor)" in page.text
+    assert "gave a role (Auditor)" in page.text
     assert User.objects.get(pk=user.pk).roles == {"radiologist", "auditor"}
 
 

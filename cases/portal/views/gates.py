@@ -32,6 +32,7 @@ class GatePlanListView(TrainingView):
         context = {
             "plans": gate_plan_list(actor=self.actor)[:SHOWN],
             "can_train": self.can(Capability.TRAIN),
+            "can_curate": self.can(Capability.CURATE),
             "has_snapshots": snapshot_list(actor=self.actor).exclude(data_root="").exists(),
         }
         return render(request, "learning/gate_plan_list.html", context)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext, gettext_noop
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
 from cases.models import ModelVersion
-from cases.portal.model_life import NO_REFUSAL, Refusal, refusal_of
+from cases.portal.model_life import NO_REFUSAL, SHADOW_WORDS, Refusal, recall_lines, refusal_of
 from cases.portal.moments import typed_moment
 from cases.portal.reads import STRETCH, note_listed
 from cases.portal.views.base import PortalView
@@ -23,11 +23,17 @@ from cases.reports.recall import recall_csv
 from cases.selectors.learning import model_get
 from cases.selectors.model_life import live_at, live_intervals
 from cases.selectors.promotion import outlook
-from cases.selectors.recall import recall_counts, recall_results, recall_withheld
+from cases.selectors.recall import (
+    image_numbers,
+    recall_counts,
+    recall_results,
+    recall_withheld,
+)
 from cases.selectors.serving import suspension_list, suspension_now
 from cases.selectors.shadow import shadow_disagreements, shadow_summary
 from cases.services.recall import recall_note
 from cases.services.serving import serving_resume, serving_suspend
+from cases.states import ModelState
 
 SHOWN = 200
 
@@ -108,7 +114,7 @@ class ModelRecallView(_Recall):
         results, cases, count = self.noted(model, since, until, exported=False)
         shown = list(note_listed(self.actor, results[:SHOWN]))
         context |= {
-            "results": shown,
+            "lines": recall_lines(shown, image_numbers(shown)),
             "cases": cases,
             "count": count,
             "withheld": recall_withheld(actor=self.actor, model=model, since=since, until=until),
@@ -145,6 +151,7 @@ class ModelShadowView(PortalView):
         model = model_get(actor=self.actor, model_id=model_id)
         context = {
             "model": model,
+            "state_words": SHADOW_WORDS[ModelState(model.state)],
             "summary": shadow_summary(actor=self.actor, model=model),
             "disagreements": list(shadow_disagreements(actor=self.actor, model=model)[:SHOWN]),
             "links_cases": self.can(Capability.VIEW_CASES),

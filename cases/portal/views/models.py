@@ -34,6 +34,7 @@ class ModelListView(PortalView):
         context = {
             "models": models,
             "see_watch": self.can(Capability.OPERATE),
+            "may_switch": self.can(Capability.OPERATE) or self.can(Capability.PROMOTE),
             "open_requests": [request_row(r) for r in promotions_open(actor=self.actor)],
         }
         return render(request, "learning/model_list.html", context)

@@ -69,6 +69,7 @@ class SnapshotListView(TrainingView):
         context = {
             "snapshots": snapshot_list(actor=self.actor)[:SHOWN],
             "can_train": self.can(Capability.TRAIN),
+            "can_curate": self.can(Capability.CURATE),
         }
         return render(request, "learning/snapshot_list.html", context)
 

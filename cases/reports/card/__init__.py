@@ -22,12 +22,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from cases.reports.card.blocks import Entry, Section, bounds_of, entry
 from cases.reports.card.figures import METRICS, evaluations
 from cases.reports.card.sections import sections
-from cases.reports.card.values import Fields, count, figure, mapping, number, text
+from cases.reports.card.values import (
+    Fields,
+    count,
+    figure,
+    mapping,
+    number,
+    text,
+    thousands,
+)
 
 # Figures of a model in a list.
 _HEADLINES = 4
@@ -40,6 +48,23 @@ class Headline:
     title: str
     n: int | None
     figures: tuple[tuple[str, str], ...]
+
+    @property
+    def measured_on(self) -> str:
+        """ "151 images: Held-out part"."""
+        name = self.title or gettext("not stated")
+        if self.n is None:
+            return name
+        told = {"n": thousands(self.n), "name": name}
+        if name == gettext("Out of fold"):
+            words = ngettext(
+                "%(n)s image, scored by a model that was not trained on it",
+                "%(n)s images, each scored by a model that was not trained on it",
+                self.n,
+            )
+        else:
+            words = ngettext("%(n)s image: %(name)s", "%(n)s images: %(name)s", self.n)
+        return words % told
 
 
 @dataclass(frozen=True)

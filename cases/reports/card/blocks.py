@@ -25,6 +25,9 @@ from cases.reports.card.values import (
 # Entries that hold the intervals of figures beside them.
 INTERVALS = ("ci95", "wilson95")
 
+# Sections that a page never folds away: what the model is for, its limits, how it scored.
+ALWAYS_OPEN = ("use", "limits", "evaluation")
+
 # Levels of nesting a page shows. Cards of this project have eight at most.
 MAX_DEPTH = 12
 
@@ -101,6 +104,11 @@ class Section:
     title: str
     blocks: tuple[Block, ...] = ()
     parts: tuple[Part, ...] = ()
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is opened by whoever looks for it: all but what everybody must know."""
+        return self.key not in ALWAYS_OPEN
 
 
 def table(

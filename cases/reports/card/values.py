@@ -108,9 +108,9 @@ def _signed(value: float, digits: int, *, plus: bool = False) -> str:
 
 
 def percent(value: object) -> str:
-    """A share in per cent: "2.1 %"; a dash where there is none."""
+    """A share in per cent: "2.1 %", never broken before the sign; a dash where there is none."""
     known = number(value)
-    return "–" if known is None else local(f"{100 * known:.1f} %")
+    return "–" if known is None else local(f"{100 * known:.1f}\u00a0%")
 
 
 def words(key: object) -> str:
