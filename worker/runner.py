@@ -105,10 +105,8 @@ class Runner:
         """
         taken = 0
         self.more_waits = False
-        if self.should_stop():
-            # A message that came with others: an engine would be started for nothing.
-            return taken
-        self.warm_up(live_model())
+        if not self.should_stop():  # Else an engine would be started for nothing.
+            self.warm_up(live_model())
         until = time.monotonic() + TURN_S
         try:
             while not self.should_stop():
