@@ -113,8 +113,8 @@ def _summary(summary: CaseSummary) -> str:
     if top is None:
         return gettext("{words}. {share}.").format(words=summary.words, share=summary.share)
     shown = score_texts(top.score_malignant or 0.0, top.threshold)[0]
-    return gettext("{words}. {share}, highest model score for malignant {shown}.").format(
-        words=summary.words, share=summary.share, shown=shown
+    return gettext("{words}. Highest model score for malignant {shown}, {coverage}.").format(
+        words=summary.words, shown=shown, coverage=summary.coverage
     )
 
 

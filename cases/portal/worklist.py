@@ -122,7 +122,7 @@ def row_of(entry: WorklistEntry, *, actor: Actor, ai: AiView) -> Row:
         threshold=top.threshold if top else None,
         withdrawn_score=taken.score_malignant if taken else None,
         withdrawn_threshold=taken.threshold if taken else None,
-        coverage=summary.share if tells else "",
+        coverage=(summary.coverage if top else summary.share) if tells else "",
         readers=_readers(entry, actor),
         devices=_devices(summary),
         site=case.site.name,

@@ -305,7 +305,7 @@ class CaseSummary:
 
     @property
     def share(self) -> str:
-        """How many of its images the model answered, as pages say it."""
+        """How many of its images the model answered, where there is no score to tell of them."""
         return ngettext(
             "{answered} of {images} image answered",
             "{answered} of {images} images answered",
@@ -314,7 +314,7 @@ class CaseSummary:
 
     @property
     def coverage(self) -> str:
-        """The same in the API, whose words stay."""
+        """Of how many images the highest score is."""
         if self.withheld:
             return gettext("withheld until the case is read")
         return gettext("in {answered} of {images} images answered").format(

@@ -73,7 +73,7 @@ def test_an_image_is_submitted_and_its_answer_appears_without_a_reload(
     card.locator(".scores, .headline").first.wait_for(timeout=60_000)
     assert page.evaluate("window.stillTheSamePage") is True
     assert "Image 1:" in page.locator("#case-news").inner_text()
-    assert page.get_by_text("1 of 1 image answered").count() == 1
+    assert page.get_by_text("in 1 of 1 images answered").count() == 1
     # Nothing is asked for any more.
     assert page.locator("[hx-get][hx-trigger]").count() == 0
     window.picture("case-answered")
@@ -192,7 +192,7 @@ def test_everything_works_without_script(open_window: Open) -> None:
     page.get_by_role("heading", name="Worklist").wait_for()
     page.get_by_label("Order").select_option("Newest first")
     page.get_by_role("button", name="Show", exact=True).click()
-    assert page.get_by_text("1 of 1 image answered").count() >= 1
+    assert page.get_by_text("in 1 of 1 images answered").count() >= 1
 
 
 def test_a_cine_shows_its_frame_and_another_one_on_request(open_window: Open) -> None:
@@ -226,7 +226,7 @@ def test_the_worklist_shows_a_new_answer_by_itself(
         row = page.get_by_role("row", name=accession)
         row.get_by_text("Waiting").wait_for()
         page.get_by_role("link", name=accession).focus()
-    row.get_by_text("1 of 1 image answered").wait_for(timeout=60_000)
+    row.get_by_text("in 1 of 1 images answered").wait_for(timeout=60_000)
     # The place in the list is kept: the link that had the focus has it still.
     assert page.evaluate("document.activeElement.textContent.trim()") == accession
     window.picture("worklist")

@@ -55,7 +55,7 @@ def test_the_page_tells_patient_study_place_and_answer(actor: Actor, radiologist
         "Female",
         "Recall from screening",
         "Finding 1: Left, 2 o'clock, upper outer, 25 mm from the nipple",
-        "1 of 1 image answered, highest model score for malignant 0.88.",
+        "Highest model score for malignant 0.88, in 1 of 1 images answered.",
         "The model scores this image above its malignant threshold.",
     ):
         assert words in text
@@ -94,7 +94,7 @@ def test_each_image_has_its_own_card_and_its_own_sentence(
     assert "This is not a negative answer." in third
     assert "0.3" not in third
     assert len(page.all("section", class_="image-row")) == 3
-    assert "2 of 3 images answered, highest" in page.text
+    assert "in 2 of 3 images answered" in page.text
 
 
 def test_a_card_names_model_threshold_sensitivity_and_time(world: World, sign_in: SignIn) -> None:
@@ -160,7 +160,7 @@ def test_an_unfinished_case_polls_until_the_answer_is_there(
     assert fragment.one("article").attrs["hx-swap-oob"] == "true"
     assert "Image 1: Above the malignant threshold." in fragment.one("p", id="case-news").text
     assert (
-        "1 of 1 image answered, highest model score for malignant 0.91"
+        "Highest model score for malignant 0.91, in 1 of 1 images answered"
         in fragment.one("p", id="case-summary").text
     )
     assert fragment.all("img", class_="heat")
@@ -322,7 +322,7 @@ def test_the_highest_frame_leads_and_the_others_stay_within_reach(
     page = read(radiologist.get(url_of(cine)).content)
     (card,) = cards(page)
     assert card.index("0.90") < card.index("malignant score 0.50")
-    assert "highest model score for malignant 0.90" in page.text
+    assert "Highest model score for malignant 0.90" in page.text
     looked_at = radiologist.get(url_of(cine), {"image": str(job.image_id), "frame": "3"})
     assert "/preview/?frame=2" in looked_at.content.decode()
 

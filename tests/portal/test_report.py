@@ -97,7 +97,7 @@ def test_page_and_pdf_carry_the_same_words(actor: Actor, sign_in: SignIn) -> Non
         "Nováková, Žofie",
         "30 Apr 1968",
         "After treatment",
-        "1 of 3 images answered, highest model score for malignant 0.88.",
+        "Highest model score for malignant 0.88, in 1 of 3 images answered.",
         "The model scores this image above its malignant threshold.",
         "Threshold 0.40",
         "test-model",

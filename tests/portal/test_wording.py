@@ -92,7 +92,7 @@ def test_an_image_without_an_answer_never_reads_as_negative(
 
 def test_scores_are_called_model_scores_and_a_person_decides(pages: dict[str, str]) -> None:
     for name in ("above", "below"):
-        assert "highest model score for malignant" in pages[name]
+        assert "Highest model score for malignant" in pages[name]
         assert "A person decides." in pages[name]
 
 
@@ -121,9 +121,10 @@ def test_axis_card_and_list_show_the_same_score_and_threshold(sign_in: SignIn) -
     text = read(client.get(reverse("case-detail", args=[submission.case_id])).content).text
     assert "threshold 0.0425" in text
     assert "0.0425, set for a sensitivity" in text
-    assert "highest model score for malignant 0.043" in text
+    assert "Highest model score for malignant 0.043" in text
     assert (
-        "1 of 1 image answered, highest 0.043" in read(client.get(reverse("worklist")).content).text
+        "highest 0.043 in 1 of 1 images answered"
+        in read(client.get(reverse("worklist")).content).text
     )
 
 

@@ -74,7 +74,7 @@ def test_a_row_tells_state_patient_images_and_highest_score(
     assert row.startswith(
         "Tick A-1 Processed A-1 3 images Doe, Jane P-1 Above the malignant threshold"
     )
-    assert "2 of 3 images answered, highest 0.88 Not signed A site" in row
+    assert "highest 0.88 in 2 of 3 images answered Not signed A site" in row
 
 
 def test_a_case_with_an_image_left_unanswered_never_reads_as_below_the_threshold(
@@ -84,7 +84,7 @@ def test_a_case_with_an_image_left_unanswered_never_reads_as_below_the_threshold
     answer_images(submission, answer(0.05), answer(0.05, outcome="refused", reason="No."))
     (row,) = rows(sign_in(site=site))
     assert "No answer: the image was refused" in row
-    assert "1 of 2 images answered, highest 0.05" in row
+    assert "highest 0.05 in 1 of 2 images answered" in row
 
 
 def test_patients_are_hidden_from_administrators(world: World, sign_in: SignIn) -> None:
@@ -246,7 +246,7 @@ def test_a_poll_brings_what_changed_and_slows_down_when_all_is_done(
     assert page.one("div", id="worklist").attrs["hx-trigger"] == "every 3s, look"
     stored_result(submission.jobs.get(), 0.77)
     fragment = read(client.get(poll_url(page)).content)
-    assert "1 of 1 image answered, highest 0.77" in fragment.text
+    assert "highest 0.77 in 1 of 1 images answered" in fragment.text
     assert not fragment.all("html")
     assert fragment.one("div", id="worklist").attrs["hx-trigger"] == "every 20s, look"
     assert client.get(poll_url(fragment)).status_code == 204
