@@ -10,6 +10,7 @@ import structlog
 
 from bcweb import metrics_folder
 from bcweb.logging import logging_config
+from bcweb.settling import settle
 from cases.intake import remove_stale_files
 from cases.intake.sandbox import warm
 
@@ -34,6 +35,12 @@ def on_starting(server: Any) -> None:
     removed = remove_stale_files()
     if removed:
         log.info("stale_uploads_removed", files=removed)
+
+
+def when_ready(server: Any) -> None:
+    """Before the processes that answer are forked: they inherit it, and share the memory."""
+    if server.cfg.preload_app:
+        settle()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bcweb.settling import settle
 from bench import service
 from bench.figures import Figure, Section, spread
 from bench.sizes import Sizes
@@ -46,6 +47,8 @@ def run(sizes: Sizes) -> Section:
         call_command("collectstatic", interactive=False, verbosity=0)
         site = history.prepare()
         asked = _clients(site)
+        # As the web server does before it forks.
+        settle()
         history.grow(site, cases=min(SMALL_CASES, sizes.cases), events=SMALL_EVENTS)
         before = _pages(asked, history.places(site), sizes.page_repeats)
         began = time.perf_counter()
