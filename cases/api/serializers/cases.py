@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -153,7 +154,12 @@ class AnsweredImageSerializer(ImageSerializer):
 
     @extend_schema_field(AnswerSerializer)
     def get_answer(self, image: Image) -> dict[str, Any]:
-        return dict(AnswerSerializer(image_answer(image), context=self.context).data)
+        return dict(self._answers.to_representation(image_answer(image)))
+
+    @cached_property
+    def _answers(self) -> AnswerSerializer:
+        """One for all images: making a serializer costs more than what it does for a row."""
+        return AnswerSerializer(context=self.context)
 
     @extend_schema_field(EvidenceFlagSerializer(many=True))
     def get_outside_evidence(self, image: Image) -> list[dict[str, Any]]:
@@ -223,7 +229,12 @@ class CaseSerializer(serializers.Serializer[Any]):
         erased = summary.case.patient.erased_at is not None
         if erased or not actor.can(Capability.VIEW_IDENTITY):
             return None
-        return dict(PatientSerializer(summary.case.patient).data)
+        return dict(self._patients.to_representation(summary.case.patient))
+
+    @cached_property
+    def _patients(self) -> PatientSerializer:
+        """One for all rows of a list."""
+        return PatientSerializer()
 
     def get_research_note(self, summary: CaseSummary) -> str:
         return RESEARCH_NOTE
