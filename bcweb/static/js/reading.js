@@ -28,7 +28,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
 
 // A link to a form opens what the form is folded into.
 function unfold(hash) {
-  const form = hash && document.getElementById(hash.slice(1));
+  const form = document.getElementById(hash.slice(1));
   const fold = form?.matches("form.reading-form") && form.closest("details.more");
   if (fold) fold.open = true;
 }
