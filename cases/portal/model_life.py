@@ -14,7 +14,7 @@ from cases.portal.gates import VerdictView, verdict_view
 from cases.portal.lazily import lazy as _
 from cases.portal.lazily import sentence
 from cases.portal.wording import MODEL_STATE_LABELS, STATES, StateWords, frame_words
-from cases.reports.answers import above_threshold
+from cases.reports.answers import ANSWER_WORDS, above_threshold
 from cases.selectors.gates import judged_use
 from cases.selectors.model_life import model_events
 from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_list
@@ -55,14 +55,6 @@ SHADOW_WORDS = {
     ModelState.RETIRED: _("This model is retired; it has not run in shadow."),
     ModelState.REJECTED: _("This model was turned down; it has not run in shadow."),
 }
-# What a version said of an image, in the worklist's words.
-ANSWERS = {
-    "above": _("Above the malignant threshold"),
-    "below": _("Below the malignant threshold"),
-    "no_lesion": _("No lesion pattern in this image"),
-    "abstained": _("No answer: too uncertain"),
-    "refused": _("No answer: the image was refused"),
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class RecallLine:
 
     @property
     def words(self) -> str:
-        return str(ANSWERS[self.key])
+        return ANSWER_WORDS[self.key]
 
     @property
     def frame(self) -> str:

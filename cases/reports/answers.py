@@ -89,7 +89,7 @@ def _sentence(reason: str, default: str) -> str:
 
 
 # State of one image as people say it: (key for icon and colour, words).
-_WORDS = Words(
+ANSWER_WORDS = Words(
     {
         "waiting": _("Waiting"),
         "reading": _("Reading the image"),
@@ -151,7 +151,7 @@ class ImageAnswer:
 
     @property
     def words(self) -> str:
-        return _WORDS[self.key]
+        return ANSWER_WORDS[self.key]
 
     @property
     def standing(self) -> tuple[Result, ...]:
@@ -297,7 +297,7 @@ class CaseSummary:
 
     @property
     def words(self) -> str:
-        return _WORDS[self.key]
+        return ANSWER_WORDS[self.key]
 
     @property
     def withheld(self) -> bool:
