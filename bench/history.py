@@ -133,7 +133,7 @@ def places(site: Site) -> dict[str, str]:
     """Addresses by name; the name begins with who asks."""
     cases = Case.objects.filter(site=site).order_by("-created_at", "-id")
     count = cases.count()
-    depths = {f"{share:.0%} down": cases[int(share * count)] for share in (0.1, 0.5, 0.95)}
+    depths = {f"{share:.0%} down": cases[int(share * (count - 1))] for share in (0.1, 0.5, 0.95)}
     listed = reverse("api:case-list")
     found = {
         **worklists(site),
@@ -189,8 +189,9 @@ def worklists(site: Site) -> dict[str, str]:
         entries = in_order(worklist(actor=asker, filters=filters), filters.order)
         count = entries.count()
         shares = (0.1, 0.5, 0.95) if not query else (0.5,)
-        for share in shares if count else ():
-            cursor = Cursor.of(entries[int(share * count)], filters.order).encode()
+        # A page below the last entry would be empty, and ask for less than the others.
+        for share in shares if count > 1 else ():
+            cursor = Cursor.of(entries[int(share * (count - 1))], filters.order).encode()
             told = urlencode({**query, "after": cursor})
             found[f"portal worklist{name}, {share:.0%} down"] = f"{url}?{told}"
         if not query:

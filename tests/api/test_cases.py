@@ -45,7 +45,7 @@ def case(site: Site) -> Case:
 
 
 def test_the_states_of_an_answer_are_those_of_the_reports() -> None:
-    assert set(ANSWER_STATES) == set(answers._WORDS)
+    assert set(ANSWER_STATES) == set(answers.ANSWER_WORDS)
 
 
 def test_a_case_tells_patient_study_and_findings(api: Api, case: Case, site: Site) -> None:

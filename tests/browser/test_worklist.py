@@ -54,6 +54,7 @@ def test_cases_are_chosen_and_run_again_by_keyboard_and_rows_keep_their_place(
     assert violations(window, "keys") == []
     window.picture("worklist-keys")
     page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Keys of the worklist").wait_for(state="hidden")
     # The newest case stands on top.
     page.keyboard.press("j")
     assert focused(page) == names[2]
