@@ -270,6 +270,7 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **_database,
+        "ENGINE": "bcweb.database",
         # One connection per server thread, checked before reuse: Postgres may restart under us.
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from cases.access import Actor, Capability
-from cases.models import Case, Result
-from cases.reports.answers import CaseSummary, case_summaries
+from cases.models import Result
+from cases.reports.answers import CaseSummary
 from cases.selectors.reads import results_unread
 from cases.services.results import results_read_note
 
@@ -26,7 +26,7 @@ def note_shown(actor: Actor, summaries: Iterable[CaseSummary]) -> None:
     results_read_note(actor=actor, case_of={result.pk: case_of[result] for result in unread})
 
 
-def note_scores(actor: Actor, cases: Sequence[Case]) -> None:
+def note_scores(actor: Actor, summaries: Iterable[CaseSummary]) -> None:
     """The same for the scores of a worklist, where they matter: for those who sign readings.
 
     A reading says whether its reader had seen an answer, and a score in a list is one.
@@ -34,7 +34,7 @@ def note_scores(actor: Actor, cases: Sequence[Case]) -> None:
     if actor.can(Capability.READ_CASES):
         case_of = {
             shown: summary.case.pk
-            for summary in case_summaries(cases)
+            for summary in summaries
             for shown in (summary.top, summary.withdrawn_top)
             if shown is not None
         }

@@ -15,7 +15,7 @@ from cases.access import Actor, Capability
 from cases.models import Case, Reading, WorklistEntry
 from cases.portal.ai_view import AiView
 from cases.portal.wording import STATES, StateWords, person_name
-from cases.reports.answers import CaseSummary, case_summary
+from cases.reports.answers import CaseSummary
 from cases.vocabulary import PriorityRank
 from cases.words import Words
 from cases.worklisting import RANK_READ, WorkAnswer, WorkState
@@ -98,9 +98,8 @@ class Row:
         return self.words if self.words and self.work is WorkState.DONE else self.work_words
 
 
-def row_of(entry: WorklistEntry, *, actor: Actor, ai: AiView) -> Row:
+def row_of(entry: WorklistEntry, summary: CaseSummary, *, actor: Actor, ai: AiView) -> Row:
     case = entry.case
-    summary = case_summary(case)
     erased = case.patient.erased_at is not None
     tells = ai.tells(case.pk) and not erased
     said = summary.said if tells else WorkAnswer.NONE
@@ -132,8 +131,16 @@ def row_of(entry: WorklistEntry, *, actor: Actor, ai: AiView) -> Row:
     )
 
 
-def rows_of(entries: Iterable[WorklistEntry], *, actor: Actor, ai: AiView) -> list[Row]:
-    return [row_of(entry, actor=actor, ai=ai) for entry in entries]
+def rows_of(
+    entries: Sequence[WorklistEntry],
+    summaries: Sequence[CaseSummary],
+    *,
+    actor: Actor,
+    ai: AiView,
+) -> list[Row]:
+    """A row for each entry; ``summaries`` are those of their cases, in the same order."""
+    pairs = zip(entries, summaries, strict=True)
+    return [row_of(entry, summary, actor=actor, ai=ai) for entry, summary in pairs]
 
 
 def cases_of(entries: Iterable[WorklistEntry]) -> list[Case]:

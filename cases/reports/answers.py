@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext, ngettext
@@ -118,7 +119,7 @@ class ImageAnswer:
     # There is an answer, and it is not for whoever asked yet: the selector left it out.
     withheld: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         if self.job is not None and JobState(self.job.state) in JOB.active:
             return "waiting" if self.job.state == JobState.PENDING else "reading"
@@ -153,25 +154,25 @@ class ImageAnswer:
     def words(self) -> str:
         return ANSWER_WORDS[self.key]
 
-    @property
+    @cached_property
     def standing(self) -> tuple[Result, ...]:
         """The results that were not withdrawn: only they say anything of the image."""
         return tuple(r for r in self.results if withdrawal_of(r) is None)
 
-    @property
+    @cached_property
     def withdrawn(self) -> tuple[Result, ...]:
         return tuple(r for r in self.results if withdrawal_of(r) is not None)
 
-    @property
+    @cached_property
     def answered(self) -> tuple[Result, ...]:
         return tuple(r for r in self.standing if r.outcome == Outcome.ANSWERED)
 
-    @property
+    @cached_property
     def top(self) -> Result | None:
         """The answered result with the highest malignant score among the frames."""
         return max(self.answered, key=lambda r: r.score_malignant or 0.0, default=None)
 
-    @property
+    @cached_property
     def above(self) -> Result | None:
         """The highest answer that reaches its own threshold (frames may have other models)."""
         reaching = [r for r in self.answered if above_threshold(r)]
@@ -249,13 +250,13 @@ class CaseSummary:
     def answered(self) -> int:
         return sum(answer.top is not None for answer in self.answers)
 
-    @property
+    @cached_property
     def top(self) -> Result | None:
         """The answer with the highest malignant score; never an average."""
         tops = [answer.top for answer in self.answers if answer.top is not None]
         return max(tops, key=lambda r: r.score_malignant or 0.0, default=None)
 
-    @property
+    @cached_property
     def withdrawn_top(self) -> Result | None:
         """Of the answers that were withdrawn, the one with the highest malignant score."""
         taken = [r for a in self.answers for r in a.withdrawn if r.outcome == Outcome.ANSWERED]
@@ -271,7 +272,7 @@ class CaseSummary:
     def is_final(self) -> bool:
         return all(answer.is_final for answer in self.answers)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What the worklist says of the case: an answer above its threshold outranks all else.
 

@@ -92,19 +92,16 @@ def test_files_that_no_start_clears_away_are_seen(tmp_path: Path) -> None:
     assert files_are_gone(cleared).broken == []
 
 
-def test_a_verifying_command_that_finds_damage_breaks_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = tmp_path / "cases" / "management" / "commands" / "verify_audit.py"
-    command.parent.mkdir(parents=True)
-    command.touch()
-    monkeypatch.setattr(night, "ROOT", tmp_path)
+def test_a_verifying_command_that_finds_damage_breaks_the_run() -> None:
+    def answers(name: str) -> subprocess.CompletedProcess[str]:
+        bad = name == "verify_audit"
+        return subprocess.CompletedProcess([name], int(bad), "event 7\n" if bad else "whole\n", "")
 
-    def answers(code: int, said: str) -> Any:
-        return rig(manage=lambda name: subprocess.CompletedProcess([name], code, said, ""))
-
-    assert [check.broken for check in verified(answers(0, "whole"))] == [[]]
-    assert [check.broken for check in verified(answers(1, "event 7\n"))] == [["event 7"]]
+    found = {check.name: check.broken for check in verified(rig(manage=answers))}
+    assert found == {
+        "manage.py verify_audit finds all whole": ["event 7"],
+        "manage.py verify_storage finds all whole": [],
+    }
 
 
 @pytest.mark.parametrize("broken", [[], ["job 1 is PENDING", "job 2 is PENDING"]])

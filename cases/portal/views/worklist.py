@@ -15,7 +15,7 @@ from django.urls import reverse
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound
 from cases.models import SavedView, WorklistEntry
-from cases.portal.ai_view import AiView, ai_offered, ai_view
+from cases.portal.ai_view import ai_offered, ai_view
 from cases.portal.reads import note_scores
 from cases.portal.views.base import PortalView
 from cases.portal.worklist import Row, cases_of, fingerprint, rows_of
@@ -26,6 +26,7 @@ from cases.portal.worklist_filters import (
     filter_words,
     query_of,
 )
+from cases.reports.answers import CaseSummary, case_summaries
 from cases.selectors.portal import MAX_NEWER
 from cases.selectors.saved_views import saved_view_of, saved_views
 from cases.selectors.worklist import (
@@ -154,13 +155,14 @@ class WorklistBase(PortalView):
             "poll_seconds": POLL_SECONDS if unfinished else IDLE_POLL_SECONDS,
         }
 
-    def rows(self, entries: Sequence[WorklistEntry]) -> tuple[list[Row], AiView]:
-        ai = ai_view(actor=self.actor, cases=cases_of(entries))
-        return rows_of(entries, actor=self.actor, ai=ai), ai
-
-    def note(self, entries: Sequence[WorklistEntry], ai: AiView) -> None:
-        """A score in a list was seen, like one on a page."""
-        note_scores(self.actor, [case for case in cases_of(entries) if ai.tells(case.pk)])
+    def rows(self, entries: Sequence[WorklistEntry]) -> tuple[list[Row], list[CaseSummary]]:
+        """Rows of the entries, and the summaries whose scores they tell: a score in a list is seen,
+        like one on a page, and has to be noted where it is shown."""
+        cases = cases_of(entries)
+        ai = ai_view(actor=self.actor, cases=cases)
+        summaries = case_summaries(cases)
+        rows = rows_of(entries, summaries, actor=self.actor, ai=ai)
+        return rows, [summary for summary in summaries if ai.tells(summary.case.pk)]
 
 
 class WorklistView(WorklistBase):
@@ -183,8 +185,8 @@ class WorklistView(WorklistBase):
             # One more was kept, to know that there are more.
             among=None if asked.found is None else asked.found[:MAX_FOUND],
         )
-        rows, ai = self.rows(page.rows)
-        self.note(page.rows, ai)
+        rows, told = self.rows(page.rows)
+        note_scores(self.actor, told)
         audit_record(
             actor=self.actor,
             action="case.listed",
@@ -260,10 +262,10 @@ class WorklistRowsView(WorklistBase):
         # A search stands for what it found; and a later page says nothing of the first one.
         if on_top and asked.found is None:
             newer = arrived_count(actor=self.actor, filters=asked.filters, since=number)
-        rows, ai = self.rows(entries)
+        rows, told = self.rows(entries)
         if fingerprint(rows, newer) == request.GET.get("seen"):
             return HttpResponse(status=204)
-        self.note(entries, ai)
+        note_scores(self.actor, told)
         context = self.live(asked, rows, newer=newer, number=number, on_top=on_top)
         return render(request, "cases/partials/worklist_rows.html", context)
 

@@ -12,6 +12,7 @@ from django.utils import timezone, translation
 
 from cases.access import Capability
 from cases.errors import FieldInvalid, NotFound, StateConflict
+from cases.portal.reads import note_scores
 from cases.portal.views.worklist import ALL, WorklistBase
 from cases.portal.worklist import Row
 from cases.portal.worklist_filters import FIELDS
@@ -86,8 +87,8 @@ class WorklistBulkView(_Bulk):
             raise NotFound()
         # As all words of a file that programs read.
         with translation.override("en"):
-            rows, ai = self.rows(entries)
-        self.note(entries, ai)
+            rows, told = self.rows(entries)
+        note_scores(self.actor, told)
         audit_record_all(
             actor=self.actor,
             action="case.exported",
