@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -10,7 +11,16 @@ from celery.signals import celeryd_init, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcweb.settings")
 
-app = Celery("bcweb")
+
+class App(Celery):
+    """Celery with a beat of our own."""
+
+    @cached_property
+    def Beat(self) -> Any:  # noqa: N802 - Celery's name
+        return self.subclass_with_self("bcweb.beat:Beat")  # type: ignore[arg-type]
+
+
+app = App("bcweb")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["worker"])
 

@@ -1,11 +1,18 @@
-"""Beat goes on when its wall clock was ahead and is set right, in life and over a restart."""
+"""Beat goes on when its wall clock was ahead and is set right, and ends when it is told to."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from celery.beat import Service
+from django.db import connection
 from django_celery_beat import models
 from django_celery_beat.models import PeriodicTask
 
@@ -108,3 +115,66 @@ def test_a_small_correction_puts_nothing_off_and_plans_nothing_anew(clock: Clock
     asked = beat.go_on(clock, 62)
     assert beat._heap is planned
     assert asked.count("seal-audit") == 1
+
+
+class Busy(Noted):
+    """In the middle of a long query, with times that are not saved yet."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.asks = threading.Event()
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        self.reserve(self.schedule["seal-audit"])
+        with connection.cursor() as cursor:
+            self.asks.set()
+            cursor.execute("SELECT pg_sleep(600)")
+        raise AssertionError("the query came to its end")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The handlers of this process, put back afterwards."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def strike(busy: Busy, number: signal.Signals) -> None:
+    """Once a query is under way."""
+    busy.asks.wait()
+    deadline = time.monotonic() + 60
+    while not asked_of_server() and time.monotonic() < deadline:
+        pass
+    connection.close()
+    os.kill(os.getpid(), number)
+
+
+def asked_of_server() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' "
+            "AND state = 'active' AND datname = current_database()"
+        )
+        found = bool(cursor.fetchone()[0])
+    return found
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.timeout(120)  # it would wait for itself
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_beat_that_is_told_to_end_in_the_middle_of_a_query_saves_and_ends(
+    number: signal.Signals,
+) -> None:
+    service = Service(app=app, scheduler_cls=Busy)
+    app.Beat(quiet=True).install_sync_handler(service)
+    busy = service.scheduler
+    assert isinstance(busy, Busy)
+    striker = threading.Thread(target=strike, args=(busy, number))
+    striker.start()
+    began = datetime.now(UTC)
+    service.start()
+    striker.join()
+    assert PeriodicTask.objects.get(name="seal-audit").last_run_at >= began
