@@ -1,13 +1,9 @@
-"""Beat on a wall clock that somebody sets, and that ends when it is told to.
+"""Beat on a wall clock that somebody sets: django-celery-beat's scheduler with one rule more.
 
 Celery remembers when it last did something and when it will do it next by the wall clock. When that
 was ahead and is set right again, it waits until the time it has already seen comes once more, for
 hours perhaps, and starting it anew does not help, as the rows remember too. Nothing would be swept,
 sealed or trained meanwhile. Here what was done "in the future" counts as done now.
-
-Told to end, Celery saves its times within the signal's handler. Where the signal comes in the
-middle of a query, the handler waits for the connection which it interrupted, for good. Here they
-are saved on the way out.
 """
 
 from __future__ import annotations
@@ -17,8 +13,6 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from celery import platforms
-from celery.apps import beat
 from celery.utils.time import maybe_make_aware
 from django.db import connections
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
@@ -68,17 +62,3 @@ class SteadyScheduler(DatabaseScheduler):  # type: ignore[misc]
     def wall_clock(self) -> float:
         """Seconds since 1970, as this machine believes."""
         return time.time()
-
-
-class Beat(beat.Beat):
-    """The program `celery beat`, ended by SIGTERM or SIGINT wherever it is."""
-
-    def install_sync_handler(self, service: Any) -> None:
-        """Have ``Service.start`` come to its end, which saves."""
-
-        def end(signum: int, frame: Any) -> None:
-            # Where a callback swallows the exception, the loop ends with this round.
-            service._is_shutdown.set()
-            raise SystemExit
-
-        platforms.signals.update(SIGTERM=end, SIGINT=end)

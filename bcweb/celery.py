@@ -17,7 +17,7 @@ class App(Celery):
 
     @cached_property
     def Beat(self) -> Any:  # noqa: N802 - Celery's name
-        return self.subclass_with_self("bcweb.beat:Beat")  # type: ignore[arg-type]
+        return self.subclass_with_self("bcweb.beat_program:Beat")  # type: ignore[arg-type]
 
 
 app = App("bcweb")

@@ -23,7 +23,7 @@ from bench.chaos import report
 from bench.chaos.faults import FAULTS
 from bench.chaos.night import spend
 from bench.chaos.plan import make_plan
-from bench.chaos.rig import ATTEMPTS, NoStartError, Rig
+from bench.chaos.rig import NoStartError, Rig
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
     # What a killed supervisor leaves becomes this process' own, and can be collected.
     linux.adopt_orphans()
     state = Path(tempfile.mkdtemp(prefix="bcweb-chaos-"))
-    rig = Rig(state, pace=options.pace, real_model=options.real_model, attempts=options.attempts)
+    rig = Rig(state, pace=options.pace, real_model=options.real_model)
     story = None
     # Whatever ends the driver ends the service first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -70,7 +70,6 @@ def main() -> int:
         "kinds_wanted": kinds,
         "pace": options.pace,
         "real_model": options.real_model,
-        "attempts": options.attempts,
         "again": again,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,12 +92,6 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("BCWEB_CHAOS_PACE", "1"),
         help="stretch all times, for a busy machine (BCWEB_CHAOS_PACE, 1)",
     )
-    parser.add_argument(
-        "--attempts",
-        type=_positive,
-        default=ATTEMPTS,
-        help=f"of a job before it fails ({ATTEMPTS}); fewer make a short night",
-    )
     parser.add_argument("--real-model", action="store_true", help="answer with the real model")
     parser.add_argument("--out", type=Path, default=Path("var/chaos.json"), metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="keep the state folder in any case")
@@ -113,7 +106,6 @@ def replay(seed: int, options: argparse.Namespace) -> str:
     """The command that makes the same night again."""
     more = [f'--faults "{kind}"' for kind in options.faults or ()]
     more += [f"--pace {options.pace:g}"] if options.pace != 1 else []
-    more += [f"--attempts {options.attempts}"] if options.attempts != ATTEMPTS else []
     more += ["--real-model"] if options.real_model else []
     arguments = f" ARGS='{' '.join(more)}'" if more else ""
     return f"make chaos SEED={seed} JOBS={options.jobs}{arguments}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 MARK = b"bcweb-chaos poison: "
-# What the model's process does at the picture, and the reason its job then fails with.
+# What the model's process does at the picture, and the reason its job then fails with. The one that
+# takes a minute to fail all its attempts comes last: a short night has no room for it.
 ENGINE_POISON = {
     "crash": "engine_crashed",
-    "hang": "engine_timeout",
     "grow": "engine_memory",
     "garbage": "engine_crashed",
+    "hang": "engine_timeout",
 }
 # What the decoder's process does: such a file is refused at the door.
 DECODER_POISON = ("decoder-crash", "decoder-hang", "decoder-grow")

@@ -29,9 +29,6 @@ RESTART_PAUSE_S = 1.0
 STARTS = 5
 # How long the batch of a worker that is told to end may go on.
 STOP_S = 2.0
-# How often a job is tried. More than in life: it may be in the hands of several workers that are
-# killed in a row.
-ATTEMPTS = 5
 # The first one sets everything up, which takes minutes on a machine that has much else to do.
 START_S = 600.0
 T = TypeVar("T")
@@ -48,12 +45,9 @@ class NoStartError(Exception):
 class Rig:
     """A running service. All seconds are stretched by ``pace``, for slow and busy machines."""
 
-    def __init__(
-        self, state: Path, *, pace: float, real_model: bool = False, attempts: int = ATTEMPTS
-    ) -> None:
+    def __init__(self, state: Path, *, pace: float, real_model: bool = False) -> None:
         self.state = state
         self.pace = pace
-        self.attempts = attempts
         self.real_model = real_model
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -86,7 +80,8 @@ class Rig:
             "BCWEB_BATCH_SECONDS": self._seconds(30 if real_model else 9),
             "BCWEB_CHAOS_PACE": str(self.pace),
             "BCWEB_DECODE_SECONDS": self._seconds(5),
-            "BCWEB_MAX_ATTEMPTS": str(self.attempts),
+            # More than in life: a job may be in the hands of several that are killed in a row.
+            "BCWEB_MAX_ATTEMPTS": "5",
             "BCWEB_ENGINE_MEMORY_MB": "2000" if real_model else "300",
             "TMPDIR": str(self.uploads),
         }

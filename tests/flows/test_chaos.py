@@ -26,7 +26,7 @@ KINDS = (
     "messages dropped",
     "storage full",
 )
-SEED, JOBS = "5", "30"
+SEED, JOBS = "12", "20"
 # Other tests run beside it.
 PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.2")
 
