@@ -250,11 +250,20 @@ def test_bad_input_ends_with_2_and_one_line_and_nothing_half_written(
 
 
 @pytest.mark.parametrize(
-    "module", ["train", "evaluate", "crossval", "predict", "dataset", "baselines"]
+    "module",
+    [train, evaluate, crossval, predict, dataset_module, baselines],
+    ids=lambda module: module.__name__,
 )
-def test_bad_usage_ends_with_2(module):
+def test_bad_usage_ends_with_2(module, capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--no-such-option"])
+    assert ended.value.code == 2
+    assert "--no-such-option" in capsys.readouterr().err
+
+
+def test_a_command_of_its_own_ends_with_the_same_code():
     done = subprocess.run(
-        [sys.executable, "-m", f"ml.{module}", "--no-such-option"], capture_output=True, check=False
+        [sys.executable, "-m", "ml.dataset", "--no-such-option"], capture_output=True, check=False
     )
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
