@@ -131,7 +131,12 @@ def _with_and_without(fields: Fields) -> tuple[Block, ...]:
     only, counted_as = mapping(fields.get("answered_only")), mapping(fields.get("as_if_positive"))
     none = not count(fields.get("n_refused")) and not count(fields.get("n_abstained"))
     rows = [
-        (name, counted(f.get("n")), *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE))
+        (
+            name,
+            # As if positive is every picture.
+            counted(f.get("n", fields.get("n"))),
+            *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE),
+        )
         for name, f in (
             (gettext("Every picture by its scores"), fields),
             (gettext("Answered pictures only"), only),
