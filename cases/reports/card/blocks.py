@@ -157,8 +157,12 @@ def entry(key: str, value: object, depth: int = 1) -> Entry:
     if isinstance(value, Mapping):
         return Entry(label, scalar(None))
     if items:
-        return Entry(label, ", ".join(scalar(item) for item in items))
+        return Entry(label, ", ".join(_item(item) for item in items))
     return Entry(label, under(key, value))
+
+
+def _item(value: object) -> str:
+    return words(value) if isinstance(value, str) else scalar(value)
 
 
 def rest(fields: Fields, known: Iterable[str], heading: str | None = None) -> tuple[Block, ...]:
