@@ -13,10 +13,11 @@ from django.utils.translation import gettext
 
 from cases.access import Actor
 from cases.errors import FieldInvalid
-from cases.measures import FEWEST, FEWEST_IMAGES
+from cases.measures import FEWEST, FEWEST_IMAGES, Drift, Share
 from cases.portal.lazily import lazy as _
 from cases.portal.moments import typed_moment
 from cases.reports.watch_plots import (
+    MOST_WEEKS,
     calibration_svg,
     calibration_title,
     drift_svg,
@@ -84,6 +85,7 @@ class Drawing:
     row: WatchRow | None
     title: str
     svg: str
+    shares: tuple[Share, ...] = ()
 
 
 def watch_view(told: Watch) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def watch_view(told: Watch) -> dict[str, Any]:
         "outcomes": list(_outcomes(told)),
         "verification": [row for row in told.totals if row.verification.above.n],
         "weeks": Drawing(None, weeks_title(told.weeks), weeks_svg(told.weeks)),
+        "week_rows": list(reversed(told.weeks[-MOST_WEEKS:])),
         "calibrations": [
             Drawing(row, calibration_title(row.calibration), calibration_svg(row.calibration))
             for row in drawn
@@ -102,13 +105,20 @@ def watch_view(told: Watch) -> dict[str, Any]:
         ],
         "drifts": [row for row in told.rows if row.drift],
         "drift_drawings": [
-            Drawing(row, drift_title(row.drift), drift_svg(row.drift)) for row in drawn if row.drift
+            Drawing(row, drift_title(row.drift), drift_svg(row.drift), _shares(row.drift))
+            for row in drawn
+            if row.drift
         ],
         "references": REFERENCES,
         "refusal_words": REFUSALS,
         "fewest": FEWEST,
         "fewest_images": FEWEST_IMAGES,
     }
+
+
+def _shares(drift: Drift) -> tuple[Share, ...]:
+    """What the bars of a drift show, as shares of the recent images."""
+    return tuple(Share(count, drift.n) for count in drift.counts)
 
 
 def _outcomes(told: Watch) -> Iterator[OutcomeLine]:

@@ -217,9 +217,8 @@ def drift_svg(drift: Drift) -> str:
         return ""
     shares = [count / drift.n for count in drift.counts]
     top = _top([*shares, 0.2])
-    parts = _axes(
-        top, gettext("tenth of the reference's distances, near to far"), gettext("recent images")
-    )
+    across = gettext("tenth of the reference's distances, near to far")
+    parts = _axes(top, across, gettext("share of recent images"))
     step = (_RIGHT - _LEFT) / len(shares)
     for number, share in enumerate(shares):
         x, y = _LEFT + step * number + 3, _y(share, top)

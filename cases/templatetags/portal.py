@@ -24,6 +24,9 @@ from cases.words import Words, local, within
 
 register = template.Library()
 
+# Longer words in brackets are no interval.
+_LONGEST_INTERVAL = 24
+
 # Drawn on 16 x 16 with a stroke of 1.5; the colour is that of the text beside them.
 _ICONS: dict[str, str] = {
     "list": '<path d="M2.5 4h11M2.5 8h11M2.5 12h7"/>',
@@ -234,6 +237,15 @@ def thousands(number: int) -> str:
 def figure(value: float | None) -> str:
     """A metric with three digits after the point."""
     return "" if value is None else local(f"{value:.3f}")
+
+
+@register.filter
+def kept_together(cell: str) -> SafeString | str:
+    """A cell of which the interval in brackets goes to the next line as a whole, if at all."""
+    shown, _, bounds = cell.partition(" (")
+    if not bounds.endswith(")") or len(bounds) > _LONGEST_INTERVAL:
+        return cell
+    return format_html('{} <span class="nowrap">({}</span>', shown, bounds)
 
 
 @register.filter

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_noop
 
 from cases.measures import Share
+from cases.reports.card.values import thousands
 from cases.watching import NO_DEVICE, Mix
 from cases.words import local
 
@@ -22,20 +23,31 @@ def share_words(share: Share) -> str:
     if share.value is None or share.low is None or share.high is None:
         if not share.n:
             return gettext("none")
-        return gettext("%(count)d of %(n)d, too few") % {"count": share.count, "n": share.n}
+        return _count_words(share)
     return format_html(
         '<span class="share">{} % ({}–{})</span> <span class="share-of">{}</span>',
         _digits(share.value),
         _digits(share.low),
         _digits(share.high),
-        gettext("%(count)s of %(n)s") % {"count": share.count, "n": share.n},
+        _count_words(share),
     )
+
+
+def _count_words(share: Share) -> str:
+    told = {"count": thousands(share.count), "n": thousands(share.n)}
+    return gettext("%(count)s of %(n)s") % told
 
 
 def _digits(share: float) -> str:
     percent = 100 * share
     # Near the ends of the scale a rounded figure would claim 0 % or 100 %.
     return local(f"{percent:.1f}") if 0 < percent < 10 or 90 < percent < 100 else f"{percent:.0f}"
+
+
+@register.filter
+def limit_figure(value: float) -> str:
+    """A limit with the digits it was set with: "0.25"."""
+    return local(f"{value:.3g}")
 
 
 @register.filter

@@ -226,8 +226,11 @@ def test_a_snapshot_is_asked_for_shown_and_called_off(admin: Client) -> None:
     typed = {"role": "locked", "name": "spring", "share": "20", "reason": "A test set."}
     address = reverse("freeze-list")
     # There is no way back from either: neither is chosen beforehand.
-    assert not [i for i in read(admin.get(address).content).all("input") if "checked" in i.attrs]
-    assert admin.post(address, {**typed, "role": ""}).status_code == 422
+    refused = admin.post(address, {**typed, "role": ""})
+    assert refused.status_code == 422
+    assert not [i for i in read(refused.content).all("input") if "checked" in i.attrs]
+    # Nothing is accepted yet: no form is offered that could not succeed.
+    assert not read(admin.get(address).content).all("input", id="name")
     refused = admin.post(address, {**typed, "share": "200", "reason": ""})
     assert refused.status_code == 422
     page = read(refused.content)

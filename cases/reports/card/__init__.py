@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext, ngettext
 
 from cases.reports.card.blocks import Entry, Section, bounds_of, entry
-from cases.reports.card.figures import METRICS, evaluations
+from cases.reports.card.figures import METRICS, evaluations, trained_sources
 from cases.reports.card.sections import sections
 from cases.reports.card.values import (
     Fields,
@@ -86,7 +86,7 @@ def card_view(card: Fields) -> CardView:
     return CardView(
         threshold=number(point.get("threshold")),
         target_sensitivity=number(point.get("sensitivity")),
-        data_name=text(data.get("name")),
+        data_name=trained_sources(card) or text(data.get("name")),
         data_images=count(data.get("images")),
         headline=_headline(card),
         sections=sections(card),

@@ -14,11 +14,14 @@ from cases.reports.card.values import (
     interval,
     mapping,
     number,
+    percent,
     scalar,
     sequence,
+    source,
     text,
     thousands,
     title,
+    under,
     words,
 )
 
@@ -27,6 +30,10 @@ INTERVALS = ("ci95", "wilson95")
 
 # Sections that a page never folds away: what the model is for, its limits, how it scored.
 ALWAYS_OPEN = ("use", "limits", "evaluation")
+
+# Of rows that were told under a name: the column of the names, and columns that hold shares.
+_NAME = ""
+_SHARES = ("rate", "share")
 
 # Levels of nesting a page shows. Cards of this project have eight at most.
 MAX_DEPTH = 12
@@ -145,19 +152,55 @@ def entry(key: str, value: object, depth: int = 1) -> Entry:
         inner = [(str(n), v) for n, v in enumerate(items, start=1)]
     if inner and depth >= MAX_DEPTH:
         return Entry(label, gettext("nested too deeply to be shown here"))
-    if inner or isinstance(value, Mapping):
+    if inner:
         return Entry(label, "", tuple(entry(k, v, depth + 1) for k, v in inner))
+    if isinstance(value, Mapping):
+        return Entry(label, scalar(None))
     if items:
-        return Entry(label, ", ".join(scalar(item) for item in items))
-    return Entry(label, scalar(value))
+        return Entry(label, ", ".join(_item(item) for item in items))
+    return Entry(label, under(key, value))
+
+
+def _item(value: object) -> str:
+    return words(value) if isinstance(value, str) else scalar(value)
 
 
 def rest(fields: Fields, known: Iterable[str], heading: str | None = None) -> tuple[Block, ...]:
     """What is in ``fields`` under keys that have no place of their own."""
     left = {str(k): v for k, v in fields.items() if k not in set(known)}
-    entries = tuple(entry(key, value) for key, value in sorted(left.items()))
+    found: list[Block] = []
+    kept = {key: _without_tables(value, (key,), found) for key, value in sorted(left.items())}
+    entries = tuple(entry(key, value) for key, value in kept.items() if value is not _TOLD)
     named = gettext("Also stated") if heading is None else heading
-    return (Entries(named, entries),) if entries else ()
+    return (*((Entries(named, entries),) if entries else ()), *found)
+
+
+_TOLD = object()
+
+
+def _without_tables(value: object, path: tuple[str, ...], found: list[Block]) -> object:
+    """``value`` less what is better read as a table, which goes to ``found``."""
+    if not isinstance(value, Mapping) or not value or len(path) >= MAX_DEPTH:
+        return value
+    if _is_keyed(value):
+        rows = [{_NAME: source(name), **row} for name, row in value.items()]
+        made = rows_table(", ".join((title(path[0]), *map(words, path[1:]))), rows)
+        found += made
+        return _TOLD if made else value
+    kept = {
+        str(k): left
+        for k, v in sorted(value.items())
+        if (left := _without_tables(v, (*path, str(k)), found)) is not _TOLD
+    }
+    return kept or _TOLD
+
+
+def _is_keyed(value: Fields) -> bool:
+    """Whether it holds one flat mapping for each name, all of the same keys."""
+    rows = list(value.values())
+    if len(rows) < 2 or not _is_table(rows):
+        return False
+    return all(row.keys() == rows[0].keys() and _NAME not in row for row in rows)
 
 
 def bounds_of(fields: Fields, key: str) -> object:
@@ -216,13 +259,16 @@ def _is_cell(value: object) -> bool:
 def rows_table(caption: str, rows: Sequence[Any]) -> tuple[Block, ...]:
     """A list of flat mappings as a table; what names a row comes first."""
     keys = sorted({str(k) for row in rows for k in row if not str(k).endswith(INTERVALS)})
-    keys.sort(key=lambda k: not any(text(row.get(k)) for row in rows))
+    keys.sort(key=lambda k: (not any(text(row.get(k)) for row in rows), k != "n", k in _SHARES))
 
     def cell(row: Fields, key: str) -> str:
         value = row.get(key)
         if value is None:
             return "–"
-        if number(value) is not None:
+        given = number(value)
+        if key in _SHARES and given is not None and 0 <= given <= 1:
+            return percent(given)
+        if given is not None:
             return _plain(value, bounds_of(row, key))
         pair = interval(value)
         if pair is None:
@@ -230,4 +276,12 @@ def rows_table(caption: str, rows: Sequence[Any]) -> tuple[Block, ...]:
         return gettext("%(low)s to %(high)s") % {"low": scalar(pair[0]), "high": scalar(pair[1])}
 
     body = [tuple(cell(row, key) for key in keys) for row in rows]
-    return table(caption, [title(k) for k in keys], body)
+    return table(caption, [_column(k) for k in keys], body)
+
+
+def _column(key: str) -> str:
+    if key == _NAME:
+        return gettext("Part")
+    if key == "n":
+        return gettext("Images")
+    return gettext("Share") if key in _SHARES else title(key)

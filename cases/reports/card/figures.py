@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from django.utils.translation import gettext, gettext_noop
 
 from cases.reports.card.blocks import Block, Part, Section, Text, bounds_of, rest, sentences, table
+from cases.reports.card.counts import counts_text, how
 from cases.reports.card.strata import STRATA, coverage, strata, unanswered
 from cases.reports.card.values import (
     Fields,
@@ -21,9 +22,9 @@ from cases.reports.card.values import (
     mapping,
     number,
     sequence,
+    source,
     text,
     texts,
-    thousands,
     title,
 )
 from cases.words import local
@@ -177,40 +178,32 @@ def evaluation_section(card: Fields) -> Section | None:
     return Section("evaluation", gettext("How it scored"), (*blocks, *rest(unread, ())), parts)
 
 
+def trained_sources(card: Fields) -> str:
+    """The sources of the training data: those of a cross-validation over the same data."""
+    digest = text(mapping(mapping(card.get("training")).get("data")).get("digest"))
+    for _, fields in evaluations(card):
+        if digest and text(mapping(fields.get("data")).get("digest")) == digest:
+            return " + ".join(sorted(map(source, mapping(fields.get("per_source")))))
+    return ""
+
+
 def _short_row(name: str, fields: Fields) -> tuple[str, ...]:
     values = (figure(fields.get(k), bounds_of(fields, k)) for k, _ in _SHORT)
     return (name, counted(fields.get("n")), *values)
-
-
-def counts_text(fields: Fields) -> str:
-    """ "154 images in 119 groups: 86 benign, 41 malignant, 27 normal." and what had no answer."""
-    total = count(fields.get("n"))
-    counts = mapping(fields.get("counts"))
-    order = [str(c) for c in sequence(fields.get("classes"))] or sorted(map(str, counts))
-    named = [
-        f"{counted(counts.get(c))} {gettext(c)}" for c in order if count(counts.get(c)) is not None
-    ]
-    groups = count(fields.get("n_groups"))
-    head = gettext("Images")
-    if total is not None:
-        head = gettext("%(n)s images") % {"n": thousands(total)}
-    if groups is not None:
-        head = gettext("%(images)s in %(n)s groups") % {"images": head, "n": thousands(groups)}
-    said = f"{head}: {', '.join(named)}." if named else (f"{head}." if total is not None else "")
-    refused, abstained = count(fields.get("n_refused")), count(fields.get("n_abstained"))
-    if refused or abstained:
-        words = gettext(
-            "%(refused)d refused, %(abstained)d abstained; they are counted by their scores."
-        )
-        said += f" {words % {'refused': refused or 0, 'abstained': abstained or 0}}"
-    return said
 
 
 def _measured(fields: Fields) -> tuple[Block, ...]:
     command = text(fields.get("command"))
     classes = tuple(str(c) for c in sequence(fields.get("classes")))
     return (
-        *sentences([counts_text(fields), *texts(fields.get("about")), *texts(fields.get("note"))]),
+        *sentences(
+            [
+                how(fields),
+                counts_text(fields),
+                *texts(fields.get("about")),
+                *texts(fields.get("note")),
+            ]
+        ),
         *((Text(command, code=True),) if command else ()),
         *_figures(fields),
         *_at_sensitivities(fields),

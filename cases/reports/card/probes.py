@@ -28,6 +28,7 @@ from cases.reports.card.values import (
     number,
     percent,
     sequence,
+    source,
     text,
     texts,
     title,
@@ -151,9 +152,9 @@ def _heatmap(fields: Fields) -> tuple[Block, ...]:
 def _pointing_rows(fields: Fields) -> Iterator[tuple[str, Fields]]:
     sources = mapping(fields.get("per_source"))
     for label in ("malignant", "benign", "normal"):
-        for source in sorted(map(str, sources)):
-            if row := mapping(mapping(sources[source]).get(label)):
-                yield f"{title(label)}, {source}", row
+        for name in sorted(map(str, sources)):
+            if row := mapping(mapping(sources[name]).get(label)):
+                yield f"{title(label)}, {source(name)}", row
         if len(sources) > 1 and (row := mapping(mapping(fields.get("per_class")).get(label))):
             yield gettext("%(label)s, all") % {"label": title(label)}, row
 
@@ -195,7 +196,7 @@ def shortcuts_section(card: Fields) -> Section | None:
 
 
 def _shortcuts(fields: Fields) -> tuple[Block, ...]:
-    source, normal = mapping(fields.get("source")), mapping(fields.get("normal_score"))
+    told, normal = mapping(fields.get("source")), mapping(fields.get("normal_score"))
     known = ("n", "counts", "repeats", "threshold", "changes", "source", "normal_score")
     threshold = figure(fields.get("threshold"))
     return (
@@ -208,9 +209,9 @@ def _shortcuts(fields: Fields) -> tuple[Block, ...]:
             ]
         ),
         *_changes(mapping(fields.get("changes"))),
-        *_sources(mapping(source.get("per_class"))),
-        *facts([(gettext("Simple facts"), text(source.get("facts")))]),
-        *rest(source, ("per_class", "facts")),
+        *_sources(mapping(told.get("per_class"))),
+        *facts([(gettext("Simple facts"), text(told.get("facts")))]),
+        *rest(told, ("per_class", "facts")),
         *_normals(normal),
         *rest(fields, (*_ABOUT, *known)),
     )
@@ -269,7 +270,7 @@ def _normals(found: Fields) -> tuple[Block, ...]:
     names = sorted(map(str, found))
     rows = [
         (
-            name,
+            source(name),
             gettext("yes") if mapping(found[name]).get("has_normals") is True else gettext("no"),
             counted(mapping(found[name]).get("n")),
             figure(mapping(found[name]).get("mean_normal_score")),

@@ -18,11 +18,11 @@ from cases.reports.card.blocks import (
     sentences,
     table,
 )
-from cases.reports.card.figures import evaluation_section
+from cases.reports.card.figures import evaluation_section, trained_sources
 from cases.reports.card.probes import heatmap_section, shortcuts_section
+from cases.reports.card.standard import SENTENCES
 from cases.reports.card.values import (
     Fields,
-    count,
     counted,
     mapping,
     scalar,
@@ -30,6 +30,7 @@ from cases.reports.card.values import (
     text,
     texts,
     title,
+    under,
 )
 
 RESEARCH = gettext_noop("Research software, not a medical device. A person decides.")
@@ -94,11 +95,10 @@ def _section(key: str, name: str, blocks: Sequence[Block]) -> Section | None:
 
 
 def _use(card: Fields) -> Section | None:
-    return _section(
-        "use",
-        gettext("Intended use"),
-        sentences([gettext(RESEARCH), *texts(card.get("intended_use"))]),
-    )
+    own = texts(card.get("intended_use"))
+    # The first sentence of our own trainings says the same, and more.
+    said = own if gettext(SENTENCES[0]) in own else (gettext(RESEARCH), *own)
+    return _section("use", gettext("Intended use"), sentences(said))
 
 
 def _bullets(value: object) -> tuple[Block, ...]:
@@ -147,7 +147,7 @@ def _data(card: Fields) -> Section | None:
             *_origins(sets),
             *(b for one in sets.values() for b in rest(one, known)),
             *rest(given, sets),
-            *_training_data(training, classes),
+            *_training_data(training, classes, trained_sources(card)),
         ),
     )
 
@@ -164,7 +164,7 @@ def _origins(sets: Mapping[str, Fields]) -> tuple[Block, ...]:
     return table(gettext("Origin and terms"), columns, rows, numbers=False)
 
 
-def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
+def _training_data(data: Fields, classes: Sequence[str], sources: str) -> tuple[Block, ...]:
     split = mapping(data.get("split"))
     names = [n for n in _SPLIT_ORDER if n in split]
     names += sorted(str(n) for n in split if n not in _SPLIT_ORDER)
@@ -172,16 +172,16 @@ def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     rows = [
         (
             title(n).replace("Held out", "Held-out"),
-            *(str(count(split[n].get(c)) or 0) for c in classes),
+            *(counted(split[n].get(c)) or "0" for c in classes),
         )
         for n in parts
     ]
     known = ["name", "images", "classes", "source", "split"]
-    described = [(title(k), scalar(data[k])) for k in sorted(data) if _flat(data[k], k, known)]
+    described = [(title(k), under(k, data[k])) for k in sorted(data) if _flat(data[k], k, known)]
     return (
         *facts(
             [
-                (gettext("Trained on"), _trained_on(data)),
+                (gettext("Trained on"), _trained_on(data, sources)),
                 (gettext("By class"), _by_class(data, classes)),
                 (gettext("Source"), text(data.get("source"))),
                 *described,
@@ -197,11 +197,11 @@ def _training_data(data: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     )
 
 
-def _trained_on(data: Fields) -> str:
-    """ "busi, 780 images"."""
+def _trained_on(data: Fields, sources: str) -> str:
+    """ "BUSI, 780 images"; the name of the set where its sources are not told."""
     images = counted(data.get("images"))
     told = gettext("%(n)s images") % {"n": images} if images else ""
-    return ", ".join(t for t in (text(data.get("name")), told) if t)
+    return ", ".join(t for t in (sources or text(data.get("name")), told) if t)
 
 
 def _by_class(data: Fields, classes: Sequence[str]) -> str:
@@ -253,7 +253,7 @@ def _training(card: Fields) -> Section | None:
         for k, v in training.items()
         if k not in ("data", "calibrated_on") and not isinstance(v, dict | list)
     }
-    items = [(title(k), scalar(v)) for k, v in sorted(plain.items())]
+    items = [(title(k), under(k, v)) for k, v in sorted(plain.items())]
     return _section(
         "training",
         gettext("How it was made"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.utils.translation import gettext, gettext_noop
 
@@ -16,6 +16,7 @@ from cases.reports.card.values import (
     mapping,
     percent,
     sequence,
+    source,
     text,
     title,
 )
@@ -26,6 +27,12 @@ STRATA = (
     ("per_lesion_area", gettext_noop("By lesion area")),
     ("per_birads", gettext_noop("By BI-RADS category as stated in the data")),
 )
+_HEADS = {
+    "per_source": gettext_noop("Source"),
+    "per_device": gettext_noop("Device"),
+    "per_lesion_area": gettext_noop("Area"),
+    "per_birads": gettext_noop("Category"),
+}
 _SENSE = ("sensitivity", "specificity")
 
 
@@ -38,15 +45,15 @@ def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
     keys = ("auc_malignant", "sensitivity", "specificity", "accuracy")
     rows = [
         (
-            title(name),
+            source(name) if key == "per_source" else title(name),
             counted(parts[name].get("n")),
             counted(mapping(parts[name].get("counts")).get("malignant")),
-            *(figure(parts[name].get(k), bounds_of(parts[name], k)) for k in keys),
+            *(figure(parts[name].get(k), _bounds(parts[name], k)) for k in keys),
         )
         for name in _strata_order(parts)
     ]
     columns = (
-        gettext("Part"),
+        gettext(_HEADS.get(key, "Part")),
         gettext("Images"),
         gettext("Malignant"),
         gettext("AUC malignant"),
@@ -56,9 +63,21 @@ def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
     known = ("rule", "bounds", *parts)
     return (
         *table(caption, (*columns, gettext("Accuracy")), rows),
-        *sentences([_rule(found)], muted=True),
+        *sentences([_rule(found), _too_few(parts, keys)], muted=True),
         *rest(found, known),
     )
+
+
+def _too_few(parts: Fields, keys: Sequence[str]) -> str:
+    left_out = any(bounds_of(p, k) is not _bounds(p, k) for p in parts.values() for k in keys)
+    return gettext("A figure without an interval: too few images to tell one.") if left_out else ""
+
+
+def _bounds(part: Fields, key: str) -> object:
+    """The interval of a figure; none where drawing anew never changed it: too few images."""
+    given = bounds_of(part, key)
+    pair = interval(given)
+    return None if pair and pair[0] == pair[1] else given
 
 
 def _rule(found: Fields) -> str:
@@ -97,7 +116,7 @@ def unanswered(fields: Fields) -> tuple[Block, ...]:
         (
             (
                 title(n),
-                counted(mapping(outcomes[n]).get("n")),
+                counted(mapping(outcomes[n]).get("n")) or gettext("not measured"),
                 percent(mapping(outcomes[n]).get("share")),
                 *(percent(shares[n].get(c)) for c in classes),
             )
@@ -112,7 +131,12 @@ def _with_and_without(fields: Fields) -> tuple[Block, ...]:
     only, counted_as = mapping(fields.get("answered_only")), mapping(fields.get("as_if_positive"))
     none = not count(fields.get("n_refused")) and not count(fields.get("n_abstained"))
     rows = [
-        (name, counted(f.get("n")), *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE))
+        (
+            name,
+            # As if positive is every picture.
+            counted(f.get("n", fields.get("n"))),
+            *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE),
+        )
         for name, f in (
             (gettext("Every picture by its scores"), fields),
             (gettext("Answered pictures only"), only),
@@ -143,7 +167,7 @@ def coverage(fields: Fields) -> tuple[Block, ...]:
     columns = (
         gettext("Answered"),
         gettext("Images"),
-        gettext("Least largest score"),
+        gettext("Score needed to answer"),
         gettext("Error"),
         *map(title, _SENSE),
     )

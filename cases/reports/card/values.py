@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.utils.formats import get_format
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format, get_format
+from django.utils.timezone import is_naive, localtime
 from django.utils.translation import gettext
 
 from cases.words import local
@@ -16,6 +18,10 @@ Fields = Mapping[str, Any]
 # An interval narrower than this deserves a third digit.
 _NARROW = 0.02
 _MOST_DIGITS = 4
+# Keys whose numbers are counts: people read them with their thousands set apart.
+_COUNTED = frozenset({"bytes", "groups", "images", "n", "patients", "refused", "seconds"})
+# Public data sets by the names their makers gave them.
+_SOURCES = {"busbra": "BUS-BRA", "busi": "BUSI"}
 # No count on a card comes near it; a whole number beyond any float cannot be reckoned with.
 _MOST = 10**15
 
@@ -130,4 +136,27 @@ def scalar(value: object) -> str:
         return gettext("none")
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
+    if isinstance(value, str):
+        return _moment(value)
     return local(f"{value:.4g}") if isinstance(value, float) else str(value)
+
+
+def _moment(value: str) -> str:
+    """A point in time as people read it; any other string as it is."""
+    try:
+        at = parse_datetime(value)
+        return value if at is None or is_naive(at) else date_format(localtime(at), "j M Y, H:i T")
+    except (ValueError, OverflowError):
+        return value
+
+
+def under(key: object, value: object) -> str:
+    """A scalar as it is written beside ``key``: counts with their thousands set apart."""
+    return (counted(value) if str(key) in _COUNTED else "") or scalar(value)
+
+
+def source(key: object) -> str:
+    """A source of pictures, or what comes of one: "busbra/benign" says "BUS-BRA, benign"."""
+    parts = str(key).split("/")
+    named = (_SOURCES.get(part) or words(part) for part in parts)
+    return ", ".join(gettext(name) for name in named if name)
