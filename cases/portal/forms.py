@@ -60,12 +60,15 @@ def _choices(words: Mapping[Any, str]) -> Choices:
 def _patient() -> GroupSpec:
     return GroupSpec(
         gettext("Patient"),
-        gettext(
-            "What you leave out is taken from the DICOM header. Other files carry none, so the "
-            "patient id is needed for them."
-        ),
+        gettext("What you leave out is taken from the DICOM header."),
         (
-            FieldSpec("patient_id", gettext("Patient id"), max_length=64, width="half"),
+            FieldSpec(
+                "patient_id",
+                gettext("Patient id"),
+                hint=gettext("Needed for files other than DICOM."),
+                max_length=64,
+                width="half",
+            ),
             FieldSpec(
                 "patient_issuer",
                 gettext("Issuer of the patient id"),
@@ -78,11 +81,14 @@ def _patient() -> GroupSpec:
                 gettext("Name"),
                 hint=gettext("Family name, given name. For example: Doe, Jane"),
                 max_length=324,
-                width="half",
             ),
-            FieldSpec("birth_date", gettext("Date of birth"), kind="date", width="half"),
+            FieldSpec("birth_date", gettext("Date of birth"), kind="date", width="third"),
             FieldSpec(
-                "sex", gettext("Sex"), kind="radios", choices=(*_choices(SEX), _not_stated())
+                "sex",
+                gettext("Sex"),
+                kind="radios",
+                choices=(*_choices(SEX), _not_stated()),
+                width="two-thirds",
             ),
         ),
     )
@@ -103,7 +109,7 @@ def _study() -> GroupSpec:
             FieldSpec(
                 "accession_issuer",
                 gettext("Issuer of the accession number"),
-                hint=gettext("Only if numbers of several systems could meet."),
+                hint=gettext("Only if systems could give the same number."),
                 max_length=64,
                 width="half",
             ),

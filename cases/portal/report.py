@@ -19,6 +19,7 @@ from cases.portal.readings import PlaceReadings, SignedReading, readings_context
 from cases.portal.stage import heat_classes
 from cases.portal.wording import INDICATION, LATERALITY, PRIORITY, SEX, person_name
 from cases.reports.answers import RESEARCH_NOTE, CaseSummary
+from cases.reports.card.values import thousands
 from cases.reports.case_report import (
     CANNOT_KNOW,
     MAX_IMAGES,
@@ -30,7 +31,7 @@ from cases.reports.case_report import (
     Scale,
     Score,
 )
-from cases.reports.evidence import Flag
+from cases.reports.evidence import Flag, Measured
 from cases.templatetags.portal import percent, score_bars, score_texts
 from cases.vocabulary import Indication, Laterality, Sex
 from cases.words import within
@@ -208,13 +209,20 @@ def _rests_on(answer: FrameAnswer) -> tuple[Fact, ...]:
             (gettext("specificity"), measured.specificity),
         )
         told = ", ".join(f"{name} {value}" for name, value in pairs if value)
-        on = (
-            gettext(" on {images} images").format(images=measured.images) if measured.images else ""
-        )
         told = told[:1].upper() + told[1:]
-        facts.append(Fact(gettext("Measured"), f"{told}{on}: {measured.title}"))
+        facts.append(Fact(gettext("Measured"), f"{told}. {_measured_on(measured)}"))
     facts.append(Fact(gettext("Answered"), when(result.created_at)))
     return tuple(facts)
+
+
+def _measured_on(measured: Measured) -> str:
+    if not measured.images:
+        # xgettext:no-python-format
+        return gettext("{title}, with 95 % intervals").format(title=measured.title)
+    # xgettext:no-python-format
+    return gettext("{title}: {images} images, with 95 % intervals").format(
+        title=measured.title, images=thousands(measured.images)
+    )
 
 
 def _other(answer: FrameAnswer) -> str:

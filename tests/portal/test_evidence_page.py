@@ -8,6 +8,8 @@ from django.urls import reverse
 
 from cases.access import Actor
 from cases.models import CaseCircumstance, Result
+from cases.portal import images
+from cases.reports.evidence import Measured
 from tests.factories import answer, make_site, stored_result, submit
 from tests.portal.conftest import SignIn, World, answer_images
 from tests.portal.markup import csp_faults, read, structure_faults
@@ -40,6 +42,21 @@ def test_a_usual_patient_has_no_flag(world: World, sign_in: SignIn) -> None:
     page = read(sign_in(world.sonographer).get(url_of(world.case)).content)
     assert "Outside the model's evidence" not in page.text
     assert "Nothing in this record lies outside" in page.one("section", id="evidence").text
+
+
+def test_the_figures_are_told_with_the_data_they_come_from(
+    world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Measured("0.94 (0.92–0.96)", "0.56 (0.53–0.59)", 1777, "Out of fold")
+    monkeypatch.setattr(images, "measured_of", lambda card: measured)
+    client = sign_in(world.sonographer)
+    (card,) = cards(read(client.get(url_of(world.case)).content))
+    assert "Out of fold: 1,777 images, at the threshold, with 95 % intervals." in card
+    report = read(client.get(reverse("case-report", args=[world.case.pk])).content)
+    assert (
+        "Sensitivity 0.94 (0.92–0.96), specificity 0.56 (0.53–0.59). "
+        "Out of fold: 1,777 images, with 95 % intervals"
+    ) in report.text
 
 
 def test_a_person_states_it_and_takes_it_back(world: World, sign_in: SignIn) -> None:

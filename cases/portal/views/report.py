@@ -65,6 +65,7 @@ class CaseReportView(_ReportView):
         context: dict[str, Any] = {
             "case": case,
             "report": report,
+            "has_heatmap": any(image.result_id for image in report.images),
             "outside_title": gettext(OUTSIDE_TITLE),
             "readings_title": gettext(READINGS_TITLE),
             "cannot_title": gettext(CANNOT_TITLE),
