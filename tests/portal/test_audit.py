@@ -169,7 +169,7 @@ def test_objects_are_named_as_people_call_them(world: World, sign_in: SignIn) ->
     }
     for action, words in told.items():
         page = read(client.get(URL, {"action": action}).content)
-        cells = [tag.text for tag in page.all("td", class_="audit-object")]
+        cells = [tag.text.strip() for tag in page.all("td", class_="audit-object")]
         assert cells and all(re.match(rf"{words} [0-9a-f-]{{8}}", cell) for cell in cells)
     # The event is about the case itself: its page is opened, not told as the case of a case.
     short = str(world.case.pk)[:8]
