@@ -1,4 +1,5 @@
-"""What was done, as the end of a sentence that begins with who: "looked at image 2"."""
+"""What was done, as the end of a sentence that begins with who ("looked at image 2"), and to what
+kind of thing."""
 
 from __future__ import annotations
 
@@ -138,3 +139,37 @@ ACTIONS = Words(
         "webhook.switched_on": _("switched a webhook on"),
     }
 )
+
+# What an event is about, by its name in the trail.
+OBJECTS = Words(
+    {
+        "audit": _("audit trail"),
+        "bytes": _("stored bytes"),
+        "candidate": _("candidate"),
+        "case": _("case"),
+        "finding": _("finding"),
+        "freeze": _("request for a snapshot"),
+        "gate_plan": _("gate plan"),
+        "image": _("image"),
+        "job": _("job"),
+        "model": _("model"),
+        "patient": _("patient record"),
+        "reading": _("reading"),
+        "result": _("answer"),
+        "saved_view": _("saved view"),
+        "schedule": _("schedule"),
+        "service": _("service"),
+        "serving": _("suspension"),
+        "site": _("site"),
+        "snapshot": _("snapshot"),
+        "submission": _("submission"),
+        "token": _("access token"),
+        "training_run": _("training"),
+        "user": _("user"),
+        "webhook": _("webhook"),
+    }
+)
+
+
+def object_words(kind: str) -> str:
+    return OBJECTS[kind] if kind in OBJECTS else kind.replace("_", " ")

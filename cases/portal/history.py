@@ -35,6 +35,14 @@ class Entry:
     event: AuditEvent
 
     @property
+    def label(self) -> str:
+        """Who it was as it stands in the trail, where the words do not say that: of a token only
+        the first characters, its owner is named already."""
+        if self.event.actor_kind == ActorKind.TOKEN.value:
+            return self.event.actor_label.partition(" via ")[2]
+        return self.event.actor_label if self.who != self.event.actor_label else ""
+
+    @property
     def fields(self) -> str:
         """The names of what was changed, as people call them."""
         return field_words(self.event.changed_fields)

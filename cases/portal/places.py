@@ -137,7 +137,16 @@ PLACES: tuple[Place, ...] = (
         "webhook-list",
         "hook",
         Capability.OPERATE,
-        frozenset({"webhook-list", "webhook-create", "webhook-detail", "webhook-delivery"}),
+        frozenset(
+            {
+                "webhook-list",
+                "webhook-create",
+                "webhook-detail",
+                "webhook-secret",
+                "webhook-replay",
+                "webhook-delivery",
+            }
+        ),
     ),
     Place(_("People"), "user-list", "people", Capability.MANAGE_USERS, PEOPLE_PAGES),
     Place(_("Audit"), "audit-list", "audit", Capability.VIEW_AUDIT, frozenset({"audit-list"})),

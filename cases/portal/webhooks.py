@@ -71,7 +71,9 @@ OUTCOMES: dict[str, str] = {
     AttemptOutcome.SECRET_UNREADABLE.value: _("Secret unreadable"),
 }
 
-NAME = FieldSpec("name", _("Name"), max_length=80, hint=_("What stands there, for example: PACS."))
+NAME = FieldSpec(
+    "name", _("Name"), max_length=80, hint=_("What gets the messages, for example: PACS.")
+)
 URL = FieldSpec(
     "url",
     _("Address"),

@@ -9,8 +9,10 @@ from html import escape
 
 from django.utils.translation import gettext, ngettext
 
-WIDTH, HEIGHT = 640, 206
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 632, 16, 160
+from cases.reports.card.values import thousands
+
+WIDTH, HEIGHT = 640, 222
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 632, 32, 176
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,16 @@ def hours_title(bars: Sequence[HourBar]) -> str:
         return gettext("No image was read in these hours")
     best = max(bars, key=lambda bar: bar.done + bar.failed)
     words = ngettext(
-        "%(done)d image read, %(failed)d failed; most from %(hour)s on (%(most)d)",
-        "%(done)d images read, %(failed)d failed; most from %(hour)s on (%(most)d)",
+        "%(done)s image read, %(failed)s failed; most from %(hour)s on (%(most)s)",
+        "%(done)s images read, %(failed)s failed; most from %(hour)s on (%(most)s)",
         done,
     )
-    told = {"done": done, "failed": failed, "hour": best.label, "most": best.done + best.failed}
-    return words % told
+    return words % {
+        "done": thousands(done),
+        "failed": thousands(failed),
+        "hour": best.label,
+        "most": thousands(best.done + best.failed),
+    }
 
 
 def hours_svg(bars: Sequence[HourBar]) -> str:
@@ -47,7 +53,12 @@ def hours_svg(bars: Sequence[HourBar]) -> str:
         return ""
     step = _nice(most / 3)
     top = step * math.ceil(most / step)
-    parts = [_grid(value, top) for value in range(0, top + 1, step)]
+    # What the numbers count stands over them.
+    parts = [
+        f'<text class="hours-text" x="{_LEFT - 8}" y="{_TOP - 18}" text-anchor="end" '
+        f'fill="#535d67">{escape(gettext("images"))}</text>'
+    ]
+    parts += [_grid(value, top) for value in range(0, top + 1, step)]
     width = (_RIGHT - _LEFT) / len(bars)
     for number, bar in enumerate(bars):
         x = _LEFT + number * width
@@ -80,7 +91,7 @@ def _bar(x: float, width: float, bar: HourBar, top: int) -> list[str]:
         parts.append(_rect("failed", x + 2, head, inner, max(foot - head - 2, 2), "#98201c"))
         parts.append(
             f'<text class="hours-text" x="{x + width / 2:.1f}" y="{head - 4:.1f}" '
-            f'text-anchor="middle" fill="#535d67">{bar.failed}×</text>'
+            f'text-anchor="middle" fill="#535d67">{thousands(bar.failed)}×</text>'
         )
     return parts
 
@@ -97,7 +108,7 @@ def _grid(value: int, top: int) -> str:
     return (
         f'<path class="hours-grid" d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="#77828d" opacity="0.4"/>'
         f'<text class="hours-text" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" '
-        f'fill="#535d67">{value}</text>'
+        f'fill="#535d67">{thousands(value)}</text>'
     )
 
 

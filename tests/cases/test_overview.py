@@ -172,6 +172,9 @@ def test_the_plot_stands_for_its_numbers() -> None:
     assert svg.count("hours-failed") == 1
     assert "2×" in svg
     assert "style" not in svg
+    assert "1,234 images read, 0 failed; most from 08:00 on (1,234)" in hours_svg(
+        [HourBar("08:00", 1234, 0)]
+    )
     assert hours_svg([HourBar("08:00", 0, 0)]) == ""
     assert hours_title([HourBar("08:00", 0, 0)]) == "No image was read in these hours"
     assert hours_svg([HourBar("08:00", 1, 0)]).count("hours-grid") == 2

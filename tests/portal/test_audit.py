@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from cases.access import SYSTEM
 from cases.models import AuditEvent, AuditSeal
+from cases.portal.action_words import OBJECTS
 from cases.portal.views import audit
 from cases.selectors import audit_search
 from cases.services.seals import audit_seal
@@ -157,6 +158,27 @@ def test_objects_link_to_where_they_stand_for_who_may_look(world: World, sign_in
     assert links("admin", "job.created") == [case]
     model = reverse("model-detail", args=[world.result.model_version_id])
     assert model in links("admin", "model.active")
+
+
+def test_objects_are_named_as_people_call_them(world: World, sign_in: SignIn) -> None:
+    client = sign_in(role="admin", site=world.site)
+    told = {
+        "result.stored": "answer",
+        "patient.created": "patient record",
+        "case.created": "case",
+    }
+    for action, words in told.items():
+        page = read(client.get(URL, {"action": action}).content)
+        cells = [tag.text.strip() for tag in page.all("td", class_="audit-object")]
+        assert cells and all(re.match(rf"{words} [0-9a-f-]{{8}}", cell) for cell in cells)
+    # The event is about the case itself: its page is opened, not told as the case of a case.
+    short = str(world.case.pk)[:8]
+    assert f"case {short} open of case {short}" in cells
+
+
+def test_every_object_of_the_trail_has_words(world: World) -> None:
+    kinds = set(AuditEvent.objects.values_list("object_type", flat=True))
+    assert kinds and kinds <= set(OBJECTS)
 
 
 def test_what_fits_is_taken_as_csv_and_that_it_was_is_an_event(

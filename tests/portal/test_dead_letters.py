@@ -95,6 +95,7 @@ def test_the_page_is_filtered_by_error_and_time(world: World, admin: Client) -> 
     failed(world)
     shown = page(admin, "?code=worker_lost").text
     assert "Silent." in shown and "It died." not in shown
+    assert "The worker was lost each time it tried (worker_lost)" in shown
     assert "Nothing found" in page(admin, "?since=2100-01-01T00:00").text
     wrong = admin.get(f"{URL}?since=soon")
     assert wrong.status_code == 422

@@ -213,7 +213,7 @@ def test_the_switch_is_worked_with_a_reason_and_every_page_says_why(
     assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 302
     assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 409
     for url in (reverse("worklist"), reverse("case-detail", args=[world.case.pk])):
-        assert "Answers are suspended since" in read(reader.get(url).content).text
+        assert "Answers have been suspended since" in read(reader.get(url).content).text
     assert "Administrators and approvers resume answers." in text_of(reader.get(reverse("serving")))
     assert reader.post(reverse("serving-resume"), {"reason": "x"}).status_code == 403
     assert client.post(reverse("serving-resume"), {"reason": "Fine."}).status_code == 302

@@ -97,16 +97,16 @@ def test_what_stands_behind_a_step_is_told(action: str, detail: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    ("kind", "label", "who"),
+    ("kind", "label", "who", "exact"),
     [
-        (ActorKind.USER, "a.reader", "a.reader"),
-        (ActorKind.TOKEN, "pacs via bcw_AbC12", "pacs (by token)"),
-        (ActorKind.WORKER, "inference@host:1", "The model's worker"),
-        (ActorKind.SYSTEM, "system", "The service"),
-        (ActorKind.COMMAND, "backup", "The command backup"),
+        (ActorKind.USER, "a.reader", "a.reader", ""),
+        (ActorKind.TOKEN, "pacs via bcw_AbC12", "pacs (by token)", "bcw_AbC12"),
+        (ActorKind.WORKER, "inference@host:1", "The model's worker", "inference@host:1"),
+        (ActorKind.SYSTEM, "system", "The service", "system"),
+        (ActorKind.COMMAND, "backup", "The command backup", "backup"),
     ],
 )
-def test_who_did_it_is_told_by_name(kind: ActorKind, label: str, who: str) -> None:
+def test_who_did_it_is_told_by_name(kind: ActorKind, label: str, who: str, exact: str) -> None:
     event = AuditEvent(
         actor_kind=kind.value,
         actor_label=label,
@@ -115,3 +115,4 @@ def test_who_did_it_is_told_by_name(kind: ActorKind, label: str, who: str) -> No
     )
     (entry,) = entries_of([event])
     assert (entry.who, entry.fields) == (who, "issuer of the patient id, sex")
+    assert entry.label == exact

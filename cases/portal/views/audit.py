@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from cases.access import Capability
 from cases.errors import FieldInvalid
-from cases.portal.action_words import ACTIONS
+from cases.portal.action_words import ACTIONS, object_words
 from cases.portal.audit import (
     SEAL_OVERDUE,
     action_choices,
@@ -68,7 +68,12 @@ class AuditListView(PortalView):
         return {
             "page": page,
             "lines": [
-                {"entry": entry, "event": entry.event, "url": object_url(entry.event, self.actor)}
+                {
+                    "entry": entry,
+                    "event": entry.event,
+                    "kind": object_words(entry.event.object_type),
+                    "url": object_url(entry.event, self.actor),
+                }
                 for entry in entries_of(page.rows)
             ],
         }

@@ -16,6 +16,7 @@ from cases.access import Capability
 from cases.errors import FieldInvalid
 from cases.portal.lazily import sentence
 from cases.portal.moments import typed_moment
+from cases.portal.step_words import fault_words
 from cases.portal.views.base import PortalView
 from cases.portal.views.worklist import given_id
 from cases.selectors.dead_letters import attempts_of, dead_letter_codes, dead_letter_page
@@ -36,7 +37,7 @@ class DeadLetterListView(PortalView):
             **typed,
             "query": query,
             "filtered": bool(query),
-            "codes": dead_letter_codes(actor=self.actor),
+            "codes": code_choices(dead_letter_codes(actor=self.actor), typed["code"]),
         }
         try:
             moments = {name: typed_moment(request, name) for name in ("since", "until")}
@@ -95,6 +96,13 @@ class DeadLetterRetryView(PortalView):
             number = sum(1 for error in refused if error.detail == detail)
             told = ngettext("%(n)d image not: %(why)s", "%(n)d images not: %(why)s", number)
             messages.error(request, told % {"n": number, "why": sentence(detail)})
+
+
+def code_choices(codes: list[str], chosen: str) -> list[tuple[str, str]]:
+    """Each error and why it came, by these; also one that no image here has any more."""
+    names = {*codes, chosen} - {""}
+    choices = [(name, fault_words(name)) for name in names]
+    return sorted(choices, key=lambda choice: (choice[1].casefold(), choice[0]))
 
 
 def ids_of(values: list[str]) -> list[UUID]:
