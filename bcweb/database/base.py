@@ -11,8 +11,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that is asked ``SELECT 1`` before a request only where something speaks for it.
 
     A connection which the server has closed, by a restart or for a timeout, has an end of file or
-    an error to be read; one that is idle and sound has nothing. To look costs no round trip. A server
-    that is gone without a word is noticed by neither before the next statement.
+    an error to be read; one that is idle and sound has nothing. To look costs no round trip. A
+    server that is gone without a word is noticed by neither before the next statement.
     """
 
     def is_usable(self) -> bool:
