@@ -166,8 +166,10 @@ def asked_of_server() -> bool:
 @pytest.mark.timeout(120)  # it would wait for itself
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_beat_that_is_told_to_end_in_the_middle_of_a_query_saves_and_ends(
-    number: signal.Signals,
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Its pulse would outlive the test.
+    monkeypatch.setattr("worker.process._start_pulse", lambda *told, **more: None)
     service = Service(app=app, scheduler_cls=Busy)
     app.Beat(quiet=True).install_sync_handler(service)
     busy = service.scheduler
