@@ -95,7 +95,7 @@ def test_the_page_tells_when_the_trail_was_last_sealed(world: World, sign_in: Si
     audit_seal()
     head = AuditSeal.objects.get()
     page = read(client.get(URL).content)
-    assert f"up to event {head.last_id}." in page.text
+    assert f"up to event {head.last_id:,}." in page.text
     assert f"1:{head.hash}" in page.text
     assert "not sealed yet" not in page.text
 
