@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from cases.access import Actor, Capability
 from cases.errors import FieldInvalid, UserFacingError
-from cases.models import ModelVersion, Result
+from cases.models import ModelEvent, ModelVersion, Result
 from cases.portal.gates import VerdictView, verdict_view
 from cases.portal.lazily import lazy as _
 from cases.portal.lazily import sentence
@@ -149,8 +149,9 @@ class Life:
 def life_of(actor: Actor, model: ModelVersion, refusal: Refusal = NO_REFUSAL) -> Life:
     requests = list(promotion_list(actor=actor).filter(model_version=model)[:20])
     is_open = any(not request.decision for request in requests)
+    events = model_events(actor=actor, model=model)
     return Life(
-        acts=_acts(actor, model, is_open=is_open),
+        acts=_acts(actor, model, events, is_open=is_open),
         outlook=outlook(actor=actor),
         verdict=verdict_of(actor, model),
         events=[
@@ -159,7 +160,7 @@ def life_of(actor: Actor, model: ModelVersion, refusal: Refusal = NO_REFUSAL) ->
                 "to": MODEL_STATE_LABELS[event.to_state],
                 "came": MODEL_STATE_LABELS.get(event.from_state, ""),
             }
-            for event in model_events(actor=actor, model=model)
+            for event in events
         ],
         requests=[request_row(request) for request in requests],
         faults=[
@@ -182,7 +183,9 @@ def request_row(request: Any) -> dict[str, Any]:
     }
 
 
-def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
+def _acts(
+    actor: Actor, model: ModelVersion, events: Sequence[ModelEvent], *, is_open: bool
+) -> Acts:
     promotes, trains = actor.can(Capability.PROMOTE), actor.can(Capability.TRAIN)
     young = model.state in (ModelState.CANDIDATE, ModelState.SHADOW)
     ask, hindrances = [], []
@@ -195,12 +198,14 @@ def _acts(actor: Actor, model: ModelVersion, *, is_open: bool) -> Acts:
                 hindrances.append(hindrance)
             elif not hindrance and (promotes or trains) and not is_open:
                 ask.append((target.value, word))
+    # A model that went live without has nothing to show there.
+    in_shadow = young or any(event.to_state == ModelState.SHADOW for event in events)
     return Acts(
         ask=tuple(ask),
         hindrances=tuple(sentence(hindrance) for hindrance in hindrances),
         roll_back=promotes and model.state == ModelState.RETIRED,
         reject=promotes and young and not is_open,
-        see_shadow=shadow_shown(actor),
+        see_shadow=in_shadow and shadow_shown(actor),
         see_recall=actor.can(Capability.VIEW_CASES),
         see_comparison=trains or promotes or actor.can(Capability.CURATE),
         see_watch=actor.can(Capability.OPERATE),

@@ -377,23 +377,6 @@ def test_pages_open_for_the_roles_they_are_for_and_keep_to_the_policy(
         assert Client().get(url).status_code == 302
 
 
-def test_who_reads_cases_sees_nothing_of_the_shadow_whatever_else_they_do(
-    world: World, sign_in: SignIn
-) -> None:
-    model = promoted(candidate(), ModelState.SHADOW)
-    url = reverse("model-shadow", args=[model.pk])
-    link = "where it and the live model disagree"
-    for roles, status in (
-        (["admin"], 200),
-        (["admin", "sonographer"], 200),
-        (["admin", "radiologist"], 403),
-        (["approver", "radiologist"], 403),
-    ):
-        client = sign_in(make_user(roles=roles, site=world.site))
-        assert (roles, client.get(url).status_code) == (roles, status)
-        assert (link in text_of(client.get(page_of(model)))) is (status == 200)
-
-
 def test_acts_are_for_the_roles_they_are_for_and_need_a_csrf_token(sign_in: SignIn) -> None:
     live_model()
     model = candidate()
