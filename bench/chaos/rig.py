@@ -84,6 +84,8 @@ class Rig:
             "BCWEB_MAX_ATTEMPTS": "5",
             "BCWEB_ENGINE_MEMORY_MB": "2000" if real_model else "300",
             "TMPDIR": str(self.uploads),
+            # What torch keeps on purpose is not left by killed servers.
+            "TORCHINDUCTOR_CACHE_DIR": str(self.flags / "torch"),
         }
 
     def _seconds(self, seconds: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from django_celery_beat.models import PeriodicTask
 
 from bcweb.beat import SteadyEntry, SteadyScheduler
 from bcweb.celery import app
+from tests.live import wait_for
 
 # The scheduler closes connections as it sees fit.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -145,9 +145,7 @@ def handlers() -> Iterator[None]:
 def strike(busy: Busy, number: signal.Signals) -> None:
     """Once a query is under way."""
     busy.asks.wait()
-    deadline = time.monotonic() + 60
-    while not asked_of_server() and time.monotonic() < deadline:
-        pass
+    wait_for("the query", asked_of_server, seconds=60)
     connection.close()
     os.kill(os.getpid(), number)
 
