@@ -2,7 +2,9 @@
 
 Written past the services, which would take a day: measuring is all these rows are for. They have
 the shape and the spread of what the services write (a case has two or three images; most are
-answered, some refused or failed), and several sites share the tables.
+answered, some failed, and of a hundred cases one in all its images), and several sites share the
+tables. All but the ids follows from a case's number, so that two databases of the same size differ
+in nothing that a page could need one query more for.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from tests.factories import live_model
 # Of all rows; the rest is another site's.
 OWN_SHARE = 0.6
 SPAN = "interval '3 years'"
+# Multiples of the golden ratio, taken modulo 1, are spread evenly and in no order.
+GOLDEN = "0.6180339887498949"
 
 _CASES = """
 WITH numbered AS (
   SELECT n, gen_random_uuid() AS patient, gen_random_uuid() AS kase, gen_random_uuid() AS sub,
-         CASE WHEN random() < %(share)s THEN %(own)s::uuid ELSE %(other)s::uuid END AS site,
-         now() - random() * {span} AS at
+         CASE WHEN n %% 100 < 100 * %(share)s THEN %(own)s::uuid ELSE %(other)s::uuid END AS site,
+         now() - mod(n * {golden}, 1)::float * {span} AS at
   FROM generate_series(%(first)s::int, %(last)s::int) AS n
 ), patients AS (
   INSERT INTO cases_patient (id, site_id, patient_id, issuer, name, sex, created_at)
@@ -45,7 +49,9 @@ WITH numbered AS (
   SELECT sub, site, kase, '', repeat('0', 64), '[]', '', at FROM numbered
 ), pictures AS (
   SELECT gen_random_uuid() AS image, gen_random_uuid() AS job, gen_random_uuid() AS result,
-         numbered.*, position, random() AS fate
+         numbered.*, position,
+         CASE WHEN n %% 100 = 7 THEN 0.99 ELSE mod((4 * n + position) * {golden}, 1)::float END
+           AS fate
   FROM numbered, generate_series(0, 1 + (n %% 2)) AS position
 ), images AS (
   INSERT INTO cases_image (id, case_id, submission_id, position, file_name, sha256, size,
@@ -107,7 +113,7 @@ def prepare() -> Site:
 
 def _execute(sql: str, **params: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(sql.format(span=SPAN), params)
+        cursor.execute(sql.format(span=SPAN, golden=GOLDEN), params)
 
 
 def _told(site: Site) -> dict[str, Any]:
