@@ -79,7 +79,8 @@ def _field(rng: np.random.Generator, rows: int, columns: int, fine_y: float, fin
 
 
 def _waves(rng: np.random.Generator, across: Map) -> Map:
-    """A wavy border line over the width, about -0.03 to 0.03."""
+    """A wavy border line over the width (1 x columns), about -0.03 to 0.03."""
+    across = across[:1]  # all rows are the same
     line: Map = np.zeros_like(across)
     for k in (0.7, 1.6, 3.1):
         line += rng.uniform(0.003, 0.012) * np.sin(2 * np.pi * (k * across + rng.uniform()))

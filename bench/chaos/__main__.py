@@ -45,7 +45,7 @@ def main() -> int:
     # What a killed supervisor leaves becomes this process' own, and can be collected.
     linux.adopt_orphans()
     state = Path(tempfile.mkdtemp(prefix="bcweb-chaos-"))
-    rig = Rig(state, pace=options.pace, real_model=options.real_model)
+    rig = Rig(state, pace=options.pace, patience=options.patience, real_model=options.real_model)
     story = None
     # Whatever ends the driver ends the service first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -69,6 +69,7 @@ def main() -> int:
         "jobs_wanted": options.jobs,
         "kinds_wanted": kinds,
         "pace": options.pace,
+        "patience": options.patience,
         "real_model": options.real_model,
         "again": again,
     }
@@ -92,13 +93,20 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("BCWEB_CHAOS_PACE", "1"),
         help="stretch all times, for a busy machine (BCWEB_CHAOS_PACE, 1)",
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=1.0,
+        help="stretch only the bounds it is judged by, where other work goes on beside it (1)",
+    )
     parser.add_argument("--real-model", action="store_true", help="answer with the real model")
     parser.add_argument("--out", type=Path, default=Path("var/chaos.json"), metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="keep the state folder in any case")
     parser.add_argument("--plan", action="store_true", help="print the schedule and end")
     options = parser.parse_args(given)
-    if options.pace < 1:
-        parser.error("--pace is 1 or more")
+    for name in ("pace", "patience"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} is 1 or more")
     return options
 
 
@@ -106,6 +114,7 @@ def replay(seed: int, options: argparse.Namespace) -> str:
     """The command that makes the same night again."""
     more = [f'--faults "{kind}"' for kind in options.faults or ()]
     more += [f"--pace {options.pace:g}"] if options.pace != 1 else []
+    more += [f"--patience {options.patience:g}"] if options.patience != 1 else []
     more += ["--real-model"] if options.real_model else []
     arguments = f" ARGS='{' '.join(more)}'" if more else ""
     return f"make chaos SEED={seed} JOBS={options.jobs}{arguments}"

@@ -71,7 +71,7 @@ class Striker:
 
         What it strikes may still be down from the fault before: it is tried again for a while.
         """
-        deadline = time.monotonic() + LOOK_S * self.rig.pace
+        deadline = time.monotonic() + self.rig.limit(LOOK_S)
         while True:
             try:
                 return FAULTS[kind](self, random.Random(seed))
@@ -162,7 +162,7 @@ class Striker:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
         self._follow("a worker to stop", lambda: not linux.is_alive(worker))
-        took, most = time.monotonic() - began, WORKER_STOP_S * self.rig.pace
+        took, most = time.monotonic() - began, self.rig.limit(WORKER_STOP_S)
         told = f"worker {worker}, gone after {took:.1f} s"
         if took > most:
             raise Unanswered(f"{told}, not within {most:g} s")
@@ -173,7 +173,7 @@ class Striker:
     def web_killed_in_upload(self, rng: random.Random) -> str:
         """kill -9 of the web server, or of the processes that answer, while an upload streams."""
         patient = f"CUT-OFF-{rng.randrange(10**9)}"
-        with socket.create_connection(("127.0.0.1", self.rig.port), 5 * self.rig.pace) as upload:
+        with socket.create_connection(("127.0.0.1", self.rig.port), self.rig.limit(5)) as upload:
             before = set(self.rig.uploads.iterdir())
             upload.sendall(half_an_upload(patient, self.rig.token()))
             self.cut_off.append(patient)
@@ -217,7 +217,7 @@ class Striker:
             self._in_a_slow_batch()
         began = time.monotonic()
         code = self.rig.end_supervisor(signal.SIGTERM)
-        took, most = time.monotonic() - began, SERVICE_STOP_S * self.rig.pace
+        took, most = time.monotonic() - began, self.rig.limit(SERVICE_STOP_S)
         killed = self.rig.says("did not stop in time: killed")
         self.rig.restarts += 1
         self.rig.start()

@@ -135,7 +135,7 @@ def spend(rig: Rig, plan: Plan, say: Callable[[str], None]) -> Story:
     except BaseException:
         gate.give_up()
         raise
-    await_clients(threads, books, seconds=3 * PATIENCE_S * rig.pace)
+    await_clients(threads, books, seconds=rig.limit(3 * PATIENCE_S))
     for sending in plan.sendings:
         if sending.number not in books.sent:
             books.odd(f"submission {sending.number} ({sending.kind}) was never sent")
@@ -148,7 +148,7 @@ def spend(rig: Rig, plan: Plan, say: Callable[[str], None]) -> Story:
 def _strike_all(story: Story, striker: Striker, gate: Gate, say: Callable[[str], None]) -> None:
     for fault in story.plan.faults:
         # A client that is alive begins another submission when its patience with one is over.
-        if not gate.await_turn(fault, seconds=2 * PATIENCE_S * striker.rig.pace):
+        if not gate.await_turn(fault, seconds=striker.rig.limit(2 * PATIENCE_S)):
             story.books.odd(f"submission {fault.at} did not begin: the clients are stuck")
             gate.give_up()
             return
@@ -164,7 +164,7 @@ def clients(rig: Rig, gate: Gate, books: Books) -> list[threading.Thread]:
     token = rig.token()
 
     def work() -> None:
-        client = Client(rig.url, token, books, patience_s=PATIENCE_S * rig.pace)
+        client = Client(rig.url, token, books, patience_s=rig.limit(PATIENCE_S))
         while (sending := gate.take()) is not None:
             try:
                 if sending.kind == "stolen" and sending.of is not None:

@@ -27,6 +27,10 @@ class Service:
     pace = 1.0
     restarts = started = 0
 
+    @staticmethod
+    def limit(seconds: float) -> float:
+        return seconds
+
     def __init__(self, worker: int = 0, **more: Any) -> None:
         self.worker = worker
         self.code, self.said = 0, ""

@@ -45,7 +45,7 @@ def rig(**more: Any) -> Any:
             raise RigError(f"{what}: not within {seconds:g} s")
         return found
 
-    return SimpleNamespace(wait=wait, **more)
+    return SimpleNamespace(wait=wait, limit=lambda seconds: seconds, **more)
 
 
 def test_a_fault_that_never_struck_breaks_the_run() -> None:

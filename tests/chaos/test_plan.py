@@ -103,6 +103,7 @@ def test_submissions_never_cease_while_a_fault_looks_for_something_to_strike() -
         [],
         ["--pace", "2.5"],
         ["--real-model"],
+        ["--pace", "1.2", "--patience", "4"],
         ["--faults", "beat killed", "--faults", "disk full", "--pace", "3"],
     ],
 )

@@ -27,8 +27,10 @@ KINDS = (
     "storage full",
 )
 SEED, JOBS = "12", "20"
-# Other tests run beside it.
+# Other tests run beside it: the service's own times a little longer, the bounds it is judged by much
+# longer. `make chaos` alone on a machine is what holds those.
 PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.2")
+PATIENCE = "4"
 
 
 @pytest.mark.flow
@@ -36,7 +38,7 @@ PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.2")
 def test_a_short_night_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
     chosen = [word for kind in KINDS for word in ("--faults", kind)]
-    told = ["--seed", SEED, "--jobs", JOBS, "--pace", PACE, *chosen]
+    told = ["--seed", SEED, "--jobs", JOBS, "--pace", PACE, "--patience", PATIENCE, *chosen]
     command = [sys.executable, "-m", "bench.chaos", *told, "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
