@@ -14,9 +14,7 @@ from cases.models import Image
 _2D, _TISSUE = 1, 1
 
 NO_HEADER = _("No lengths: a {format} file does not say how large a pixel is; a DICOM image does.")
-NOT_STATED = _(
-    "No lengths: the DICOM header states no calibration for this image. Measure on the device."
-)
+NOT_STATED = _("No lengths: the DICOM header states no calibration. Measure on the device.")
 OUTSIDE = _(
     "No lengths: the calibration in the DICOM header is of a larger image; this one was cut or "
     "resized afterwards."
