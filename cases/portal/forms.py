@@ -60,7 +60,7 @@ def _choices(words: Mapping[Any, str]) -> Choices:
 def _patient() -> GroupSpec:
     return GroupSpec(
         gettext("Patient"),
-        gettext("What you leave out is taken from the DICOM header."),
+        gettext("All but the id is optional. What you leave out is taken from the DICOM header."),
         (
             FieldSpec(
                 "patient_id",
@@ -109,7 +109,7 @@ def _study() -> GroupSpec:
             FieldSpec(
                 "accession_issuer",
                 gettext("Issuer of the accession number"),
-                hint=gettext("Only if systems could give the same number."),
+                hint=gettext("Only if two systems may use the same number."),
                 max_length=64,
                 width="half",
             ),

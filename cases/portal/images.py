@@ -20,6 +20,7 @@ from cases.reports.answers import (
     ImageAnswer,
     above_threshold,
     headline,
+    why_none,
     withdrawal_of,
 )
 from cases.reports.evidence import MEANING, Flag, Measured, case_flags, image_flags, measured_of
@@ -136,7 +137,7 @@ class ImagePanel:
         return [
             FrameAnswer(
                 result,
-                headline(result),
+                headline(result) if result.outcome == Outcome.ANSWERED else why_none(result),
                 frame_words(self.image, result.frame),
                 replay_words(self.replays[result.pk], result)
                 if result.pk in self.replays

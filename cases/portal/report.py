@@ -19,7 +19,6 @@ from cases.portal.readings import PlaceReadings, SignedReading, readings_context
 from cases.portal.stage import heat_classes
 from cases.portal.wording import INDICATION, LATERALITY, PRIORITY, SEX, person_name
 from cases.reports.answers import RESEARCH_NOTE, CaseSummary
-from cases.reports.card.values import thousands
 from cases.reports.case_report import (
     CANNOT_KNOW,
     MAX_IMAGES,
@@ -90,7 +89,12 @@ def _patient(actor: Actor, patient: Patient) -> list[Fact]:
     born = date_words(patient.birth_date, "j M Y") if patient.birth_date else gettext("not stated")
     return [
         Fact(gettext("Patient"), person_name(patient.name) or gettext("No name")),
-        Fact(gettext("Patient id"), f"{patient.patient_id} ({patient.issuer})"),
+        Fact(
+            gettext("Patient id"),
+            gettext("{patient_id} (issuer {issuer})").format(
+                patient_id=patient.patient_id, issuer=patient.issuer
+            ),
+        ),
         Fact(gettext("Born"), born),
         Fact(gettext("Sex"), SEX[Sex(patient.sex)] if patient.sex else gettext("not stated")),
     ]
@@ -203,7 +207,7 @@ def _rests_on(answer: FrameAnswer) -> tuple[Fact, ...]:
                 ).format(threshold=threshold, sensitivity=percent(result.sensitivity)),
             )
         )
-    if measured is not None:
+    if answer.is_answered and measured is not None:
         pairs = (
             (gettext("sensitivity"), measured.sensitivity),
             (gettext("specificity"), measured.specificity),
@@ -211,18 +215,14 @@ def _rests_on(answer: FrameAnswer) -> tuple[Fact, ...]:
         told = ", ".join(f"{name} {value}" for name, value in pairs if value)
         told = told[:1].upper() + told[1:]
         facts.append(Fact(gettext("Measured"), f"{told}. {_measured_on(measured)}"))
-    facts.append(Fact(gettext("Answered"), when(result.created_at)))
+    done = gettext("Answered") if answer.is_answered else gettext("Looked at")
+    facts.append(Fact(done, when(result.created_at)))
     return tuple(facts)
 
 
 def _measured_on(measured: Measured) -> str:
-    if not measured.images:
-        # xgettext:no-python-format
-        return gettext("{title}, with 95 % intervals").format(title=measured.title)
     # xgettext:no-python-format
-    return gettext("{title}: {images} images, with 95 % intervals").format(
-        title=measured.title, images=thousands(measured.images)
-    )
+    return gettext("{measured_on}, with 95 % intervals").format(measured_on=measured.measured_on)
 
 
 def _other(answer: FrameAnswer) -> str:

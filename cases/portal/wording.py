@@ -86,7 +86,7 @@ STATES: dict[str, StateWords] = {
     "cancelled": StateWords(
         "cross",
         "neutral",
-        _("The image is stored; its reading was cancelled before an answer."),
+        _("The image is stored; the model's run was cancelled before an answer."),
         _("Run it again if an answer is wanted."),
     ),
     "erased": StateWords(

@@ -65,12 +65,8 @@ def above_threshold(result: Result) -> bool:
 
 def headline(result: Result) -> str:
     """The first sentence of an answer. It follows the operating point, not the largest score."""
-    if result.outcome == Outcome.REFUSED:
-        why = _sentence(result.reason, gettext("the image was not read by the model"))
-        return gettext("No answer: {why}").format(why=why)
-    if result.outcome == Outcome.ABSTAINED:
-        why = _sentence(result.reason, gettext("the model is too uncertain"))
-        return gettext("No answer: {why}").format(why=why)
+    if result.outcome != Outcome.ANSWERED:
+        return gettext("No answer: {why}").format(why=within(why_none(result)))
     if result.label == Label.MALIGNANT:
         return gettext("The model scores this image above its malignant threshold.")
     if result.label == Label.NORMAL:
@@ -84,9 +80,16 @@ def headline(result: Result) -> str:
     )
 
 
-def _sentence(reason: str, default: str) -> str:
-    text = told(reason.strip()) if reason else default
-    return within(text.rstrip(".")) + "."
+def why_none(result: Result) -> str:
+    """Why there is no answer: a sentence for places that say already that there is none."""
+    refused = result.outcome == Outcome.REFUSED
+    default = (
+        gettext("The image was not read by the model.")
+        if refused
+        else gettext("The model is too uncertain.")
+    )
+    reason = result.reason.strip()
+    return told(reason).rstrip(".") + "." if reason else default
 
 
 # State of one image as people say it: (key for icon and colour, words).
@@ -230,6 +233,7 @@ _CASE_ORDER = (
     "below",
     "no_lesion",
 )
+_NO_ANSWER = ("refused", "abstained")
 # The least finished first.
 _UNFINISHED = (WorkState.READING, WorkState.WAITING, WorkState.FAILED, WorkState.CANCELLED)
 _SAID = frozenset(answer.value for answer in WorkAnswer) - {WorkAnswer.NONE.value}
@@ -298,7 +302,13 @@ class CaseSummary:
 
     @property
     def words(self) -> str:
-        return ANSWER_WORDS[self.key]
+        """Words that hold for the whole case: where only some images got no answer, how many."""
+        if self.key not in _NO_ANSWER or all(answer.key == self.key for answer in self.answers):
+            return ANSWER_WORDS[self.key]
+        without = sum(answer.key in _NO_ANSWER or answer.top is None for answer in self.answers)
+        return gettext("No answer for {without} of {images} images").format(
+            without=without, images=self.images
+        )
 
     @property
     def withheld(self) -> bool:

@@ -13,17 +13,11 @@ from cases.models import Image
 # Region Spatial Format and Region Data Type (PS3.3 C.8.5.5.1): two dimensions, tissue.
 _2D, _TISSUE = 1, 1
 
-NO_HEADER = _(
-    "Lengths cannot be measured: a {format} file does not say how large a pixel is. "
-    "Send the DICOM image to measure on it."
-)
-NOT_STATED = _(
-    "Lengths cannot be measured: the DICOM header states no calibration for this picture. "
-    "Measure on the device."
-)
+NO_HEADER = _("No lengths: a {format} file does not say how large a pixel is; a DICOM image does.")
+NOT_STATED = _("No lengths: the DICOM header states no calibration. Measure on the device.")
 OUTSIDE = _(
-    "Lengths cannot be measured: the calibration in the DICOM header is of a larger picture than "
-    "this one, so it was cut or resized afterwards."
+    "No lengths: the calibration in the DICOM header is of a larger image; this one was cut or "
+    "resized afterwards."
 )
 
 

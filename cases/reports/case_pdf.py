@@ -158,7 +158,7 @@ class _Numbered(Canvas):
         self.drawString(
             LEFT,
             FOOT - 6,
-            gettext("{printed}. Case {reference}").format(
+            gettext("{printed}. Record {reference}").format(
                 printed=self.report.printed, reference=self.report.reference
             ),
         )

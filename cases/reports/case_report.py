@@ -98,6 +98,6 @@ READINGS_TITLE = _("What people read")
 OUTSIDE_TITLE = _("Outside the model's evidence")
 CANNOT_TITLE = _("What the model cannot know")
 CANNOT_KNOW = _(
-    "It sees single pictures: not the patient, the history, other views or earlier examinations. "
+    "It sees single images: not the patient, the history, other views or earlier examinations. "
     "Its scores follow the mix of its training data and say nothing of how likely a disease is."
 )

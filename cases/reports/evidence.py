@@ -14,6 +14,7 @@ from typing import Any
 from django.utils.translation import gettext_noop as _
 
 from cases.models import Case, Image
+from cases.reports.card import measured_on
 from cases.reports.card.blocks import bounds_of
 from cases.reports.card.figures import evaluations
 from cases.reports.card.values import Fields, count, figure, number
@@ -45,7 +46,7 @@ _WORDS = Words(
         EvidenceFlag.IMPLANT: _("The breast has an implant."),
         EvidenceFlag.LACTATING: _("The patient is lactating."),
         EvidenceFlag.TREATED: _("The breast was treated before."),
-        EvidenceFlag.DOPPLER: _("The picture holds Doppler."),
+        EvidenceFlag.DOPPLER: _("The image holds Doppler."),
     }
 )
 
@@ -113,6 +114,11 @@ class Measured:
     specificity: str
     images: int | None
     title: str
+
+    @property
+    def measured_on(self) -> str:
+        """Which images the figures come from, as the list of models says it."""
+        return measured_on(self.title, self.images)
 
 
 def measured_of(card: Fields) -> Measured | None:

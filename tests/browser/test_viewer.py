@@ -109,7 +109,7 @@ def test_the_picture_is_zoomed_inverted_played_and_measured(live_server: Any) ->
 
 
 def zoomed_and_moved(page: Any) -> None:
-    picture = page.get_by_role("group", name="Picture of image 1")
+    picture = page.get_by_role("group", name="Look at image 1")
     page.get_by_role("button", name="Zoom in").click()
     assert zoom_of(page) == pytest.approx(1.25)
     assert page.get_by_label("Zoom", exact=True).inner_text() == "125 %"
@@ -134,7 +134,7 @@ def zoomed_and_moved(page: Any) -> None:
 
 
 def grey_levels(page: Any) -> None:
-    picture = page.get_by_role("group", name="Picture of image 1")
+    picture = page.get_by_role("group", name="Look at image 1")
     plain = grey_in_the_middle(page)
     picture.focus()
     page.keyboard.press("i")
@@ -161,7 +161,7 @@ def played(page: Any) -> None:
     words = page.locator(".cine-words")
     first = int(re.findall(r"\d+", words.inner_text())[0])
     assert words.inner_text() == f"Frame {first} of {FRAMES}, read by the model"
-    page.get_by_role("group", name="Picture of image 1").focus()
+    page.get_by_role("group", name="Look at image 1").focus()
     page.keyboard.press(".")
     step = first % FRAMES + 1
     page.get_by_role("heading", name=f"Image 1, frame {step} of {FRAMES}").wait_for()
@@ -200,7 +200,7 @@ def pixels_of(page: Any) -> Any:
 
 
 def measured(page: Any) -> None:
-    page.get_by_role("group", name="Picture of image 1").focus()
+    page.get_by_role("group", name="Look at image 1").focus()
     page.keyboard.press("+")
     page.keyboard.press("m")
     lengths = page.get_by_role("list", name="Lengths").get_by_role("listitem")
@@ -229,9 +229,9 @@ def millimetres(item: Any) -> float:
 
 def heated(page: Any) -> None:
     # In the hand of the caliper it is an application, so that arrows reach it.
-    page.get_by_role("application", name="Picture of image 1").focus()
+    page.get_by_role("application", name="Look at image 1").focus()
     page.keyboard.press("v")
-    page.get_by_role("group", name="Picture of image 1").focus()
+    page.get_by_role("group", name="Look at image 1").focus()
     page.keyboard.press("h")
     assert page.get_by_label("Show heatmap").is_checked()
     heat = page.locator("img.heat")

@@ -69,7 +69,7 @@ def test_cases_are_chosen_and_run_again_by_keyboard_and_rows_keep_their_place(
     window.picture("worklist-ticked")
     with reader_paused(live_service):
         page.get_by_role("button", name="Run again").press("Enter")
-        page.get_by_text("2 images of 2 cases will be read again").wait_for()
+        page.get_by_text("2 images of 2 cases will be run again").wait_for()
         assert violations(window, "bulk") == []
         window.picture("worklist-bulk")
         page.get_by_role("button", name="Run 2 images again").press("Enter")

@@ -51,7 +51,26 @@ def test_an_image_without_an_answer_keeps_the_case_from_reading_as_negative(outc
     stored_result(second, 0.05, outcome=outcome, reason="too uncertain")
     told = summary(submission.case)
     assert told.key == outcome
+    assert told.words == "No answer for 1 of 2 images"
     assert told.coverage == "in 1 of 2 images answered"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        (["refused", "refused"], "No answer: the image was refused"),
+        (["abstained"], "No answer: too uncertain"),
+        (["refused", "abstained"], "No answer for 2 of 2 images"),
+        (["refused", "answered", "abstained"], "No answer for 2 of 3 images"),
+    ],
+)
+def test_words_for_a_case_say_no_reason_that_holds_for_some_of_its_images_only(
+    outcomes: list[str], words: str
+) -> None:
+    submission = submit(files=[phantom_jpeg() for _ in outcomes])
+    for job, outcome in zip(submission.jobs.order_by("due_at", "id"), outcomes, strict=True):
+        stored_result(job, 0.05, outcome=outcome, reason="" if outcome == "answered" else "No.")
+    assert summary(submission.case).words == words
 
 
 def test_a_cancelled_image_keeps_the_case_from_reading_as_negative() -> None:

@@ -98,10 +98,11 @@ def test_refused_and_abstained_pictures_say_so_in_api_and_page(
     reader = Client()
     reader.force_login(make_user(roles=["radiologist"], site=site))
     page = words(reader.get(f"/cases/{case}/").content)
-    assert "No answer: colour lies over the picture, as in colour Doppler" in page
+    assert "Colour lies over the picture, as in colour Doppler" in page
     assert "Send the plain B-mode picture." in page
-    assert "No answer: the picture is empty or nearly so." in page
-    assert "No answer: the model is too uncertain" in page
+    assert "The picture is empty or nearly so." in page
+    assert "The model is too uncertain" in page
+    assert "No answer for 3 of 3 images" in page
     assert "0 of 3 images answered" in page
     assert page.count("This is not a negative answer.") == 3
     assert "benign lesion pattern" not in page and "malignant threshold" not in page

@@ -65,8 +65,8 @@ def test_side_priority_and_the_way_to_read_are_told(actor: Actor, radiologist: C
     dicom = dicom_bytes(bmode_phantom(), image_laterality="L")
     submission = submit(actor=actor, files=[dicom], patient_id="", priority="stat")
     page = read(radiologist.get(url_of(submission.case)).content)
-    assert "Side: left." in page.text
-    assert "Where in the breast Left" in page.text
+    assert "Side: left" in page.text
+    assert "Side Left" in page.text
     assert "Priority: Stat" in page.one("div", class_="case-title").text
     (way,) = [tag for tag in page.all("a") if tag.text == "Write a reading"]
     assert page.one("form", id=way.attrs["href"].removeprefix("#"))
@@ -90,7 +90,7 @@ def test_each_image_has_its_own_card_and_its_own_sentence(
     assert "above its malignant threshold" in first
     assert "0.88" in first
     assert "its malignant score is below the threshold" in second
-    assert "No answer: the scores lie too close together." in third
+    assert "No answer: too uncertain The scores lie too close together." in third
     assert "This is not a negative answer." in third
     assert "0.3" not in third
     assert len(page.all("section", class_="image-row")) == 3
@@ -232,7 +232,7 @@ def test_a_failure_tells_its_reason_and_offers_to_run_again(
     (card,) = cards(page)
     assert "Failed" in card
     assert "The engine ran out of memory. The image is stored." in card
-    assert "Run again" in card
+    assert "Ask the live model again" in card
     again = page.one("form", action=reverse("job-rerun", args=[claim.job_id]))
     assert again.attrs["method"] == "post"
 
@@ -277,7 +277,7 @@ def test_an_earlier_answer_stays_when_its_rerun_is_cancelled(world: World, sign_
     again = Job.objects.get(rerun_of=world.job)
     job_cancel(actor=actor_for_user(world.sonographer), job_id=again.pk)
     (card,) = cards(read(client.get(url_of(world.case)).content))
-    assert "The last reading was cancelled before an answer" in card
+    assert "The model's last run was cancelled before an answer" in card
     assert "0.88" in card
 
 

@@ -118,10 +118,12 @@ def test_the_card_offers_what_the_role_may(
     def card(client: Client) -> str:
         return read(client.get(url_of(world.case)).content).one("section", id="record").text
 
-    assert "Wrong patient" in card(reader)
+    assert "Move to another patient…" in card(reader)
     assert "Erase" not in card(reader)
     assert "Erase the patient's data" in card(admin)
-    assert "Wrong patient" not in card(admin)
+    assert "Move to another patient…" not in card(admin)
     sonographer = card(sign_in(world.sonographer))
-    assert "Patient opts out of research" in sonographer
-    assert "Wrong patient" not in sonographer
+    assert "Record opt-out of research" in sonographer
+    assert "into no training data made from then on. It can be undone here." in sonographer
+    assert "opt-out" not in card(admin)
+    assert "Move to another patient…" not in sonographer

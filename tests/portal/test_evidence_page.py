@@ -41,7 +41,8 @@ def test_the_flags_stand_on_the_card_and_change_no_answer(
 def test_a_usual_patient_has_no_flag(world: World, sign_in: SignIn) -> None:
     page = read(sign_in(world.sonographer).get(url_of(world.case)).content)
     assert "Outside the model's evidence" not in page.text
-    assert "Nothing in this record lies outside" in page.one("section", id="evidence").text
+    said = page.one("section", id="evidence").text
+    assert "The record shows nothing that the model was not tested on." in said
 
 
 def test_the_figures_are_told_with_the_data_they_come_from(
@@ -51,12 +52,28 @@ def test_the_figures_are_told_with_the_data_they_come_from(
     monkeypatch.setattr(images, "measured_of", lambda card: measured)
     client = sign_in(world.sonographer)
     (card,) = cards(read(client.get(url_of(world.case)).content))
-    assert "Out of fold: 1,777 images, at the threshold, with 95 % intervals." in card
+    told = "1,777 images, each scored by a model that was not trained on it"
+    assert f"{told}, at the threshold, with 95 % intervals." in card
     report = read(client.get(reverse("case-report", args=[world.case.pk])).content)
     assert (
-        "Sensitivity 0.94 (0.92–0.96), specificity 0.56 (0.53–0.59). "
-        "Out of fold: 1,777 images, with 95 % intervals"
+        f"Sensitivity 0.94 (0.92–0.96), specificity 0.56 (0.53–0.59). {told}, with 95 % intervals"
     ) in report.text
+
+
+@pytest.mark.parametrize("outcome", ["abstained", "refused"])
+def test_no_figure_of_the_model_stands_beside_what_it_did_not_answer(
+    outcome: str, actor: Actor, radiologist: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Measured("0.94 (0.92–0.96)", "0.56 (0.53–0.59)", 1777, "Out of fold")
+    monkeypatch.setattr(images, "measured_of", lambda card: measured)
+    submission = submit(actor=actor)
+    stored_result(submission.jobs.get(), 0.5, outcome=outcome, reason="No.")
+    (card,) = cards(read(radiologist.get(url_of(submission.case)).content))
+    report = reverse("case-report", args=[submission.case_id])
+    for told in (card, read(radiologist.get(report).content).text):
+        assert "Looked at" in told
+        assert "Measured" not in told and "Sensitivity" not in told
+        assert "Answered" not in told
 
 
 def test_a_person_states_it_and_takes_it_back(world: World, sign_in: SignIn) -> None:

@@ -76,7 +76,7 @@ def test_a_finding_is_named_on_images_without_one(reader: Client, world: World) 
     case = submit(actor=actor, files=[phantom_jpeg(), phantom_jpeg()]).case
     image = case.images.all()[1]
     url = reverse("finding-add", args=[case.pk])
-    assert "No finding is named." in page_of(reader, case).text
+    assert "No finding is named yet." in page_of(reader, case).text
     refused = reader.post(url, {"laterality": "L", "clock_position": "2"})
     assert refused.status_code == 422
     page = read(refused.content)

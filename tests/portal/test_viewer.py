@@ -71,8 +71,8 @@ def test_pixel_spacing_calibrates_the_whole_frame(actor: Actor, radiologist: Cli
     ("regions", "words"),
     [
         (None, "states no calibration"),
-        # Of a larger picture that was cut down.
-        ([region((0, 0, 640, 480))], "of a larger picture"),
+        # Of a larger image that was cut down.
+        ([region((0, 0, 640, 480))], "of a larger image"),
         # Of a Doppler spectrum: its axes are seconds and speeds.
         ([region((0, 0, 90, 90), RegionSpatialFormat=3, RegionDataType=3)], "no calibration"),
         ([region((0, 0, 90, 90), units=4)], "states no calibration"),

@@ -75,7 +75,7 @@ def test_the_page_says_in_numbers_what_will_happen_and_the_act_does_it_once(
 ) -> None:
     client = sign_in(site=site)
     page = ask(client, "rerun", done)
-    assert "3 images of 2 cases will be read again by the model that is live now." in page.text
+    assert "3 images of 2 cases will be run again with the model that is live now." in page.text
     assert "1 case left out" in page.text
     assert "A-3: Its images wait or are being read already." in page.text
     before = Job.objects.count()
@@ -101,9 +101,9 @@ def test_readings_that_wait_are_called_off_and_the_rest_is_left_alone(
 ) -> None:
     client = sign_in(role="admin", site=site)
     page = ask(client, "cancel", done)
-    assert "1 image of 1 case will not be read by the model." in page.text
+    assert "1 image of 1 case will get no answer from the model." in page.text
     told = read(client.post(f"{URL}confirm/", agreed(page)).content)
-    assert "1 reading of 1 case cancelled." in told.text
+    assert "Runs on 1 image of 1 case cancelled." in told.text
     assert Job.objects.get(image__case=done[2]).state == "CANCELLED"
     assert Job.objects.filter(state="SUCCEEDED").count() == 3
     assert AuditEvent.objects.get(action="case.called_off").case_id == done[2].pk

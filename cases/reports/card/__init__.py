@@ -41,6 +41,23 @@ from cases.reports.card.values import (
 _HEADLINES = 4
 
 
+def measured_on(title: str, images: int | None) -> str:
+    """ "151 images: Held-out part"; what nobody must know, what "out of fold" means, in words."""
+    name = title or gettext("not stated")
+    if images is None:
+        return name
+    told = {"n": thousands(images), "name": name}
+    if name == gettext("Out of fold"):
+        words = ngettext(
+            "%(n)s image, scored by a model that was not trained on it",
+            "%(n)s images, each scored by a model that was not trained on it",
+            images,
+        )
+    else:
+        words = ngettext("%(n)s image: %(name)s", "%(n)s images: %(name)s", images)
+    return words % told
+
+
 @dataclass(frozen=True)
 class Headline:
     """The first evaluation in short: each figure as (label, "0.95 (0.93–0.97)")."""
@@ -52,19 +69,7 @@ class Headline:
     @property
     def measured_on(self) -> str:
         """ "151 images: Held-out part"."""
-        name = self.title or gettext("not stated")
-        if self.n is None:
-            return name
-        told = {"n": thousands(self.n), "name": name}
-        if name == gettext("Out of fold"):
-            words = ngettext(
-                "%(n)s image, scored by a model that was not trained on it",
-                "%(n)s images, each scored by a model that was not trained on it",
-                self.n,
-            )
-        else:
-            words = ngettext("%(n)s image: %(name)s", "%(n)s images: %(name)s", self.n)
-        return words % told
+        return measured_on(self.title, self.n)
 
 
 @dataclass(frozen=True)
