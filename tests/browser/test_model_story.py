@@ -297,7 +297,7 @@ def roll_back(approver: Watched, model: dict[str, Any], look: Look) -> None:
 def resume(admin: Watched) -> None:
     admin.goto("/models/answering/")
     press(admin, "resume", "The other model is back.", "Resume answers")
-    admin.page.get_by_role("heading", name="Images are being answered").wait_for()
+    admin.page.get_by_role("heading", name="Answers are on").wait_for()
 
 
 # Which model was live

@@ -73,9 +73,9 @@ def test_an_interval_that_never_spreads_is_left_out_and_said_to_be() -> None:
     (told,) = section_of({"evaluation": {"x": evaluation}}, "evaluation").parts
     (table,) = [b for b in told.blocks if isinstance(b, Table) and b.caption.startswith("By BI")]
     assert table.columns[0] == "Category"
-    assert [row[3] for row in table.rows] == ["0.900", "0.80 (0.76–0.84)"]
+    assert [row[3] for row in table.rows] == ["0.90", "0.80 (0.76–0.84)"]
     said = [getattr(block, "text", "") for block in told.blocks]
-    assert "A figure without an interval: too few images to tell one." in said
+    assert "A figure without an interval, or a count: too few images to tell one." in said
 
 
 def test_what_a_model_was_trained_on_is_named_by_its_sources() -> None:

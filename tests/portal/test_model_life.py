@@ -208,17 +208,19 @@ def test_the_switch_is_worked_with_a_reason_and_every_page_says_why(
     assert "1 image" in page
     told = text_of(reader.get(reverse("serving")))
     assert "While answers are suspended, new images are still taken in" in told
-    assert "Administrators and approvers suspend answers." in told
+    assert "Only administrators and approvers can suspend answers." in told
     assert client.post(reverse("serving-suspend"), {"reason": ""}).status_code == 422
     assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 302
     assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 409
     for url in (reverse("worklist"), reverse("case-detail", args=[world.case.pk])):
         assert "Answers have been suspended since" in read(reader.get(url).content).text
-    assert "Administrators and approvers resume answers." in text_of(reader.get(reverse("serving")))
+    assert "Only administrators and approvers can resume answers." in text_of(
+        reader.get(reverse("serving"))
+    )
     assert reader.post(reverse("serving-resume"), {"reason": "x"}).status_code == 403
     assert client.post(reverse("serving-resume"), {"reason": "Fine."}).status_code == 302
     page = text_of(client.get(reverse("serving")))
-    assert "Images are being answered" in page
+    assert "Answers are on" in page
     assert "Fine." in page
     assert "suspended since" not in read(reader.get(reverse("worklist")).content).text
 
