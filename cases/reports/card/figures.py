@@ -247,8 +247,11 @@ def _figures(fields: Fields) -> tuple[Block, ...]:
     missed = count(fields.get("malignant_called_normal"))
     if missed is not None:
         rows.append((gettext("Malignant called “normal”, at the operating point"), counted(missed)))
-    # xgettext:no-python-format
-    columns = (gettext("Figure"), gettext("Value (95 % interval)"))
+    columns = (
+        gettext("Figure"),
+        # xgettext:no-python-format
+        gettext("Value (95 % interval)"),
+    )
     # xgettext:no-python-format
     made = table(gettext("Figures with their 95 % intervals"), columns, rows)
     return (*made, *sentences([_each_on_its_own(mapping(fields.get("wilson95")))], muted=True))
