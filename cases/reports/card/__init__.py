@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from django.utils.translation import gettext, ngettext
 
 from cases.reports.card.blocks import Entry, Section, bounds_of, entry
-from cases.reports.card.figures import METRICS, evaluations, metric_name, trained_sources
+from cases.reports.card.figures import evaluations, trained_sources
+from cases.reports.card.metric_names import METRICS, metric_name
 from cases.reports.card.sections import sections
 from cases.reports.card.values import (
     Fields,

@@ -8,7 +8,8 @@ from django.utils.translation import gettext
 
 from cases.reports.card.blocks import Block, bounds_of, sentences, table
 from cases.reports.card.counts import counts_text
-from cases.reports.card.figures import METRICS, confusion, evaluations, metric_name
+from cases.reports.card.figures import confusion, evaluations
+from cases.reports.card.metric_names import METRICS, metric_name
 from cases.reports.card.strata import strata
 from cases.reports.card.values import Fields, figure, mapping, number, sequence
 
