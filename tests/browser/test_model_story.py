@@ -126,7 +126,7 @@ def declare_plan(admin: Watched, locked: str, look: Look) -> None:
         row.get_by_label("Bound").fill(bound)
         for label, value in more.items():
             row.get_by_label(label).select_option(value)
-    row.get_by_label("Only pictures of the source").fill(locked)
+    row.get_by_label("Only images of the source").fill(locked)
     page.get_by_role("checkbox", name=admin.service.demo["approver"]["username"]).check()
     page.get_by_label("Draws of the bootstrap", exact=True).fill("100")
     look(admin, "plan-form")
