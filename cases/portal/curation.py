@@ -42,7 +42,7 @@ CONFLICTS = {
     CandidateConflict.FINDINGS.value: (
         _(
             "Another finding of this breast turned out to be of the other class, and may be in the "
-            "picture too."
+            "image too."
         )
     ),
     CandidateConflict.SIDE.value: _("The image is of one breast, its finding lies in the other."),
@@ -70,10 +70,10 @@ LEFT_OUT = {
     "patient_is_in_training": _("the patient is in training"),
     "patient_not_drawn": _("the patient was not drawn for the locked set"),
     "by_a_reader_alone": _("the label rests on a reader alone"),
-    "on_the_other_side": _("looks like a picture of the other side of the test"),
-    "same_picture": _("the same picture twice"),
+    "on_the_other_side": _("looks like an image of the other side of the test"),
+    "same_picture": _("the same image twice"),
     "unreadable": _("too small to be read"),
-    "undrawable": _("its stored picture cannot be drawn"),
+    "undrawable": _("its stored image cannot be drawn"),
 }
 FREEZE_STATES: dict[str, StateWords] = {
     "PENDING": StateWords("clock", "neutral", "", ""),
@@ -106,7 +106,7 @@ FILTERS: tuple[tuple[str, str, Choices], ...] = (
     ),
     (
         "only",
-        _("Only"),
+        _("Findings and snapshots"),
         (
             ("", _("All")),
             ("conflict", _("With conflicting findings")),

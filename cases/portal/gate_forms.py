@@ -111,7 +111,7 @@ def _row_specs(number: int) -> tuple[FieldSpec, ...]:
             default=LimitBy.INTERVAL.value,
             width="half",
         ),
-        FieldSpec(f"source_{number}", _("Only pictures of the source"), max_length=200,
+        FieldSpec(f"source_{number}", _("Only images of the source"), max_length=200,
                   width="half"),
     )  # fmt: skip
 
@@ -122,7 +122,7 @@ def plain_specs(snapshots: Sequence[TrainingSnapshot]) -> list[FieldSpec]:
         "locked_set",
         _("Locked set"),
         kind="select",
-        hint=_("The pictures that models are judged on. Nobody can train on them from then on."),
+        hint=_("The images that models are judged on. Nobody can train on them from then on."),
         choices=pictures.choices,
         default=pictures.default,
     )

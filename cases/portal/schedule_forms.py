@@ -30,6 +30,7 @@ from cases.vocabulary import SnapshotLineage
 # Of the languages of the pages, what the words of cron lines come in.
 _CRON_LOCALES = {"de": "de_DE"}
 
+START_FROM = replace(INIT, width="two-thirds")
 NAME = FieldSpec(
     "name", _("Name"), max_length=80, hint=_("For example: nightly, or after each import.")
 )
@@ -97,10 +98,10 @@ LINEAGE = FieldSpec(
         (SnapshotLineage.FROZEN.value, _("of this site's accepted images")),
     ),
     default=SnapshotLineage.ANY.value,
-    hint=_("One that is locked, or of which pictures were taken back, is passed over."),
+    hint=_("One that is locked, or of which images were taken back, is passed over."),
 )
 SPECS = [
-    NAME, TIMING, CRON, EVERY, PERIOD, MIN_NEW, WINDOW_START, WINDOW_END, RECIPE, INIT, SEED,
+    NAME, TIMING, CRON, EVERY, PERIOD, MIN_NEW, WINDOW_START, WINDOW_END, RECIPE, START_FROM, SEED,
     EPOCHS, SIZE, LIMIT, ENABLED,
 ]  # fmt: skip
 

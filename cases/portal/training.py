@@ -41,9 +41,9 @@ RUN_LABELS = {
 # What to do about a failure that has its own name.
 NEXT_STEPS = {
     "data_changed": _(
-        "Put the picture back, or import the folder again and train from the new snapshot."
+        "Put the image back, or import the folder again and train from the new snapshot."
     ),
-    "one_class": _("Import data with malignant pictures and others."),
+    "one_class": _("Import data with malignant images and others."),
     "too_few_cases": _("Import more cases of this class."),
     "data_unusable": _("Import more or other data."),
     "snapshot_unreadable": _("Import the data folder again."),
@@ -54,7 +54,7 @@ NEXT_STEPS = {
     "worker_lost": _("Look at the training worker's log, then start the training again."),
     "non_finite_loss": _("Train again with another seed or other initial weights."),
     "plan_changed": _("Ask for the training again, with the plan as it is now."),
-    "locked_set_changed": _("Put the picture back, then start the training again."),
+    "locked_set_changed": _("Put the image back, then start the training again."),
     "locked_set_unreadable": _(
         "Import the locked set's folder again; tell whoever runs the service."
     ),
@@ -163,8 +163,8 @@ def doing_words(run: TrainingRun) -> str:
     if told.get("phase") == "judging":
         return gettext("judging the model on the locked set of its plan")
     if told.get("phase") == "measuring":
-        return gettext("measuring the model on the pictures it has not seen")
-    return gettext("checking and reading the pictures")
+        return gettext("measuring the model on the images it has not seen")
+    return gettext("checking and reading the images")
 
 
 def duration_words(seconds: float) -> str:

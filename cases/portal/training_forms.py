@@ -50,7 +50,7 @@ SIZE = FieldSpec(
     hint=_("Empty: 224, as the live model."),
 )  # fmt: skip
 LIMIT = FieldSpec(
-    "limit_images", _("Only so many pictures"), kind="number", minimum="1", step="1", width="third",
+    "limit_images", _("Only so many images"), kind="number", minimum="1", step="1", width="third",
     hint=_("For trying it out. Empty: all of them."),
 )  # fmt: skip
 REASON = FieldSpec(
@@ -117,7 +117,7 @@ def snapshot_field(snapshots: Sequence[TrainingSnapshot]) -> FieldSpec:
         "snapshot",
         gettext("Snapshot"),
         kind="select",
-        hint=gettext("The frozen pictures to train from, newest first."),
+        hint=gettext("The frozen images to train from, newest first."),
         choices=tuple(
             (
                 s.pk,

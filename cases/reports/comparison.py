@@ -69,14 +69,14 @@ def figure_blocks(report: Fields, labels: Mapping[str, str]) -> tuple[Block, ...
         blocks += sentences(
             [
                 gettext(
-                    "Difference: the model less the one that was live, on the same pictures; its "
+                    "Difference: the model less the one that was live, on the same images; its "
                     "interval is a paired one. An interval that holds 0 shows no difference."
                 )
                 if len(names) > 1
                 else "",
                 gettext(
                     "Intervals come from drawing whole patients. Sensitivity and specificity count "
-                    "abstained and refused pictures as called malignant where that is worse."
+                    "abstained and refused images as called malignant where that is worse."
                 ),
             ],
             muted=True,
@@ -85,11 +85,11 @@ def figure_blocks(report: Fields, labels: Mapping[str, str]) -> tuple[Block, ...
 
 
 def _part_caption(part: Fields) -> str:
-    where = gettext("All locked pictures")
+    where = gettext("All locked images")
     if part["source"]:
         where = gettext("Source %(name)s") % {"name": part["source"]}
     words = gettext(
-        "%(where)s: %(n)s pictures of %(patients)s patients, %(malignant)s of them malignant"
+        "%(where)s: %(n)s images of %(patients)s patients, %(malignant)s of them malignant"
     )
     return words % {
         "where": where,
@@ -123,7 +123,7 @@ def confusion_blocks(report: Fields) -> tuple[Block, ...]:
             for label, row in zip(CLASSES, confusion(report, who), strict=True)
         ]
         # One without an answer at all is a column, so that the two stand alike.
-        columns = (gettext("Truth"), *(title(column) for column in COLUMNS), gettext("Pictures"))
+        columns = (gettext("Truth"), *(title(column) for column in COLUMNS), gettext("Images"))
         blocks += table(name, columns, rows)
     return tuple(blocks)
 
@@ -159,6 +159,8 @@ def plots(report: Fields) -> tuple[Plot, ...]:
     return tuple(found)
 
 
+# Thresholds are told as exactly as they are set.
+_DIGITS = {"threshold": 3}
 _Rows = Mapping[str, Sequence[Any]]
 
 
@@ -170,8 +172,12 @@ def _side_by_side(
     heads = [f"{what}, {name}" for name in models for what in columns.values()]
     body = [
         (
-            figure(value),
-            *(figure(mapping(rows.get(value)).get(k)) for rows in by_model for k in columns),
+            figure(value, digits=_DIGITS.get(key)),
+            *(
+                figure(mapping(rows.get(value)).get(k), digits=_DIGITS.get(k))
+                for rows in by_model
+                for k in columns
+            ),
         )
         for value in sorted({value for rows in by_model for value in rows})
     ]
@@ -203,7 +209,7 @@ def _threshold_table(models: _Rows) -> tuple[Block, ...]:
     )
     own = [
         gettext("%(name)s is served at %(threshold)s")
-        % {"name": name, "threshold": figure(row["threshold"])}
+        % {"name": name, "threshold": figure(row["threshold"], digits=3)}
         for name, rows in models.items()
         for row in rows
         if row["own"]
@@ -224,7 +230,7 @@ def _reliability_table(models: _Rows) -> tuple[Block, ...]:
     heads = [
         f"{what}, {name}"
         for name in models
-        for what in (gettext("Pictures"), gettext("Share malignant"))
+        for what in (gettext("Images"), gettext("Share malignant"))
     ]
     return table(gettext("By malignant score"), (gettext("Score"), *heads), body)
 
@@ -234,7 +240,7 @@ _PLOTS: tuple[tuple[str, str, str, str, Callable[[_Rows], tuple[Block, ...]]], .
         "roc",
         gettext_noop("Sensitivity against false alarms (ROC)"),
         gettext_noop(
-            "Look at the upper end, where few malignant pictures are missed: the model whose line "
+            "Look at the upper end, where few malignant images are missed: the model whose line "
             "is further left there raises fewer false alarms. The marks are the operating points."
         ),
         "at_sensitivity",
@@ -245,7 +251,7 @@ _PLOTS: tuple[tuple[str, str, str, str, Callable[[_Rows], tuple[Block, ...]]], .
         gettext_noop("Precision against recall"),
         gettext_noop(
             "Precision is the share of right alarms among all. Look how far the lines hold up to "
-            "the right. It hangs on the share of malignant pictures, which is another one among "
+            "the right. It hangs on the share of malignant images, which is another one among "
             "your patients."
         ),
         "at_sensitivity",
@@ -265,8 +271,8 @@ _PLOTS: tuple[tuple[str, str, str, str, Callable[[_Rows], tuple[Block, ...]]], .
         "reliability",
         gettext_noop("Reliability of the scores"),
         gettext_noop(
-            "On the diagonal a score says how often such pictures are malignant. Points under it: "
-            "the scores are too high; above it: too low. Long bars: too few pictures to say."
+            "On the diagonal a score says how often such images are malignant. Points under it: "
+            "the scores are too high; above it: too low. Long bars: too few images to say."
         ),
         "reliability",
         _reliability_table,

@@ -71,9 +71,11 @@ def loss_curve_svg(points: Sequence[CurvePoint], *, standalone: bool = False) ->
     else:
         # A page has one <title>, which is its own.
         space, told = f'aria-label="{title}"', ""
+    # On a page its own type.
+    font = 'font-family="sans-serif" ' if standalone else ""
     return (
         f'<svg {space} class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'font-family="sans-serif" font-size="12" fill="none">{told}{"".join(parts)}</svg>'
+        f'{font}font-size="12" fill="none">{told}{"".join(parts)}</svg>'
     )
 
 

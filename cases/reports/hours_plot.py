@@ -76,7 +76,7 @@ def hours_svg(bars: Sequence[HourBar]) -> str:
     )
     return (
         f'<svg class="hours" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(hours_title(bars))}" font-family="sans-serif" font-size="12" '
+        f'aria-label="{escape(hours_title(bars))}" font-size="12" '
         f'fill="none">{"".join(parts)}</svg>'
     )
 

@@ -21,7 +21,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 440, 20, 228
 MOST_WEEKS = 26
 # Lines differ in mark and dash as well as in colour.
 _SERIES = (
-    ("malignant", gettext_noop("malignant"), "#b86e00", "square", ""),
+    ("malignant", gettext_noop("above"), "#b86e00", "square", ""),
     ("abstained", gettext_noop("no answer"), "#1d5a92", "circle", "5 4"),
     ("refused", gettext_noop("refused"), "#6d8196", "diamond", "2 3"),
 )
@@ -35,7 +35,7 @@ def _percent(value: float) -> str:
 def _svg(title: str, parts: Sequence[str], *, name: str) -> str:
     return (
         f'<svg class="plot plot-{name}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}" font-family="sans-serif" font-size="12" fill="none">'
+        f'aria-label="{escape(title)}" font-size="12" fill="none">'
         f"{''.join(parts)}</svg>"
     )
 
@@ -103,7 +103,7 @@ def weeks_title(weeks: Sequence[WatchWeek]) -> str:
         "refused": _percent(mix.all_refused / mix.images),
     }
     words = gettext(
-        "Week of %(day)s: %(malignant)s called malignant, %(abstained)s without an answer, "
+        "Week of %(day)s: %(malignant)s above the threshold, %(abstained)s without an answer, "
         "%(refused)s refused"
     )
     return words % figures
@@ -117,7 +117,7 @@ def _of(week: WatchWeek, series: str) -> Share:
 
 
 def weeks_svg(weeks: Sequence[WatchWeek]) -> str:
-    """The shares of malignant answers, of none, and of refusals, week by week.
+    """The shares of images above the threshold, without an answer, and of refusals, week by week.
 
     Weeks of fewer than FEWEST images are left out; "" where none is left.
     """

@@ -11,6 +11,7 @@ from django.db.models import Count, QuerySet
 from cases.access import Actor, Capability
 from cases.models import Image, ModelVersion, Result
 from cases.selectors.reader_first import results_open
+from cases.vocabulary import Outcome
 
 
 def recall_results(
@@ -61,6 +62,11 @@ def recall_counts(results: QuerySet[Result]) -> tuple[int, int]:
         cases=Count("image__case", distinct=True), results=Count("pk")
     )
     return told["cases"], told["results"]
+
+
+def recall_unanswered(results: QuerySet[Result]) -> int:
+    """How many results of a recall list are no answer: the model abstained or refused."""
+    return results.order_by().exclude(outcome=Outcome.ANSWERED).count()
 
 
 def image_numbers(results: Iterable[Result]) -> dict[UUID, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,7 @@ register = template.Library()
 
 # Longer words in brackets are no interval.
 _LONGEST_INTERVAL = 24
+_NUMBER_AND_WORD = re.compile(r"(?<=\d) (?=[\w%])")
 
 # Drawn on 16 x 16 with a stroke of 1.5; the colour is that of the text beside them.
 _ICONS: dict[str, str] = {
@@ -246,6 +248,12 @@ def kept_together(cell: str) -> SafeString | str:
     if not bounds.endswith(")") or len(bounds) > _LONGEST_INTERVAL:
         return cell
     return format_html('{} <span class="nowrap">({}</span>', shown, bounds)
+
+
+@register.filter
+def numbers_kept(words: str) -> str:
+    """Words in which no number is parted from its unit, or from what it counts."""
+    return _NUMBER_AND_WORD.sub("\u00a0", str(words))
 
 
 @register.filter

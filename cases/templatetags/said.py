@@ -30,6 +30,19 @@ _INSIDE: dict[str, str] = {
 }
 
 
+# Why the service itself moved a model, as its life keeps it (`services.learning`).
+_REASONS: dict[str, str] = {
+    "ships with the project": gettext_noop("came with the service"),
+    "newer shipped model": gettext_noop("a newer model came with the service"),
+}
+
+
+@register.filter
+def reason_said(words: str) -> str:
+    """The reason of an act: that of the service in plain words, a person's as it was typed."""
+    return gettext(_REASONS[words]) if words in _REASONS else words
+
+
 @register.filter
 def said(value: str) -> str:
     """A label, or the outcome where no label was shown, as it begins a line or fills a cell."""

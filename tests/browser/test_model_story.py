@@ -126,7 +126,7 @@ def declare_plan(admin: Watched, locked: str, look: Look) -> None:
         row.get_by_label("Bound").fill(bound)
         for label, value in more.items():
             row.get_by_label(label).select_option(value)
-    row.get_by_label("Only pictures of the source").fill(locked)
+    row.get_by_label("Only images of the source").fill(locked)
     page.get_by_role("checkbox", name=admin.service.demo["approver"]["username"]).check()
     page.get_by_label("Draws of the bootstrap", exact=True).fill("100")
     look(admin, "plan-form")
@@ -297,7 +297,7 @@ def roll_back(approver: Watched, model: dict[str, Any], look: Look) -> None:
 def resume(admin: Watched) -> None:
     admin.goto("/models/answering/")
     press(admin, "resume", "The other model is back.", "Resume answers")
-    admin.page.get_by_role("heading", name="Images are being answered").wait_for()
+    admin.page.get_by_role("heading", name="Answers are on").wait_for()
 
 
 # Which model was live

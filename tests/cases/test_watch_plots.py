@@ -44,7 +44,7 @@ def test_weeks_of_too_few_images_are_left_out() -> None:
     root = drawn(weeks_svg(weeks))
     assert len(of_class(root, "plot-malignant-mark")) == 2
     assert weeks_title(weeks) == (
-        "Week of 16 Mar 2026: 20 % called malignant, 5.0 % without an answer, 5.0 % refused"
+        "Week of 16 Mar 2026: 20 % above the threshold, 5.0 % without an answer, 5.0 % refused"
     )
     assert (weeks_svg(weeks[1:2]), weeks_title(weeks[1:2])) == ("", "")
 

@@ -9,7 +9,8 @@ import pytest
 from cases.reports.card import card_view
 from cases.reports.card.blocks import Entries, Section, Table
 from cases.reports.card.counts import counts_text
-from cases.templatetags.portal import kept_together
+from cases.reports.card.values import device
+from cases.templatetags.portal import kept_together, numbers_kept
 from tests.portal.test_model_card import part
 
 
@@ -73,9 +74,9 @@ def test_an_interval_that_never_spreads_is_left_out_and_said_to_be() -> None:
     (told,) = section_of({"evaluation": {"x": evaluation}}, "evaluation").parts
     (table,) = [b for b in told.blocks if isinstance(b, Table) and b.caption.startswith("By BI")]
     assert table.columns[0] == "Category"
-    assert [row[3] for row in table.rows] == ["0.900", "0.80 (0.76–0.84)"]
+    assert [row[3] for row in table.rows] == ["0.90", "0.80 (0.76–0.84)"]
     said = [getattr(block, "text", "") for block in told.blocks]
-    assert "A figure without an interval: too few images to tell one." in said
+    assert "A figure without an interval, or a count: too few images to tell one." in said
 
 
 def test_what_a_model_was_trained_on_is_named_by_its_sources() -> None:
@@ -100,3 +101,101 @@ def test_what_a_model_was_trained_on_is_named_by_its_sources() -> None:
 )
 def test_an_interval_stays_in_one_piece(cell: str, shown: str) -> None:
     assert kept_together(cell) == shown
+
+
+def test_a_share_of_too_few_images_is_told_as_a_count() -> None:
+    few = {
+        **part(290, 2, 0.9),
+        "sensitivity": 1.0,
+        "specificity": 0.25,
+        "accuracy": 0.9,
+        "ci95": {"sensitivity": [1.0, 1.0], "specificity": [0.2, 0.3], "accuracy": [0.9, 0.9]},
+    }
+    card = {"evaluation": {"x": {"accuracy": 0.9, "per_birads": {"2": few, "3": few}}}}
+    (told,) = section_of(card, "evaluation").parts
+    (table,) = [b for b in told.blocks if isinstance(b, Table) and b.caption.startswith("By BI")]
+    assert table.columns[4:] == (
+        "Sensitivity, operating point",
+        "Specificity, operating point",
+        "Accuracy, largest score",
+    )
+    assert table.rows[0][4:] == ("2 of 2", "0.25 (0.20–0.30)", "261 of 290")
+    # 0.9 of two malignant images is no count of them.
+    odd = {**few, "sensitivity": 0.9, "ci95": {"sensitivity": [0.9, 0.9]}}
+    card = {"evaluation": {"x": {"accuracy": 0.9, "per_birads": {"2": odd, "3": odd}}}}
+    (told,) = section_of(card, "evaluation").parts
+    (table,) = [b for b in told.blocks if isinstance(b, Table) and b.caption.startswith("By BI")]
+    assert table.rows[0][4] == "0.90"
+
+
+def test_figures_say_by_which_rule_the_answers_were_made() -> None:
+    measured = {"accuracy": 0.81, "sensitivity": 0.94, "malignant_called_normal": 2}
+    fields = {**measured, "at_operating_point": {"accuracy": 0.66}}
+    (told,) = section_of({"evaluation": {"x": fields}}, "evaluation").parts
+    whole, at_point = [block for block in told.blocks if isinstance(block, Table)]
+    assert [row[:2] for row in whole.rows] == [
+        ("Sensitivity for malignant, at the operating point", "0.94"),
+        ("Accuracy over the three classes, by the largest score", "0.81"),
+        ("Malignant called “normal”, at the operating point", "2"),
+    ]
+    assert at_point.caption.endswith("at the operating point")
+    assert at_point.rows == (("Accuracy over the three classes", "0.66"),)
+
+
+def test_notes_on_the_figures_are_no_more_gaps() -> None:
+    card = {"known_gaps": ["men"], "notes": ["Measured out of fold."]}
+    said = [
+        getattr(block, "text", "") or getattr(block, "items", ())
+        for block in section_of(card, "limits").blocks
+    ]
+    assert said == [
+        "Not tested on, or hardly:",
+        ("men",),
+        "About the figures below:",
+        ("Measured out of fold.",),
+    ]
+    assert "About" not in str(section_of({"known_gaps": ["men"]}, "limits").blocks)
+
+
+def test_sentences_of_our_trainings_are_told_in_the_words_of_the_page() -> None:
+    limits = [
+        "'normal' means no lesion pattern in this picture.",
+        "All 'normal' pictures come from one source, busi: the model may tell the source instead.",
+        "Pictures without patient ids (in busbra, busi): near-duplicates are kept together, but "
+        "two different pictures of one patient can lie on both sides of a split.",
+        "Somebody else's 'words' on a picture: 7 x 7.",
+    ]
+    (bullets,) = section_of({"limits": limits}, "limits").blocks
+    assert getattr(bullets, "items", ()) == (
+        "“normal” means no lesion pattern in this image.",
+        "All “normal” images come from one source, BUSI: the model may tell the source instead.",
+        "Images without patient ids (in BUS-BRA, BUSI): near-duplicates are kept together, but "
+        "two different images of one patient can lie on both sides of a split.",
+        limits[3],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("GE Logiq 5 @10-12MHz", "GE Logiq 5 @10–12\u00a0MHz"),
+        ("Toshiba Aplio 300 @12-14 MHz", "Toshiba Aplio 300 @12–14\u00a0MHz"),
+        ("not stated", "Not stated"),
+        ("Echo 1-2", "Echo 1-2"),
+    ],
+)
+def test_a_device_keeps_its_frequency_together(name: str, shown: str) -> None:
+    assert device(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("Spec. at 95 % sens.", "Spec. at 95\u00a0% sens."),
+        ("2 refused, 349 abstained", "2\u00a0refused, 349\u00a0abstained"),
+        ("0.94 (0.92–0.96)", "0.94 (0.92–0.96)"),
+        ("By class", "By class"),
+    ],
+)
+def test_no_number_is_parted_from_what_it_counts(words: str, shown: str) -> None:
+    assert numbers_kept(words) == shown

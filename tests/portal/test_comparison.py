@@ -64,8 +64,8 @@ def test_figures_matrices_sources_and_curves_stand_side_by_side(
         "0.80 (0.70–0.85)",
         "+0.10 (−0.02 to 0.20)",
         "Brier score (lower is better)",
-        "Source far: 2 pictures of 2 patients, 1 of them malignant",
-        "Source near: 4 pictures",
+        "Source far: 2 images of 2 patients, 1 of them malignant",
+        "Source near: 4 images",
         "Refused",
         "1 (50.0 %)",
         "Look at the upper end",
@@ -133,7 +133,7 @@ def test_a_picture_that_vanished_or_changed_is_told_and_breaks_nothing(
     shutil.rmtree(tmp_path / "normal")
     shutil.rmtree(tmp_path / "benign")
     page = read(client.get(url).content)
-    assert "The pictures cannot be shown" in page.text
+    assert "The images cannot be shown" in page.text
     assert not [tag for tag in page.all("img") if "/pictures/" in tag.attrs["src"]]
     run = TrainingRun.objects.select_related("plan__locked_set").get(model_version=model)
     assert run.plan is not None

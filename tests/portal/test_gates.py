@@ -186,8 +186,8 @@ def test_the_verdict_stands_limit_by_limit_on_the_run_and_the_model(
 @pytest.mark.parametrize(
     ("left_out", "words"),
     [
-        (1, "without 1 picture of the set that was taken back since it was frozen"),
-        (2, "without 2 pictures of the set that were taken back since it was frozen"),
+        (1, "without 1 image of the set that was taken back since it was frozen"),
+        (2, "without 2 images of the set that were taken back since it was frozen"),
         (0, ""),
     ],
 )

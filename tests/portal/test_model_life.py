@@ -27,6 +27,7 @@ from cases.services.serving import serving_suspend
 from cases.services.shadow_results import shadow_result_store
 from cases.services.withdrawals import result_withdraw
 from cases.states import ModelState
+from cases.vocabulary import Outcome
 from tests.cases.governing import admin, asked, candidate, damage, live_id, promoted
 from tests.factories import (
     WORKER,
@@ -199,6 +200,27 @@ def test_a_damaged_file_is_told_on_the_request_and_on_the_models_page(sign_in: S
     assert live_id() == live.pk
 
 
+def test_the_recall_list_counts_what_got_no_answer_and_says_who_has_no_name(
+    world: World, sign_in: SignIn
+) -> None:
+    job = submit(
+        actor=actor_for_user(world.sonographer), patient_id="NAMELESS-1", patient_name=""
+    ).jobs.get()
+    refused = stored_result(job, outcome=Outcome.REFUSED, reason="empty_frame")
+    url = reverse("model-recall", args=[refused.model_version_id])
+    text = text_of(sign_in(world.sonographer).get(url))
+    assert "2 cases of your site, 2 results, 1 of them without an answer. Looking" in text
+    assert "No name NAMELESS-1" in text
+    hidden = text_of(sign_in(role="admin", site=world.site).get(url))
+    assert "NAMELESS-1" not in hidden
+    assert "No name" not in hidden
+
+
+def cancel_links(client: Client) -> list[str]:
+    page = read(client.get(reverse("serving")).content)
+    return [tag.attrs["href"] for tag in page.all("a") if tag.text.strip() == "Cancel"]
+
+
 def test_the_switch_is_worked_with_a_reason_and_every_page_says_why(
     world: World, sign_in: SignIn
 ) -> None:
@@ -206,19 +228,24 @@ def test_the_switch_is_worked_with_a_reason_and_every_page_says_why(
     submit(actor=actor_for_user(world.sonographer))
     page = text_of(client.get(reverse("serving")))
     assert "1 image" in page
+    assert "This holds for all sites." in page
+    assert cancel_links(client) == [reverse("model-list")]
+    assert cancel_links(reader) == []
     told = text_of(reader.get(reverse("serving")))
     assert "While answers are suspended, new images are still taken in" in told
-    assert "Administrators and approvers suspend answers." in told
+    assert "Only administrators and approvers can suspend answers." in told
     assert client.post(reverse("serving-suspend"), {"reason": ""}).status_code == 422
     assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 302
     assert client.post(reverse("serving-suspend"), {"reason": "Odd."}).status_code == 409
     for url in (reverse("worklist"), reverse("case-detail", args=[world.case.pk])):
         assert "Answers have been suspended since" in read(reader.get(url).content).text
-    assert "Administrators and approvers resume answers." in text_of(reader.get(reverse("serving")))
+    assert "Only administrators and approvers can resume answers." in text_of(
+        reader.get(reverse("serving"))
+    )
     assert reader.post(reverse("serving-resume"), {"reason": "x"}).status_code == 403
     assert client.post(reverse("serving-resume"), {"reason": "Fine."}).status_code == 302
     page = text_of(client.get(reverse("serving")))
-    assert "Images are being answered" in page
+    assert "Answers are on" in page
     assert "Fine." in page
     assert "suspended since" not in read(reader.get(reverse("worklist")).content).text
 
@@ -259,6 +286,7 @@ def test_the_recall_list_names_patients_to_those_who_care_for_them(
     url = reverse("model-recall", args=[model])
     assert "Zebrafish" in text_of(carer.get(url))
     assert "Zebrafish" not in text_of(blind.get(url))
+    assert "1 case of your site, 1 result. Looking" in text_of(carer.get(url))
     assert "No answers in this time" in text_of(carer.get(url, {"until": "1999-01-01T00:00"}))
     assert carer.get(url, {"since": "soon"}).status_code == 422
     trail = AuditEvent.objects.filter(action__startswith="recall.").order_by("id")

@@ -73,7 +73,7 @@ def test_the_list_tells_state_data_and_held_out_figures_with_intervals(client: C
     assert text.index(new.version) < text.index(old.version)
     assert "Live" in text
     assert "Retired" in text
-    assert "busi, 780 images" in text
+    assert "BUSI, 780 images" in text
     assert "151 images: Held-out part" in text
     assert "0.95 (0.88–1.00)" in text
 
@@ -94,9 +94,9 @@ def test_the_card_reads_from_use_and_limits_to_figures_and_making(client: Client
             "Heatmap",
             "Calibration and operating point",
             "How it was made",
-            "Also on this card",
-            "File and whole card",
-            "Everything on the card",
+            "Other entries of the card",
+            "Stored file and whole card",
+            "The whole card, as it is stored",
         )
     ]
     assert places == sorted(places)

@@ -74,7 +74,7 @@ EPOCHS = [
 
 def test_empty_pages_teach_what_comes_first(admin: Client) -> None:
     page = read(admin.get(reverse("training-list")).content)
-    assert "No training yet" in page.text
+    assert "No training runs yet" in page.text
     assert "import_dataset" in page.text
     assert "import_dataset" in read(admin.get(reverse("snapshot-list")).content).text
     assert "import_dataset" in read(admin.get(reverse("training-start")).content).text

@@ -79,7 +79,10 @@ def test_the_page_tells_figures_with_intervals_and_draws_them(browser: Client, b
     assert "Stability index" in titles[2]
     # Each drawing has its numbers as a table.
     captions = {tag.text.strip() for tag in told.all("caption")}
-    assert {"What was answered, by week", "Distances of recent images, test-model"} <= captions
+    assert {
+        "What came of the images, by week",
+        "Distances of recent images, test-model",
+    } <= captions
 
 
 def test_an_alert_names_the_device_and_what_to_look_for(browser: Client, busy: Site) -> None:

@@ -27,6 +27,7 @@ from cases.selectors.recall import (
     image_numbers,
     recall_counts,
     recall_results,
+    recall_unanswered,
     recall_withheld,
 )
 from cases.selectors.serving import suspension_list, suspension_now
@@ -117,6 +118,7 @@ class ModelRecallView(_Recall):
             "lines": recall_lines(shown, image_numbers(shown)),
             "cases": cases,
             "count": count,
+            "unanswered": recall_unanswered(results),
             "withheld": recall_withheld(actor=self.actor, model=model, since=since, until=until),
         }
         return render(request, "learning/model_recall.html", context)

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from django.utils.translation import gettext, ngettext
 
 from cases.reports.card.blocks import Entry, Section, bounds_of, entry
-from cases.reports.card.figures import METRICS, evaluations, trained_sources
+from cases.reports.card.figures import evaluations, trained_sources
+from cases.reports.card.metric_names import METRICS, metric_name
 from cases.reports.card.sections import sections
 from cases.reports.card.values import (
     Fields,
@@ -33,6 +34,7 @@ from cases.reports.card.values import (
     figure,
     mapping,
     number,
+    source,
     text,
     thousands,
 )
@@ -91,7 +93,7 @@ def card_view(card: Fields) -> CardView:
     return CardView(
         threshold=number(point.get("threshold")),
         target_sensitivity=number(point.get("sensitivity")),
-        data_name=trained_sources(card) or text(data.get("name")),
+        data_name=trained_sources(card) or source(text(data.get("name"))),
         data_images=count(data.get("images")),
         headline=_headline(card),
         sections=sections(card),
@@ -105,7 +107,7 @@ def _headline(card: Fields) -> Headline | None:
         return None
     name, fields = found[0]
     shown = [
-        (gettext(label), figure(fields[key], bounds_of(fields, key)))
+        (metric_name(key, label), figure(fields[key], bounds_of(fields, key)))
         for key, label, _ in METRICS
         if number(fields.get(key)) is not None
     ]

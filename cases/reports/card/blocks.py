@@ -171,7 +171,7 @@ def rest(fields: Fields, known: Iterable[str], heading: str | None = None) -> tu
     found: list[Block] = []
     kept = {key: _without_tables(value, (key,), found) for key, value in sorted(left.items())}
     entries = tuple(entry(key, value) for key, value in kept.items() if value is not _TOLD)
-    named = gettext("Also stated") if heading is None else heading
+    named = gettext("Further entries") if heading is None else heading
     return (*((Entries(named, entries),) if entries else ()), *found)
 
 

@@ -8,7 +8,8 @@ from django.utils.translation import gettext
 
 from cases.reports.card.blocks import Block, bounds_of, sentences, table
 from cases.reports.card.counts import counts_text
-from cases.reports.card.figures import METRICS, confusion, evaluations
+from cases.reports.card.figures import confusion, evaluations
+from cases.reports.card.metric_names import METRICS, metric_name
 from cases.reports.card.strata import strata
 from cases.reports.card.values import Fields, figure, mapping, number, sequence
 
@@ -49,7 +50,7 @@ def _first(card: Fields) -> tuple[str, Fields]:
 def _figures(known: list[tuple[str, str, Fields]]) -> tuple[Block, ...]:
     rows = [
         (
-            gettext(label),
+            metric_name(key, label),
             *(figure(fields.get(key), bounds_of(fields, key)) for _, _, fields in known),
         )
         for key, label, _ in METRICS

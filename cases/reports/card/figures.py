@@ -12,6 +12,7 @@ from django.utils.translation import gettext, gettext_noop
 
 from cases.reports.card.blocks import Block, Part, Section, Text, bounds_of, rest, sentences, table
 from cases.reports.card.counts import counts_text, how
+from cases.reports.card.metric_names import METRICS, metric_name
 from cases.reports.card.strata import STRATA, coverage, strata, unanswered
 from cases.reports.card.values import (
     Fields,
@@ -21,6 +22,7 @@ from cases.reports.card.values import (
     interval,
     mapping,
     number,
+    round_percent,
     sequence,
     source,
     text,
@@ -29,45 +31,6 @@ from cases.reports.card.values import (
 )
 from cases.words import local
 
-# Figures in reading order, with what they say and, for narrow columns, in short.
-METRICS: tuple[tuple[str, str, str], ...] = (
-    (
-        "sensitivity",
-        gettext_noop("Sensitivity for malignant, at the operating point"),
-        gettext_noop("Sensitivity"),
-    ),
-    (
-        "specificity",
-        gettext_noop("Specificity for malignant, at the operating point"),
-        gettext_noop("Specificity"),
-    ),
-    (
-        "specificity_at_95_sensitivity",
-        # xgettext:no-python-format
-        gettext_noop("Specificity at 95 % sensitivity"),
-        # xgettext:no-python-format
-        gettext_noop("Spec. at 95 % sens."),
-    ),
-    # xgettext:no-python-format
-    ("specificity_at_98_sensitivity", gettext_noop("Specificity at 98 % sensitivity"), ""),
-    (
-        "auc_malignant",
-        gettext_noop("AUC, malignant against the rest"),
-        gettext_noop("AUC malignant"),
-    ),
-    ("auc_macro", gettext_noop("AUC, mean over the classes"), ""),
-    ("average_precision", gettext_noop("Average precision, malignant"), ""),
-    ("accuracy", gettext_noop("Accuracy over the three classes"), gettext_noop("Accuracy")),
-    ("macro_f1", gettext_noop("F1, mean over the classes"), gettext_noop("Macro F1")),
-    ("macro_precision", gettext_noop("Precision, mean over the classes"), ""),
-    ("macro_recall", gettext_noop("Recall, mean over the classes"), ""),
-    ("brier", gettext_noop("Brier score (lower is better)"), ""),
-    (
-        "ece",
-        gettext_noop("Calibration error of the malignant score (lower is better)"),
-        gettext_noop("Calibration error"),
-    ),
-)
 _SHORT = tuple((key, short) for key, _, short in METRICS if short)
 PARTS = {
     "held_out": gettext_noop("Held-out part, never used for any choice"),
@@ -76,6 +39,8 @@ PARTS = {
     ),
     "train": gettext_noop("Training part"),
 }
+# Cards call malignant against the two other classes so; the page keeps to one word for it.
+_AS_MALIGNANT = {"cancer": gettext_noop("malignant"), "non-cancer": gettext_noop("not malignant")}
 _CLASS_FIGURES = ("precision", "recall", "f1")
 _HEAD = (
     "title",
@@ -218,28 +183,35 @@ def _measured(fields: Fields) -> tuple[Block, ...]:
 
 
 def _figures(fields: Fields) -> tuple[Block, ...]:
-    wilson = mapping(fields.get("wilson95"))
     rows = [
-        (gettext(label), figure(fields[key], bounds_of(fields, key)), _range(wilson.get(key)))
+        (metric_name(key, label), figure(fields[key], bounds_of(fields, key)))
         for key, label, _ in METRICS
         if number(fields.get(key)) is not None
     ]
     missed = count(fields.get("malignant_called_normal"))
     if missed is not None:
-        rows.append((gettext("Malignant called “normal”"), str(missed), ""))
+        rows.append((gettext("Malignant called “normal”, at the operating point"), counted(missed)))
     columns = (
         gettext("Figure"),
         # xgettext:no-python-format
         gettext("Value (95 % interval)"),
-        gettext("Wilson's interval, each picture on its own"),
     )
     # xgettext:no-python-format
-    return table(gettext("Figures with their 95 % intervals"), columns, rows)
+    made = table(gettext("Figures with their 95 % intervals"), columns, rows)
+    return (*made, *sentences([_each_on_its_own(mapping(fields.get("wilson95")))], muted=True))
 
 
-def _range(value: object) -> str:
-    pair = interval(value)
-    return local(f"{pair[0]:.2f}–{pair[1]:.2f}") if pair else ""
+def _each_on_its_own(wilson: Fields) -> str:
+    """The intervals that take no account of images that belong together."""
+    told = [
+        f"{metric_name(key, label)}: {local(f'{pair[0]:.2f}–{pair[1]:.2f}')}"
+        for key, label, _ in METRICS
+        if (pair := interval(wilson.get(key)))
+    ]
+    if not told:
+        return ""
+    words = gettext("Intervals that take each image on its own (Wilson's): %(intervals)s.")
+    return words % {"intervals": "; ".join(told)}
 
 
 def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
@@ -250,7 +222,7 @@ def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
         if one:
             rows.append(
                 (
-                    local(wanted),
+                    _wanted(wanted),
                     figure(one.get("sensitivity"), one.get("sensitivity_wilson95")),
                     gettext("%(count)s of %(n)s")
                     % {
@@ -258,7 +230,7 @@ def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
                         "n": counted(one.get("malignant")),
                     },
                     figure(one.get("specificity"), one.get("specificity_wilson95")),
-                    figure(one.get("threshold")),
+                    figure(one.get("threshold"), digits=3),
                 )
             )
     columns = (
@@ -268,10 +240,20 @@ def _at_sensitivities(fields: Fields) -> tuple[Block, ...]:
         gettext("Specificity"),
         gettext("Threshold"),
     )
-    caption = gettext(
-        "Specificity at a wanted sensitivity (threshold chosen on these pictures; Wilson)"
+    made = table(gettext("Specificity at a wanted sensitivity"), columns, rows)
+    about = gettext(
+        "Each threshold was chosen on these images themselves. The intervals take each image on "
+        "its own (Wilson's), so they can be narrower than those above, which draw whole groups."
     )
-    return table(caption, columns, rows)
+    return (*made, *sentences([about] if made else [], muted=True))
+
+
+def _wanted(key: str) -> str:
+    """A sensitivity as the card keys it: "0.95" says "95 %"."""
+    try:
+        return round_percent(float(key)) or key
+    except ValueError:
+        return key
 
 
 def _by_class(fields: Fields) -> tuple[Block, ...]:
@@ -286,7 +268,7 @@ def _by_class(fields: Fields) -> tuple[Block, ...]:
     columns = (
         gettext("Class"),
         gettext("Precision"),
-        gettext("Recall"),
+        gettext("Recall (sensitivity)"),
         "F1",
         gettext("AUC against the rest"),
     )
@@ -297,19 +279,16 @@ def _confusions(fields: Fields, classes: Sequence[str]) -> tuple[Block, ...]:
     at_point = mapping(fields.get("at_operating_point"))
     shown = at_point.get("confusion")
     cancer = mapping(fields.get("cancer_confusion"))
-    cancer_at_point = gettext("Cancer against non-cancer, at the operating point")
-    largest = gettext("Truth against answer, answering the largest score")
+    by_largest = fields.get("confusion")
+    rest_by_largest = gettext("Malignant or not, largest score")
+    rest_at_point = gettext("Malignant or not, operating point")
     return (
-        *confusion(largest, fields.get("confusion"), classes),
-        *confusion(gettext("Truth against answer, at the operating point"), shown, classes),
+        *confusion(gettext("Truth against answer, largest score"), by_largest, classes),
+        *confusion(gettext("Truth against answer, operating point"), shown, classes),
+        *_cancer(rest_by_largest, cancer, "largest_score"),
         *(
-            _cancer(cancer_at_point, cancer, "operating_point")
-            or _collapsed(cancer_at_point, shown, classes)
-        ),
-        *_cancer(
-            gettext("Cancer against non-cancer, answering the largest score"),
-            cancer,
-            "largest_score",
+            _cancer(rest_at_point, cancer, "operating_point")
+            or _collapsed(rest_at_point, shown, classes)
         ),
         *_point_figures(at_point, fields),
     )
@@ -330,7 +309,8 @@ def confusion(caption: str, value: object, classes: Sequence[str]) -> tuple[Bloc
 
 
 def _cancer(caption: str, fields: Fields, key: str) -> tuple[Block, ...]:
-    return confusion(caption, fields.get(key), [str(c) for c in sequence(fields.get("classes"))])
+    classes = [str(c) for c in sequence(fields.get("classes"))]
+    return confusion(caption, fields.get(key), [_AS_MALIGNANT.get(c, c) for c in classes])
 
 
 def _collapsed(caption: str, value: object, classes: Sequence[str]) -> tuple[Block, ...]:
@@ -342,7 +322,7 @@ def _collapsed(caption: str, value: object, classes: Sequence[str]) -> tuple[Blo
     for i, row in enumerate(sequence(value)):
         for k, cell in enumerate(row):
             sums[i != one][k != one] += cell
-    return confusion(caption, sums, [gettext_noop("cancer"), gettext_noop("non-cancer")])
+    return confusion(caption, sums, list(_AS_MALIGNANT.values()))
 
 
 def _point_figures(at_point: Fields, fields: Fields) -> tuple[Block, ...]:

@@ -35,7 +35,7 @@ from cases.reports.card.values import (
 )
 
 HEATMAP = gettext_noop(
-    "The heatmap is coarse: 7 x 7 cells over the input square. It shows where the model found "
+    "The heatmap is coarse: 7 × 7 cells over the input square. It shows where the model found "
     "evidence for a class. It shows neither the extent of a lesion nor the cause of the answer."
 )
 _RATES = (
@@ -126,7 +126,7 @@ def _heatmap(fields: Fields) -> tuple[Block, ...]:
     )
     how = gettext("out of fold") if fields.get("out_of_fold") is True else ""
     seen = (
-        gettext("most of these pictures were seen in training")
+        gettext("most of these images were seen in training")
         if fields.get("seen_in_training")
         else ""
     )
@@ -141,7 +141,7 @@ def _heatmap(fields: Fields) -> tuple[Block, ...]:
         ),
         *table(
             gettext("The same by lesion area (thirds of each row above)"),
-            (gettext("Lesions"), gettext("Area, share of the picture"), *columns[1:]),
+            (gettext("Lesions"), gettext("Area, share of the image"), *columns[1:]),
             _area_rows(rows),
         ),
         *facts((title(k), text(v)) for k, v in sorted(rules.items())),
@@ -198,7 +198,7 @@ def shortcuts_section(card: Fields) -> Section | None:
 def _shortcuts(fields: Fields) -> tuple[Block, ...]:
     told, normal = mapping(fields.get("source")), mapping(fields.get("normal_score"))
     known = ("n", "counts", "repeats", "threshold", "changes", "source", "normal_score")
-    threshold = figure(fields.get("threshold"))
+    threshold = figure(fields.get("threshold"), digits=3)
     return (
         *_origin(fields),
         *facts(
@@ -243,7 +243,7 @@ def _changes(changes: Fields) -> tuple[Block, ...]:
         gettext("AUC moves by"),
     )
     what = [(text(one.get("title")) or title(name), text(one.get("what"))) for name, one in found]
-    return (*table(gettext("What changes to the picture do"), columns, rows), *facts(what))
+    return (*table(gettext("What changes to the image do"), columns, rows), *facts(what))
 
 
 def _sources(found: Fields) -> tuple[Block, ...]:
@@ -262,7 +262,7 @@ def _sources(found: Fields) -> tuple[Block, ...]:
         gettext("AUC"),
     )
     said = [text(mapping(found[name]).get("sentence")) for name in sorted(map(str, found))]
-    caption = gettext("The source told from pixels, among pictures of one class")
+    caption = gettext("The source told from pixels, among images of one class")
     return (*table(caption, columns, rows), *sentences(said))
 
 
@@ -280,9 +280,9 @@ def _normals(found: Fields) -> tuple[Block, ...]:
     ]
     columns = (
         gettext("Source"),
-        gettext("Has normal pictures"),
+        gettext("Has normal images"),
         gettext("Images"),
         gettext("Mean normal score"),
         gettext("Called normal"),
     )
-    return table(gettext("Normal scores of pictures with a lesion"), columns, rows)
+    return table(gettext("Normal scores of images with a lesion"), columns, rows)

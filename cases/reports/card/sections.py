@@ -25,8 +25,10 @@ from cases.reports.card.values import (
     Fields,
     counted,
     mapping,
+    round_percent,
     scalar,
     sequence,
+    source,
     text,
     texts,
     title,
@@ -107,7 +109,7 @@ def _bullets(value: object) -> tuple[Block, ...]:
 
 
 def _limits(card: Fields) -> Section | None:
-    gaps = _bullets(card.get("known_gaps"))
+    gaps, notes = _bullets(card.get("known_gaps")), _bullets(card.get("notes"))
     return _section(
         "limits",
         gettext("Limits and known gaps"),
@@ -115,7 +117,8 @@ def _limits(card: Fields) -> Section | None:
             *_bullets(card.get("limits")),
             *(sentences([gettext("Not tested on, or hardly:")]) if gaps else ()),
             *gaps,
-            *_bullets(card.get("notes")),
+            *(sentences([gettext("About the figures below:")]) if notes else ()),
+            *notes,
         ),
     )
 
@@ -128,7 +131,7 @@ def _data(card: Fields) -> Section | None:
     known = ("title", "citation", "licence", "images", "patients", "groups", "counts", "use")
     rows = [
         (
-            text(one.get("title")) or name,
+            text(one.get("title")) or source(name),
             counted(one.get("images")),
             *(counted(mapping(one.get("counts")).get(c)) for c in classes),
             counted(one.get("patients")),
@@ -155,7 +158,7 @@ def _data(card: Fields) -> Section | None:
 def _origins(sets: Mapping[str, Fields]) -> tuple[Block, ...]:
     rows = [
         (
-            text(one.get("title")) or name,
+            text(one.get("title")) or source(name),
             *(text(one.get(k)) for k in ("use", "citation", "licence")),
         )
         for name, one in sorted(sets.items())
@@ -201,7 +204,7 @@ def _trained_on(data: Fields, sources: str) -> str:
     """ "BUSI, 780 images"; the name of the set where its sources are not told."""
     images = counted(data.get("images"))
     told = gettext("%(n)s images") % {"n": images} if images else ""
-    return ", ".join(t for t in (sources or text(data.get("name")), told) if t)
+    return ", ".join(t for t in (sources or source(text(data.get("name"))), told) if t)
 
 
 def _by_class(data: Fields, classes: Sequence[str]) -> str:
@@ -225,16 +228,19 @@ def _loose_section(card: Fields, key: str, name: str) -> Section | None:
 
 def _calibration(card: Fields) -> Section | None:
     point = mapping(card.get("operating_point"))
-    given = card.get("calibration")
+    given, wanted = card.get("calibration"), point.get("sensitivity")
     shown = [
-        (gettext("Malignant threshold"), point.get("threshold")),
-        (gettext("Set for a sensitivity of"), point.get("sensitivity")),
-        (gettext("Temperature"), card.get("temperature")),
+        (gettext("Malignant threshold"), _stated(point.get("threshold"))),
+        (
+            gettext("Set for a sensitivity of"),
+            round_percent(wanted) or _stated(wanted),
+        ),
+        (gettext("Temperature"), _stated(card.get("temperature"))),
     ]
     calibrated_on = text(mapping(card.get("training")).get("calibrated_on"))
     said = facts(
         [
-            *((label, scalar(value)) for label, value in shown if value is not None),
+            *shown,
             (gettext("Fitted on"), calibrated_on),
         ]
     )
@@ -244,6 +250,10 @@ def _calibration(card: Fields) -> Section | None:
         gettext("Calibration and operating point"),
         (*said, *more, *rest(point, ("threshold", "sensitivity"))),
     )
+
+
+def _stated(value: object) -> str:
+    return "" if value is None else scalar(value)
 
 
 def _training(card: Fields) -> Section | None:
@@ -266,9 +276,9 @@ def _training(card: Fields) -> Section | None:
 
 def _technical(card: Fields) -> Section | None:
     given = {key: card[key] for key in _ELSEWHERE if key in card}
-    return _section("file", gettext("Model file"), rest(given, (), heading=""))
+    return _section("file", gettext("Technical details"), rest(given, (), heading=""))
 
 
 def _unknown(card: Fields) -> Section | None:
     left = {str(k): v for k, v in card.items() if k not in _PLACED}
-    return _section("more", gettext("Also on this card"), loose(left))
+    return _section("more", gettext("Other entries of the card"), loose(left))

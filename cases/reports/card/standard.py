@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
+from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 # Keys that cards of our trainings hold, as they begin a line.
@@ -32,7 +36,7 @@ KEYS = (
     _("Held out with their group in training"),
     _("Hit"),
     _("Large"),
-    _("Middle"),
+    _("Medium"),
     _("Minimum score"),
     _("Near duplicate groups"),
     _("Non-cancer"),
@@ -48,20 +52,22 @@ KEYS = (
     _("Train"),
     _("Validation"),
 )
-# What our trainings write on every card.
+# Keys for which people have another word.
+KEY_WORDS = {"Middle": "Medium"}
+# What our trainings write on every card, as pages say it.
 SENTENCES = (
     _(
-        "Research on breast ultrasound. Not a medical device: a person decides, with the picture "
+        "Research on breast ultrasound. Not a medical device: a person decides, with the image "
         "and the patient before them. A score is a model score, not a probability of cancer and "
         "not a BI-RADS category."
     ),
-    _("Scores reflect the share of malignant pictures in the training data, not in any clinic."),
-    _("'normal' means no lesion pattern in this picture."),
+    _("Scores reflect the share of malignant images in the training data, not in any clinic."),
+    _("“normal” means no lesion pattern in this image."),
     _(
-        "The heatmap is coarse: 7 x 7 cells over the input square. It shows neither the extent "
+        "The heatmap is coarse: 7 × 7 cells over the input square. It shows neither the extent "
         "of a lesion nor the cause of the answer."
     ),
-    _("There is no 'normal' picture in the training data."),
+    _("There is no “normal” image in the training data."),
     _("men"),
     _("people under 18"),
     _("breasts with implants"),
@@ -88,7 +94,7 @@ SENTENCES = (
     _("a short label in a random corner"),
     _(
         "coloured pixels and thin, bright, sharp-edged marks filled from around them, in those "
-        "pictures where any are found"
+        "images where any are found"
     ),
     # xgettext:no-python-format
     _("8 % of the side at each edge"),
@@ -97,13 +103,13 @@ SENTENCES = (
     _("grey levels times 0.8"),
     _("grey levels times 1.25, cut at white"),
     _(
-        "Changes are made to the whole picture. Shares and means are over all changed pictures "
+        "Changes are made to the whole image. Shares and means are over all changed images "
         "and repeats; flips are answers that cross the operating point. Intervals are from whole "
         "groups."
     ),
     _("no answer when the largest calibrated score is below minimum_score"),
     _("always the centre of the input square"),
-    _("lesion pixels as a share of the picture; thirds of the pictures in this row"),
+    _("lesion pixels as a share of the image; thirds of the images in this row"),
     _("hit rate less the better of the two baselines, chosen anew in each draw"),
     _(
         "width, height, aspect, shares of black pixels, rows and columns, mean and spread of "
@@ -111,3 +117,45 @@ SENTENCES = (
     ),
     _("out-of-fold scores of the cross-validation, near-duplicates counting once"),
 )
+# The same of sentences that name sources, as cards write them and as pages say them.
+_NAMING = (
+    (
+        re.compile(
+            r"All 'normal' pictures come from one source, (?P<sources>\w+): "
+            r"the model may tell the source instead\."
+        ),
+        _(
+            "All “normal” images come from one source, %(sources)s: the model may tell the source "
+            "instead."
+        ),
+    ),
+    (
+        re.compile(r"All pictures come from one source, (?P<sources>\w+)\."),
+        _("All images come from one source, %(sources)s."),
+    ),
+    (
+        re.compile(
+            r"Pictures without patient ids \(in (?P<sources>\w+(, \w+)*)\): near-duplicates are "
+            r"kept together, but two different pictures of one patient can lie on both sides of a "
+            r"split\."
+        ),
+        _(
+            "Images without patient ids (in %(sources)s): near-duplicates are kept together, but "
+            "two different images of one patient can lie on both sides of a split."
+        ),
+    ),
+)
+
+
+def sentence_shown(said: str, source: Callable[[object], str]) -> str:
+    """A sentence of a card as the page says it: in its words and its language, where known.
+
+    ``source`` names a source of images. What somebody else wrote stays as it is.
+    """
+    for pattern, words in _NAMING:
+        if found := pattern.fullmatch(said):
+            named = ", ".join(map(source, found["sources"].split(", ")))
+            return gettext(words) % {"sources": named}
+    ours = re.sub(r"\bpicture(s?)\b", r"image\1", said)
+    ours = ours.replace("'normal'", "“normal”").replace("7 x 7", "7 × 7")
+    return gettext(ours if ours in SENTENCES else said)

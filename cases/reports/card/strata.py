@@ -11,13 +11,16 @@ from cases.reports.card.values import (
     Fields,
     count,
     counted,
+    device,
     figure,
     interval,
     mapping,
+    number,
     percent,
     sequence,
     source,
     text,
+    thousands,
     title,
 )
 
@@ -34,6 +37,8 @@ _HEADS = {
     "per_birads": gettext_noop("Category"),
 }
 _SENSE = ("sensitivity", "specificity")
+# A share is that of whole images to within this.
+_EXACT = 1e-6
 
 
 def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
@@ -45,10 +50,10 @@ def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
     keys = ("auc_malignant", "sensitivity", "specificity", "accuracy")
     rows = [
         (
-            source(name) if key == "per_source" else title(name),
+            _part_name(key, name),
             counted(parts[name].get("n")),
             counted(mapping(parts[name].get("counts")).get("malignant")),
-            *(figure(parts[name].get(k), _bounds(parts[name], k)) for k in keys),
+            *(_figure(parts[name], k) for k in keys),
         )
         for name in _strata_order(parts)
     ]
@@ -57,20 +62,52 @@ def strata(fields: Fields, key: str, caption: str) -> tuple[Block, ...]:
         gettext("Images"),
         gettext("Malignant"),
         gettext("AUC malignant"),
-        gettext("Sensitivity"),
-        gettext("Specificity"),
+        *_sense_columns(),
+        gettext("Accuracy, largest score"),
     )
     known = ("rule", "bounds", *parts)
     return (
-        *table(caption, (*columns, gettext("Accuracy")), rows),
+        *table(caption, columns, rows),
         *sentences([_rule(found), _too_few(parts, keys)], muted=True),
         *rest(found, known),
     )
 
 
+def _part_name(key: str, name: str) -> str:
+    if key == "per_source":
+        return source(name)
+    return device(name) if key == "per_device" else title(name)
+
+
+def _sense_columns() -> tuple[str, str]:
+    return gettext("Sensitivity, operating point"), gettext("Specificity, operating point")
+
+
+def _figure(part: Fields, key: str) -> str:
+    """A figure; where the images are too few for an interval, how many of how many."""
+    bounds = _bounds(part, key)
+    dropped = bounds is None and bounds_of(part, key) is not None
+    return (dropped and _tally(part, key)) or figure(part.get(key), bounds)
+
+
+def _tally(part: Fields, key: str) -> str:
+    """ "9 of 9" of a share whose whole the card tells; empty where it does not."""
+    share, images = number(part.get(key)), count(part.get("n"))
+    malignant = count(mapping(part.get("counts")).get("malignant"))
+    if share is None or images is None or malignant is None:
+        return ""
+    whole = {"sensitivity": malignant, "specificity": images - malignant, "accuracy": images}
+    n = whole.get(key, 0)
+    hits = round(share * n)
+    if n < 1 or abs(hits / n - share) > _EXACT:
+        return ""
+    return gettext("%(count)s of %(n)s") % {"count": thousands(hits), "n": thousands(n)}
+
+
 def _too_few(parts: Fields, keys: Sequence[str]) -> str:
     left_out = any(bounds_of(p, k) is not _bounds(p, k) for p in parts.values() for k in keys)
-    return gettext("A figure without an interval: too few images to tell one.") if left_out else ""
+    words = gettext("A figure without an interval, or a count: too few images to tell one.")
+    return words if left_out else ""
 
 
 def _bounds(part: Fields, key: str) -> object:
@@ -127,27 +164,27 @@ def unanswered(fields: Fields) -> tuple[Block, ...]:
 
 
 def _with_and_without(fields: Fields) -> tuple[Block, ...]:
-    """What the pictures without an answer do to the figures; nothing where there are none."""
+    """What the images without an answer do to the figures; nothing where there are none."""
     only, counted_as = mapping(fields.get("answered_only")), mapping(fields.get("as_if_positive"))
     none = not count(fields.get("n_refused")) and not count(fields.get("n_abstained"))
     rows = [
         (
             name,
-            # As if positive is every picture.
+            # As if positive is every image.
             counted(f.get("n", fields.get("n"))),
             *(figure(f.get(k), bounds_of(f, k)) for k in _SENSE),
         )
         for name, f in (
-            (gettext("Every picture by its scores"), fields),
-            (gettext("Answered pictures only"), only),
-            (gettext("Pictures without an answer counted as called malignant"), counted_as),
+            (gettext("Every image by its scores"), fields),
+            (gettext("Answered images only"), only),
+            (gettext("Images without an answer counted as called malignant"), counted_as),
         )
         if f
     ]
     if none or len(rows) < 2:
         return ()
-    columns = (gettext("Counted"), gettext("Images"), *map(title, _SENSE))
-    return table(gettext("With and without the pictures that got no answer"), columns, rows)
+    columns = (gettext("Counted"), gettext("Images"), *_sense_columns())
+    return table(gettext("With and without the images that got no answer"), columns, rows)
 
 
 def coverage(fields: Fields) -> tuple[Block, ...]:
@@ -155,7 +192,7 @@ def coverage(fields: Fields) -> tuple[Block, ...]:
         (
             percent(one.get("coverage")),
             counted(one.get("n")),
-            figure(one.get("minimum_score")),
+            figure(one.get("minimum_score"), digits=3),
             figure(one.get("error"), one.get("error_wilson95")),
             figure(one.get("sensitivity")),
             figure(one.get("specificity")),
@@ -168,7 +205,7 @@ def coverage(fields: Fields) -> tuple[Block, ...]:
         gettext("Answered"),
         gettext("Images"),
         gettext("Score needed to answer"),
-        gettext("Error"),
-        *map(title, _SENSE),
+        gettext("Error, largest score"),
+        *_sense_columns(),
     )
     return table(gettext("Error against coverage"), (*columns, gettext("Malignant left out")), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,15 @@ from django.utils.formats import date_format, get_format
 from django.utils.timezone import is_naive, localtime
 from django.utils.translation import gettext
 
+from cases.reports.card.standard import KEY_WORDS, sentence_shown
 from cases.words import local
 
 Fields = Mapping[str, Any]
 
 # An interval narrower than this deserves a third digit.
 _NARROW = 0.02
+# Two digits would leave one to a figure below.
+_SMALL = 0.1
 _MOST_DIGITS = 4
 # Keys whose numbers are counts: people read them with their thousands set apart.
 _COUNTED = frozenset({"bytes", "groups", "images", "n", "patients", "refused", "seconds"})
@@ -36,8 +40,7 @@ def sequence(value: object) -> Sequence[Any]:
 
 def text(value: object) -> str:
     said = value.strip() if isinstance(value, str) else ""
-    # What our own trainings write is known in other languages (`standard.SENTENCES`).
-    return gettext(said) if said else ""
+    return sentence_shown(said, source) if said else ""
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -78,16 +81,19 @@ def interval(value: object) -> tuple[float, float] | None:
     return bounds[0], bounds[1]
 
 
-def figure(value: object, bounds: object = None, *, sign: bool = False) -> str:
+def figure(
+    value: object, bounds: object = None, *, sign: bool = False, digits: int | None = None
+) -> str:
     """A figure with its interval: "0.95 (0.93–0.97)"; a dash where there is none.
 
-    Two digits, three without an interval or where it is narrow, and more where fewer would say
-    1.00 or 0.00 of what is neither.
+    Without ``digits`` two: three where the interval, or of a figure without one the figure
+    itself, is small. More where fewer would say 1.00 or 0.00 of what is neither.
     """
     known, pair = number(value), interval(bounds)
     if known is None:
         return "–"
-    digits = 3 if pair is None or 0 < pair[1] - pair[0] < _NARROW else 2
+    if digits is None:
+        digits = 3 if _is_small(known, pair) else 2
     while digits < _MOST_DIGITS and _says_too_much(known, digits):
         digits += 1
     shown = _signed(known, digits, plus=sign)
@@ -97,6 +103,12 @@ def figure(value: object, bounds: object = None, *, sign: bool = False) -> str:
     if pair[0] >= 0:
         return f"{shown} ({low}–{high})"
     return f"{shown} ({gettext('%(low)s to %(high)s') % {'low': low, 'high': high}})"
+
+
+def _is_small(value: float, pair: tuple[float, float] | None) -> bool:
+    if pair is None:
+        return 0 < abs(value) < _SMALL
+    return 0 < pair[1] - pair[0] < _NARROW
 
 
 def _says_too_much(value: float, digits: int) -> bool:
@@ -119,6 +131,12 @@ def percent(value: object) -> str:
     return "–" if known is None else local(f"{100 * known:.1f}\u00a0%")
 
 
+def round_percent(value: object) -> str:
+    """A share that somebody set: "95 %"; empty where there is none."""
+    known = number(value)
+    return "" if known is None else local(f"{100 * known:.3g}\u00a0%")
+
+
 def words(key: object) -> str:
     """A key as people read it: "grouping_rule" says "grouping rule"."""
     return str(key).replace("_", " ").strip()
@@ -127,7 +145,8 @@ def words(key: object) -> str:
 def title(key: object) -> str:
     shown = words(key)
     # What the portal knows a word for (`standard.KEYS`); else the key as it is.
-    return gettext(shown[:1].upper() + shown[1:]) if shown else ""
+    begun = shown[:1].upper() + shown[1:]
+    return gettext(KEY_WORDS.get(begun, begun)) if begun else ""
 
 
 def scalar(value: object) -> str:
@@ -160,3 +179,8 @@ def source(key: object) -> str:
     parts = str(key).split("/")
     named = (_SOURCES.get(part) or words(part) for part in parts)
     return ", ".join(gettext(name) for name in named if name)
+
+
+def device(key: object) -> str:
+    """A device as its maker's name and probe read: "@10-12MHz" says "@10–12 MHz"."""
+    return re.sub(r"(\d+)-(\d+)\s?MHz", "\\1–\\2\u00a0MHz", title(key))
