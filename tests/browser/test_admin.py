@@ -76,7 +76,8 @@ def test_an_administrator_retries_and_makes_a_token_that_works(open_window: Open
     page.get_by_text("is revoked").wait_for()
     assert httpx.get(cases, headers=bearer).status_code == 401
 
-    page.get_by_role("link", name="People").click()
+    places = page.get_by_role("navigation", name="Places")
+    places.get_by_role("link", name="People").click()
     page.get_by_role("link", name="Add somebody").click()
     name = f"rita-{accession}"
     page.get_by_label("User name").fill(name)
