@@ -53,6 +53,7 @@ PEOPLE_PAGES = frozenset(
         "site-create",
         "site-detail",
         "token-list",
+        "token-revoke",
     }
 )
 PLACES: tuple[Place, ...] = (

@@ -56,7 +56,7 @@ SIGNS_IN = FieldSpec(
     default="link",
 )
 CODE = FieldSpec(
-    "code", _("Code"), max_length=32, width="half",
+    "code", _("Code"), max_length=32,
     hint=_("Short and lower-case, for commands. It cannot be changed."),
 )  # fmt: skip
 SITE_NAME = FieldSpec("name", _("Name"), max_length=120, hint=_("As people of the site call it."))
@@ -77,7 +77,7 @@ ADMINISTRATOR = FieldSpec(
 )
 REASON = FieldSpec(
     "reason",
-    _("Why, where the issuer changes"),
+    _("Reason, where the issuer changes"),
     max_length=500,
     hint=_("Kept in the audit trail. No patient's identity."),
 )

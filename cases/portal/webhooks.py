@@ -26,7 +26,7 @@ EVENTS: dict[str, str] = {
     WebhookEvent.JOB_REQUEUED.value: _("It waits again, after a fault that may pass"),
     WebhookEvent.JOB_SUCCEEDED.value: _("It is done"),
     WebhookEvent.JOB_FAILED.value: _("It failed for good"),
-    WebhookEvent.JOB_CANCELLED.value: _("It was called off"),
+    WebhookEvent.JOB_CANCELLED.value: _("It was cancelled"),
 }
 PING = _("A test")
 FINAL_EVENTS = (

@@ -120,6 +120,12 @@ def token_get(*, actor: Actor, token_id: UUID) -> ApiToken:
     return token
 
 
+def token_standing(*, actor: Actor, token_id: UUID) -> TokenStanding:
+    """As `token_get`, with whether it can be used now."""
+    token = token_get(actor=actor, token_id=token_id)
+    return _standing(ApiToken.objects.filter(pk=token.pk))[0]
+
+
 def systems_of_site(*, actor: Actor) -> list[User]:
     """Whom an administrator makes tokens for: open accounts whose one role is integration."""
     actor.require(Capability.MANAGE_USERS)

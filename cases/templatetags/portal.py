@@ -299,11 +299,12 @@ def moment(value: datetime | None, form: str = "j M Y, H:i T") -> SafeString | s
     """A moment in the portal's zone, for people and for programs; "" for none.
 
     ``form`` is what it looks like in English, as after ``date``: a language that writes it
-    otherwise says so in its formats.
+    otherwise says so in its formats. A day is not parted at the end of a line.
     """
     if value is None:
         return ""
-    iso, words = value.isoformat(), date_format(value, form)
+    iso, (day, comma, time) = value.isoformat(), date_format(value, form).partition(",")
+    words = day.replace(" ", "\N{NO-BREAK SPACE}") + comma + time
     return format_html('<time datetime="{}">{}</time>', iso, words)
 
 

@@ -69,6 +69,26 @@ def test_each_filter_finds_what_fits_and_no_more(auditor: Actor) -> None:
     assert len(between) == 4
 
 
+@pytest.mark.parametrize("length", [8, 9, 13, 20, 35, 36])
+def test_an_object_is_found_by_what_its_id_begins_with(length: int, auditor: Actor) -> None:
+    long_trail(auditor)
+    one = next(event for event in found(auditor) if event.actor_label == "somebody")
+    assert found(auditor, object_id=one.object_id[:length]) == [one]
+
+
+def test_the_beginning_of_an_id_may_be_typed_in_capitals(auditor: Actor) -> None:
+    long_trail(auditor)
+    one = next(event for event in found(auditor) if event.actor_label == "somebody")
+    assert found(auditor, object_id=one.object_id[:8].upper()) == [one]
+
+
+@pytest.mark.parametrize("typed", ["{id:.7}", "{id}0", "%", "{id:.8}%", "{id:.8}_", "case"])
+def test_less_than_what_a_page_shows_of_an_id_finds_nothing(typed: str, auditor: Actor) -> None:
+    long_trail(auditor)
+    one = next(event for event in found(auditor) if event.actor_label == "somebody")
+    assert found(auditor, object_id=typed.format(id=one.object_id)) == []
+
+
 @pytest.mark.parametrize("days", [-1, 0, 0.1, 500, 999.9, 1000, 1001, 9000])
 def test_a_moment_anywhere_parts_the_trail(days: float, auditor: Actor) -> None:
     long_trail(auditor)
@@ -148,6 +168,14 @@ def test_a_walk_gives_all_in_stretches(auditor: Actor, monkeypatch: pytest.Monke
         ({"user_id__isnull": True, "actor_label": "x"}, "audit_of_machine"),
         ({"case_id": uuid.uuid4()}, "audit_of_case"),
         ({"object_id": "x"}, "audit_of_object"),
+        (
+            {
+                "object_id__gte": "8a2acdbc",
+                "object_id__lt": "8a2acdbcg",
+                "object_id__startswith": "8a2acdbc",
+            },
+            "audit_of_object",
+        ),
     ],
 )
 def test_a_page_is_read_from_an_index(

@@ -291,9 +291,18 @@ def test_somebody_makes_uses_and_revokes_a_token_of_their_own(site: Site, sign_i
     assert structure_faults(page) == []
     token = ApiToken.objects.get()
     assert token.last_used_at is not None
-    told = client.post(reverse("token-revoke", args=[token.pk]), follow=True)
+    revoke = reverse("token-revoke", args=[token.pk])
+    assert page.one("a", href=revoke).text == "Revoke"
+    asked = read(client.get(revoke).content)
+    assert "my script" in asked.text and secret[:10] in asked.text and secret not in asked.text
+    assert "This cannot be undone." in asked.text
+    assert structure_faults(asked) == []
+    assert token_authenticate(secret) is not None, "asked, not done"
+    told = client.post(revoke, follow=True)
     assert "Revoked" in read(told.content).text
     assert token_authenticate(secret) is None
+    again = read(client.get(revoke).content)
+    assert "there is nothing to revoke" in again.text and not again.all("form", action=revoke)
 
 
 @pytest.mark.parametrize("role", ["sonographer", "radiologist", "approver", "auditor"])
@@ -349,8 +358,11 @@ def test_a_token_of_another_person_or_site_is_not_there(
 ) -> None:
     token, secret = make_token(user=make_user(roles=["radiologist"], site=site), scopes=["read"])
     url = reverse("token-revoke", args=[token.pk])
-    assert sign_in(role="radiologist", site=site).post(url).status_code == 404
-    assert sign_in(role="admin").post(url).status_code == 404
+    for stranger in (sign_in(role="radiologist", site=site), sign_in(role="admin")):
+        assert stranger.get(url).status_code == stranger.post(url).status_code == 404
+    without = sign_in(make_user(roles=[], site=site))
+    assert without.get(url).status_code == without.post(url).status_code == 403
+    assert admin.get(url).status_code == 200
     assert token_authenticate(secret) is not None
     assert admin.post(url).status_code == 302
     assert token_authenticate(secret) is None

@@ -16,7 +16,13 @@ from cases.models import User
 from cases.portal.staff import TokenLine, scope_words, token_form
 from cases.portal.views.base import PortalView
 from cases.portal.views.people import typed
-from cases.selectors.staff import systems_of_site, token_get, tokens_of_site, tokens_own
+from cases.selectors.staff import (
+    systems_of_site,
+    token_get,
+    token_standing,
+    tokens_of_site,
+    tokens_own,
+)
 from cases.services.people import token_create, token_revoke
 
 
@@ -49,7 +55,12 @@ class TokenListView(PortalView):
             if error.errors and "name" in error.errors:
                 error.errors["token_name"] = error.errors.pop("name")
             return self.page(told, chosen, error, status=error.status)
-        context = {"token": token, "secret": secret, "scopes": scope_words(token.scopes)}
+        context = {
+            "token": token,
+            "secret": secret,
+            "scopes": scope_words(token.scopes),
+            "manages": self.can(Capability.MANAGE_USERS),
+        }
         return render(request, "people/token_secret.html", context)
 
     def owners(self) -> dict[str, User]:
@@ -83,8 +94,19 @@ class TokenListView(PortalView):
 
 
 class TokenRevokeView(PortalView):
+    """What would stop working, asked once more; POST does it."""
+
     any_of = TOKEN_CAPABILITIES
-    http_method_names = ["post", "options"]
+    http_method_names = ["get", "head", "post", "options"]
+
+    def get(self, request: HttpRequest, token_id: UUID) -> HttpResponse:
+        standing = token_standing(actor=self.actor, token_id=token_id)
+        context = {
+            "line": TokenLine(standing),
+            "token": standing.token,
+            "manages": self.can(Capability.MANAGE_USERS),
+        }
+        return render(request, "people/token_revoke.html", context)
 
     def post(self, request: HttpRequest, token_id: UUID) -> HttpResponse:
         token = token_get(actor=self.actor, token_id=token_id)
