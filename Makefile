@@ -21,6 +21,9 @@ DATA ?=
 INIT ?= imagenet
 OUT ?= ./var/$@
 
+# The service and its tests start many processes; each would compile the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 python := .venv/bin/python
 # A value as one word for the shell, whatever is in it.
 quote = '$(subst ','\'',$(1))'

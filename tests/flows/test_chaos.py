@@ -27,8 +27,8 @@ KINDS = (
     "storage full",
 )
 SEED, JOBS = "12", "20"
-# Other tests run beside it: the service's own times a little longer, the bounds it is judged by much
-# longer. `make chaos` alone on a machine is what holds those.
+# Other tests run beside it: the service's own times are a little longer, the bounds it is judged by
+# much longer. `make chaos` alone on a machine is what holds those.
 PACE = os.environ.get("BCWEB_CHAOS_PACE", "1.2")
 PATIENCE = "4"
 

@@ -3,6 +3,7 @@ not see it yet; then they may."""
 
 from __future__ import annotations
 
+import io
 import re
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from pypdf import PdfReader
 
 from cases.access import SYSTEM
 from cases.models import Case, Reading, Result, Site, User
@@ -165,7 +167,10 @@ def _filled(arguments: tuple[str, ...], ids: dict[str, list[Any]]) -> Iterator[d
 
 
 def told(response: Any) -> str:
+    """What somebody reads in it; of a PDF its words, since its packed bytes may look like any."""
     body = b"".join(response) if response.streaming else response.content
+    if body.startswith(b"%PDF"):
+        return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(body)).pages)
     return body.decode(errors="replace")
 
 
