@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
+from typing import Any
 
 _VOID = {"input", "img", "meta", "link", "br", "hr", "rect", "line", "path", "circle"}
 _INLINE = {"a", "b", "code", "em", "strong"}
@@ -142,6 +143,11 @@ def structure_faults(page: Markup) -> list[str]:
             if name not in ids:
                 faults.append(f"aria-describedby names {name}, which is not there")
     return faults
+
+
+def text_of(response: Any) -> str:
+    """What a page says, without its frame."""
+    return read(response.content).one("main").text
 
 
 def _inputs_inside_labels(page: Markup) -> set[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.urls import reverse
 
@@ -12,17 +10,13 @@ from cases.states import ModelState
 from tests.cases.governing import candidate, promoted
 from tests.factories import live_model, make_user
 from tests.portal.conftest import SignIn, World
-from tests.portal.markup import read
+from tests.portal.markup import text_of
 
 pytestmark = pytest.mark.django_db
 
 
 def page_of(model: ModelVersion) -> str:
     return reverse("model-detail", args=[model.pk])
-
-
-def text_of(response: Any) -> str:
-    return read(response.content).one("main").text
 
 
 def test_who_reads_cases_sees_nothing_of_the_shadow_whatever_else_they_do(

@@ -15,7 +15,7 @@ from cases.models import Site
 from ml.refusal_fit import distance_figures
 from tests.factories import live_model, make_site, make_user
 from tests.portal.conftest import SignIn
-from tests.portal.markup import csp_faults, read, structure_faults
+from tests.portal.markup import csp_faults, read, structure_faults, text_of
 from tests.watching import Read, make_examination, make_finding, spread, store
 
 pytestmark = pytest.mark.django_db
@@ -57,10 +57,6 @@ def busy(site: Site) -> Site:
 
 def page(browser: Client, **query: str) -> Any:
     return browser.get(reverse("watch"), query)
-
-
-def text_of(response: Any) -> str:
-    return " ".join(read(response.content).one("main").text.split())
 
 
 def test_the_page_tells_figures_with_intervals_and_draws_them(browser: Client, busy: Site) -> None:
