@@ -31,7 +31,7 @@ from cases.services.patient_keys import patient_key, patient_key_id
 from cases.services.results import result_store
 from cases.vocabulary import OutcomeBasis, Pathology
 from tests.cases.erasing import erase
-from tests.factories import WORKER, answer, make_actor, phantom_jpeg, submit, unique
+from tests.factories import WORKER, answer, make_actor, submit, unique
 from tests.phantoms import bmode_phantom, jpeg_bytes
 
 HISTOLOGY = OutcomeBasis.HISTOLOGY
@@ -79,7 +79,7 @@ def found(
     more.setdefault("laterality", "L")
     more.setdefault("clock_position", "2")
     box = more.pop("box", None)
-    files = more.pop("files", [phantom_jpeg()])
+    files = more.pop("files", [jpeg_bytes(bmode_phantom(10_000 + unique()))])
     image = submit(actor=reader, files=files, **more).images.get()
     read_image(image, phash=phash, box=box)
     assert image.finding_id is not None

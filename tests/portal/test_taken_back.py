@@ -214,4 +214,4 @@ def test_the_page_of_a_plan_says_what_is_left_out(
     admin, page = sign_in(role="admin", site=plan.site), reverse("gate-plan-detail", args=[plan.pk])
     assert "taken back" not in read(admin.get(page).content).text
     take_back(people, candidate, "opted out")
-    assert "1 picture of the locked set was taken back since" in read(admin.get(page).content).text
+    assert "1 image of the locked set was taken back since" in read(admin.get(page).content).text
