@@ -79,7 +79,7 @@ ACTIONS = Words(
         "replay.stored": _("computed the answer for {object} again"),
         "result.read": _("looked at the answer for {object}"),
         "result.withdrawn": _("withdrew the answer for {object}"),
-        "result.stored": _("stored the answer for {object}"),
+        "result.stored": _("stored the result for {object}"),
         "role.granted": _("gave a role"),
         "role.revoked": _("took a role away"),
         "serving.resumed": _("resumed answers"),

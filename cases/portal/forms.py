@@ -60,7 +60,10 @@ def _choices(words: Mapping[Any, str]) -> Choices:
 def _patient() -> GroupSpec:
     return GroupSpec(
         gettext("Patient"),
-        gettext("All but the id is optional. What you leave out is taken from the DICOM header."),
+        gettext(
+            "What you leave out is taken from the DICOM header. Other files need the patient id; "
+            "all else is optional."
+        ),
         (
             FieldSpec(
                 "patient_id",

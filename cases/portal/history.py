@@ -47,6 +47,11 @@ class Entry:
         """The names of what was changed, as people call them."""
         return field_words(self.event.changed_fields)
 
+    @property
+    def made_something(self) -> bool:
+        """What was stated then, there was nothing to change."""
+        return self.event.action.endswith(".created")
+
 
 def who_of(event: AuditEvent) -> str:
     """A person or system by name; the service's own hands by what they are."""

@@ -30,7 +30,7 @@ from cases.vocabulary import SnapshotLineage
 # Of the languages of the pages, what the words of cron lines come in.
 _CRON_LOCALES = {"de": "de_DE"}
 
-START_FROM = replace(INIT, width="two-thirds")
+START_FROM = replace(INIT, width="two-thirds", hint=_("Weights the training begins with."))
 NAME = FieldSpec(
     "name", _("Name"), max_length=80, hint=_("For example: nightly, or after each import.")
 )
@@ -74,7 +74,13 @@ MIN_NEW = FieldSpec(
         "0: without this condition."
     ),
 )
-WINDOW_START = FieldSpec("window_start", _("Only from"), kind="time", width="third")
+WINDOW_START = FieldSpec(
+    "window_start",
+    _("Only from"),
+    kind="time",
+    width="third",
+    hint=_("Empty: at any hour."),
+)
 WINDOW_END = FieldSpec(
     "window_end",
     _("Until"),

@@ -17,7 +17,7 @@ from cases.watching import WatchWeek
 from cases.words import local
 
 WIDTH, HEIGHT = 560, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 440, 20, 228
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 440, 20, 228
 MOST_WEEKS = 26
 # Lines differ in mark and dash as well as in colour.
 _SERIES = (

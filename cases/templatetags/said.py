@@ -5,6 +5,7 @@ from __future__ import annotations
 from django import template
 from django.utils.translation import gettext, gettext_noop
 
+from cases.access import SYSTEM
 from cases.portal import lazily
 
 register = template.Library()
@@ -41,6 +42,12 @@ _REASONS: dict[str, str] = {
 def reason_said(words: str) -> str:
     """The reason of an act: that of the service in plain words, a person's as it was typed."""
     return gettext(_REASONS[words]) if words in _REASONS else words
+
+
+@register.filter
+def who_said(name: str) -> str:
+    """Who moved a model or a switch: a user name, or the service itself."""
+    return gettext("the service") if name == SYSTEM.label else name
 
 
 @register.filter

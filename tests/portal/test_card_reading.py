@@ -178,8 +178,8 @@ def test_sentences_of_our_trainings_are_told_in_the_words_of_the_page() -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("GE Logiq 5 @10-12MHz", "GE Logiq 5 @10–12\u00a0MHz"),
-        ("Toshiba Aplio 300 @12-14 MHz", "Toshiba Aplio 300 @12–14\u00a0MHz"),
+        ("GE Logiq 5 @10-12MHz", "GE Logiq 5 @10–\u206012\u00a0MHz"),
+        ("Toshiba Aplio 300 @12-14 MHz", "Toshiba Aplio 300 @12–\u206014\u00a0MHz"),
         ("not stated", "Not stated"),
         ("Echo 1-2", "Echo 1-2"),
     ],

@@ -344,7 +344,7 @@ def test_the_history_tells_who_did_what_in_words(world: World, sign_in: SignIn) 
     for who, what in (
         (name, "Looked at the case"),
         (name, "Looked at image 1"),
-        ("The service", "Stored the answer for image 1 (answered)"),
+        ("The service", "Stored the result for image 1 (answered)"),
         (name, "Submitted 1 image"),
     ):
         assert any(who in line and what in line for line in lines), what

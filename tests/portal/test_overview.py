@@ -145,7 +145,7 @@ def test_what_is_watched_comes_apart_and_is_kept_for_a_while(
     world: World, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"{URL}watch/"
-    assert "too few images (1 in" in read(admin.get(url).content).text
+    assert "too few images in the last 30 days" in read(admin.get(url).content).text
     with CaptureQueriesContext(connection) as caught:
         admin.get(url)
     assert not [query for query in caught if "cases_result" in query["sql"]]

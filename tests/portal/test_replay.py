@@ -30,13 +30,13 @@ def ask(world: World, sign_in: SignIn):
 def test_an_answer_is_computed_again_and_the_card_says_equal(world: World, sign_in: SignIn) -> None:
     client = sign_in(world.sonographer)
     (card,) = cards(read(client.get(url_of(world.case)).content))
-    assert "Check that the answer repeats" in card
+    assert "Check that the result repeats" in card
     client, response = ask(world, sign_in)
     page = read(response.content)
     assert "The answer is being computed again. It stays as it is." in page.text
     (card,) = cards(page)
     assert "Computed again waiting for a worker" in card
-    assert "Check that the answer repeats" not in card
+    assert "Check that the result repeats" not in card
     # The page follows it although the image itself has its answer.
     poll = poll_url(page)
     assert client.get(poll).status_code == 204
@@ -47,7 +47,7 @@ def test_an_answer_is_computed_again_and_the_card_says_equal(world: World, sign_
     (card,) = cards(read(fragment.content))
     assert ": equal" in card
     assert "0.88" in card
-    assert "Check that the answer repeats" in card
+    assert "Check that the result repeats" in card
 
 
 def test_a_difference_is_told_with_both_values(world: World, sign_in: SignIn) -> None:

@@ -183,4 +183,4 @@ def source(key: object) -> str:
 
 def device(key: object) -> str:
     """A device as its maker's name and probe read: "@10-12MHz" says "@10–12 MHz"."""
-    return re.sub(r"(\d+)-(\d+)\s?MHz", "\\1–\\2\u00a0MHz", title(key))
+    return re.sub(r"(\d+)-(\d+)\s?MHz", "\\1–\u2060\\2\u00a0MHz", title(key))
