@@ -38,10 +38,11 @@
   }
 
   function leave() {
+    // Once: to ask for the next page anew each second would keep it from ever coming.
+    clearInterval(turning);
     // Chosen files would be gone with the page: sending them asks for a new sign-in by itself.
     if ([...document.querySelectorAll("input[type=file]")].some((input) => input.files.length)) {
       dialog.close();
-      clearInterval(turning);
       return;
     }
     document.dispatchEvent(new CustomEvent("bcweb:leaving"));
