@@ -175,6 +175,18 @@ def test_slow_batches_outlast_the_end_of_a_worker_and_not_its_patience(tmp_path:
         assert stop < slow < batch > int(given["BCWEB_LEASE_SECONDS"]) + 2 * pace
 
 
+def test_patience_stretches_what_a_night_is_judged_by_and_nothing_of_the_service(
+    tmp_path: Path,
+) -> None:
+    plain = Rig(tmp_path / "plain", pace=1.5)
+    patient = Rig(tmp_path / "patient", pace=1.5, patience=4)
+    assert (plain.limit(2), patient.limit(2)) == (3, 12)
+    seconds = {name for name in plain.environment if name.endswith(("_SECONDS", "_S", "_PACE"))}
+    assert seconds
+    for name in seconds:
+        assert patient.environment[name] == plain.environment[name], name
+
+
 def test_a_supervisor_that_does_not_end_is_killed(tmp_path: Path) -> None:
     rig = Rig(tmp_path, pace=0.01)
     deaf = (

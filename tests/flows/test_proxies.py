@@ -13,21 +13,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from django.conf import global_settings
 from pytest_django import Settings
 
 from cases.access import SYSTEM
 from cases.services.jobs import job_cancel
 from tests.api.test_events_http import events
+from tests.certificates import self_signed
 from tests.factories import PASSWORD, live_model, make_site, make_token, make_user
 from tests.live import ROOT, free_port, wait_for
 from tests.phantoms import bmode_phantom, jpeg_bytes
@@ -53,33 +49,6 @@ class Proxy:
     def client(self, **headers: str) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.certificate))
         return httpx.Client(base_url=self.url, headers=headers, verify=trust, timeout=60)
-
-
-def certificate_for_localhost(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    chain, private = folder / "fullchain.pem", folder / "privkey.pem"
-    chain.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return chain, private
 
 
 def changed(text: str, **pairs: str) -> str:
@@ -148,7 +117,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path, state: Path) -> Iterat
     program = shutil.which(make.__name__, path=PATH)
     if program is None:
         pytest.skip(f"no {make.__name__} on this machine")
-    chain, _ = certificate_for_localhost(tmp_path)
+    chain, _ = self_signed(tmp_path, "localhost")
     port, plain = free_port(), free_port()
     url = f"https://localhost:{port}"
     settings = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import threading
@@ -14,15 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
 from cases.outbound import OutboundRules, networks_of
 from cases.services.deliveries import Ending
 from cases.vocabulary import AttemptOutcome
+from tests.certificates import self_signed
 from tests.live import free_port
 from tests.receiver import receiver
 from worker.webhook_transport import post, system_resolver
@@ -215,39 +211,10 @@ def test_an_endless_answer_is_not_read_and_endless_headers_are_refused() -> None
             assert send(f"http://127.0.0.1:{port}/", port).outcome is A.BAD_ANSWER
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and self-signed certificate of hooks.example.org."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hooks.example.org")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("hooks.example.org")]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def test_tls_names_the_host_and_checks_it_though_the_address_is_pinned(certificate: Path) -> None:
+def test_tls_names_the_host_and_checks_it_though_the_address_is_pinned(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "hooks.example.org")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
+    server.load_cert_chain(certificate, key)
     asked: list[str | None] = []
     server.sni_callback = lambda _socket, name, _context: asked.append(name)
     trust = ssl.create_default_context(cafile=str(certificate))
