@@ -42,6 +42,7 @@ class Line:
         self.socket = mine
         self.file = mine.makefile("rb")
         caller = caller or Caller("token", str(uuid4()), frozenset())
+        wait_for("the hub hears", hub()._heard.is_set)
         seat = hub().reserve(caller=caller, topic=topic)
         assert seat is not None
         self.seat = seat
@@ -71,7 +72,13 @@ def events_of(content: bytes) -> list[tuple[str, Any]]:
 
 @pytest.fixture
 def job(site: Site) -> Job:
-    return submit(actor=make_actor(site=site)).jobs.get()
+    """A job that waits. That it was submitted has been heard: it is no news to a later line."""
+    line = Line(Topic(frozenset({f"site:{site.pk}"})))
+    job = submit(actor=make_actor(site=site)).jobs.get()
+    assert line.event()[1]["state"] == "PENDING"
+    line.close()
+    await_empty(hub())
+    return job
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +119,7 @@ def test_news_that_comes_before_the_connection_is_kept_for_it(job: Job, site: Si
     other = Line(Topic(frozenset({f"site:{site.pk}"})))
     job_rerun(actor=SYSTEM, job_id=job.pk, frame=None)
     # Once it has heard the rerun, all that came before has been heard as well; some of that it may
-    # have heard itself.
+    # have heard itself. That the job was submitted has been heard before (`job`).
     while other.event()[1]["state"] != "PENDING":
         pass
     mine, theirs = socket.socketpair()
