@@ -9,8 +9,6 @@ from django.utils import translation
 from django.utils.formats import date_format
 from django.utils.translation import ngettext
 
-from cases.told import told
-
 
 def lazy(text: str) -> str:
     """``text`` in the language of whoever reads it at last.
@@ -34,8 +32,3 @@ def images_of(number: int) -> str:
 def day_text(at: datetime) -> str:
     """ "3 Mar 2026", as it stands: without a change of zone."""
     return date_format(at, "j M Y")
-
-
-def sentence(words: str) -> str:
-    """A sentence of a service in the language of the page; as it is where nobody translated it."""
-    return told(words)

@@ -12,7 +12,6 @@ from cases.errors import FieldInvalid, UserFacingError
 from cases.models import ModelEvent, ModelVersion, Result
 from cases.portal.gates import VerdictView, verdict_view
 from cases.portal.lazily import lazy as _
-from cases.portal.lazily import sentence
 from cases.portal.wording import MODEL_STATE_LABELS, STATES, StateWords, frame_words
 from cases.reports.answers import ANSWER_WORDS, above_threshold
 from cases.selectors.gates import judged_use
@@ -21,6 +20,7 @@ from cases.selectors.promotion import faults_of, gate_of, outlook, promotion_lis
 from cases.selectors.shadow import shadow_shown
 from cases.services.promotion import promotion_hindrance
 from cases.states import ModelState
+from cases.told import told
 from cases.vocabulary import Label, Outcome
 
 TARGETS = {ModelState.SHADOW: "shadow", ModelState.ACTIVE: "live"}
@@ -108,12 +108,12 @@ NO_REFUSAL = Refusal()
 
 
 def refusal_of(form: str, typed: str, error: UserFacingError) -> Refusal:
-    sentences = [sentence(s) for lines in (error.errors or {}).values() for s in lines]
+    sentences = [told(s) for lines in (error.errors or {}).values() for s in lines]
     return Refusal(
         form=form,
         typed=typed,
-        title=sentence(error.title),
-        problems=tuple(sentences or [sentence(error.detail)]),
+        title=told(error.title),
+        problems=tuple(sentences or [told(error.detail)]),
         about_reason=isinstance(error, FieldInvalid) and "reason" in (error.errors or {}),
         status=error.status,
     )
@@ -202,7 +202,7 @@ def _acts(
     in_shadow = young or any(event.to_state == ModelState.SHADOW for event in events)
     return Acts(
         ask=tuple(ask),
-        hindrances=tuple(sentence(hindrance) for hindrance in hindrances),
+        hindrances=tuple(told(hindrance) for hindrance in hindrances),
         roll_back=promotes and model.state == ModelState.RETIRED,
         reject=promotes and young and not is_open,
         see_shadow=in_shadow and shadow_shown(actor),

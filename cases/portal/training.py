@@ -12,10 +12,10 @@ from django.utils.translation import gettext
 
 from cases.models import TrainingEpoch, TrainingRun
 from cases.portal.lazily import lazy as _
-from cases.portal.lazily import sentence
 from cases.portal.wording import StateWords
 from cases.reports.curves import CurvePoint, curve_title, loss_curve_svg
 from cases.states import JOB, JobState
+from cases.told import told
 from cases.vocabulary import PICTURES_TAKEN_BACK
 
 RUN_STATES: dict[str, StateWords] = {
@@ -118,11 +118,11 @@ class RunView:
     @property
     def share(self) -> int | None:
         """Percent of all steps that are done."""
-        told = self.run.job.progress or {}
-        if not self.is_active or told.get("phase") != "training" or not told.get("steps"):
+        progress = self.run.job.progress or {}
+        if not self.is_active or progress.get("phase") != "training" or not progress.get("steps"):
             return None
-        done: float = (told["epoch"] - 1) + told["step"] / told["steps"]
-        return round(100 * done / int(told["epochs"]))
+        done: float = (progress["epoch"] - 1) + progress["step"] / progress["steps"]
+        return round(100 * done / int(progress["epochs"]))
 
     @property
     def next_step(self) -> str:
@@ -133,7 +133,7 @@ class RunView:
         """Why the service itself called off a run that waited; "" for every other end."""
         job = self.run.job
         is_ours = job.state == JobState.CANCELLED and job.error_code == PICTURES_TAKEN_BACK
-        return sentence(job.error_detail) if is_ours else ""
+        return told(job.error_detail) if is_ours else ""
 
     @property
     def started_from(self) -> str:
@@ -156,13 +156,13 @@ def doing_words(run: TrainingRun) -> str:
         return gettext("waits for its turn")
     if run.job.state != JobState.RUNNING:
         return ""
-    told = run.job.progress or {}
-    if told.get("phase") == "training":
+    progress = run.job.progress or {}
+    if progress.get("phase") == "training":
         words = gettext("epoch %(epoch)s of %(epochs)s, step %(step)s of %(steps)s")
-        return words % {name: told[name] for name in ("epoch", "epochs", "step", "steps")}
-    if told.get("phase") == "judging":
+        return words % {name: progress[name] for name in ("epoch", "epochs", "step", "steps")}
+    if progress.get("phase") == "judging":
         return gettext("judging the model on the locked set of its plan")
-    if told.get("phase") == "measuring":
+    if progress.get("phase") == "measuring":
         return gettext("measuring the model on the images it has not seen")
     return gettext("checking and reading the images")
 
@@ -220,8 +220,8 @@ def moves_of(run: TrainingRun) -> list[Move]:
     moves = []
     for event in run.job.events.all():
         label = RUN_LABELS[event.to_state] if event.from_state else gettext("Asked for")
-        told = gettext("%(what)s, by %(who)s") % {"what": label, "who": event.actor}
-        moves.append(Move(event.at, told, sentence(event.reason)))
+        what = gettext("%(what)s, by %(who)s") % {"what": label, "who": event.actor}
+        moves.append(Move(event.at, what, told(event.reason)))
     return moves
 
 

@@ -11,8 +11,9 @@ from django.utils.translation import gettext
 from cases.errors import UserFacingError
 from cases.models import TrainingSnapshot
 from cases.portal.forms import BoundField, FieldSpec, Problem
-from cases.portal.lazily import day_text, images_of, sentence
+from cases.portal.lazily import day_text, images_of
 from cases.portal.lazily import lazy as _
+from cases.told import told
 from cases.vocabulary import IfRunning, TrainingRecipe
 
 RECIPE = FieldSpec(
@@ -81,7 +82,7 @@ class PlainForm:
 def told_errors(error: UserFacingError | None) -> dict[str, list[str]]:
     """What was refused by the names of fields, in the language of the page."""
     errors = (error.errors or {}) if error is not None else {}
-    return {name: [sentence(told) for told in lines] for name, lines in errors.items()}
+    return {name: told(lines) for name, lines in errors.items()}
 
 
 def plain_form(
@@ -94,12 +95,12 @@ def plain_form(
     """``specs`` bound to what was typed; with ``error`` spread over them."""
     errors = told_errors(error)
     problems = [
-        Problem(f"{spec.label}: {told}", spec.name)
+        Problem(f"{spec.label}: {words}", spec.name)
         for spec in specs
-        for told in errors.get(spec.name, ())
+        for words in errors.get(spec.name, ())
     ]
     if error is not None and not problems:
-        problems = [Problem(sentence(error.detail), "submit")]
+        problems = [Problem(told(error.detail), "submit")]
     values = typed or {}
     bound = {
         spec.name: BoundField(
@@ -107,7 +108,7 @@ def plain_form(
         )
         for spec in specs
     }
-    title = sentence(error.title) if error is not None else ""
+    title = told(error.title) if error is not None else ""
     return PlainForm(key or str(uuid4()), bound, tuple(problems), title)
 
 

@@ -6,7 +6,7 @@ from django import template
 from django.utils.translation import gettext, gettext_noop
 
 from cases.access import SYSTEM
-from cases.portal import lazily
+from cases.told import told
 
 register = template.Library()
 
@@ -65,4 +65,4 @@ def said_inside(value: str) -> str:
 @register.filter
 def sentence(words: str) -> str:
     """What a service or worker wrote, where the page's language has it; else as it stands."""
-    return lazily.sentence(words)
+    return told(words)

@@ -28,7 +28,6 @@ from cases.portal.curation import (
     lookalike_lines,
     option_words,
 )
-from cases.portal.lazily import sentence
 from cases.portal.outcomes import typed_form
 from cases.portal.training_forms import PlainForm, plain_form
 from cases.portal.views.base import PortalView
@@ -55,6 +54,7 @@ from cases.services.freezes import freeze_fields_parse, freeze_request
 from cases.services.jobs import job_cancel
 from cases.services.patient_keys import patient_key
 from cases.states import CandidateState
+from cases.told import told
 
 PAGE_SIZE = 50
 SHOWN = 50
@@ -117,7 +117,7 @@ class _CandidatePage(CurationView):
             "box": ",".join(map(str, box)) if box else "",
             "whole": box is not None and box_is_whole(image, box),
             "looks": lookalike_lines(candidate, looks),
-            "hindrances": [sentence(told) for told in hindrances(candidate, looks)],
+            "hindrances": told(hindrances(candidate, looks)),
             "side": SIDES[side_of(patient_key=key)] if patient.erased_at is None else "",
             "frozen": frozen_in(candidate),
             "events": candidate_events(candidate),
@@ -156,11 +156,11 @@ class CandidateDecideView(_CandidatePage):
         candidate = candidate_get(actor=self.actor, candidate_id=candidate_id)
         decision = request.POST.get("decision", "")
         try:
-            told = self.decide(candidate_id, decision)
+            done = self.decide(candidate_id, decision)
         except UserFacingError as error:
             candidate.refresh_from_db()
             return self.page(candidate, error=error, decision=decision)
-        messages.success(request, told)
+        messages.success(request, done)
         return redirect("candidate-detail", candidate_id=candidate_id)
 
     def decide(self, candidate_id: UUID, decision: str) -> str:
@@ -260,7 +260,7 @@ class FreezeCancelView(CurationView):
         try:
             job_cancel(actor=self.actor, job_id=freeze.pk)
         except UserFacingError as error:
-            messages.error(request, sentence(error.detail))
+            messages.error(request, told(error.detail))
         else:
             messages.success(request, gettext("Called off. Nothing of it is kept."))
         return redirect("freeze-list")

@@ -14,13 +14,13 @@ from django.utils.translation import gettext, ngettext
 
 from cases.access import Capability
 from cases.errors import FieldInvalid
-from cases.portal.lazily import sentence
 from cases.portal.moments import typed_moment
 from cases.portal.step_words import fault_words
 from cases.portal.views.base import PortalView
 from cases.portal.views.worklist import given_id
 from cases.selectors.dead_letters import attempts_of, dead_letter_codes, dead_letter_page
 from cases.services.dead_letters import MAX_AT_ONCE, Retry, dead_letters_retry
+from cases.told import told
 
 PAGE_SIZE = 50
 FILTERS = ("code", "since", "until")
@@ -94,8 +94,8 @@ class DeadLetterRetryView(PortalView):
         refused = [retry.error for retry in retries if retry.error is not None]
         for detail in sorted({error.detail for error in refused}):
             number = sum(1 for error in refused if error.detail == detail)
-            told = ngettext("%(n)d image not: %(why)s", "%(n)d images not: %(why)s", number)
-            messages.error(request, told % {"n": number, "why": sentence(detail)})
+            words = ngettext("%(n)d image not: %(why)s", "%(n)d images not: %(why)s", number)
+            messages.error(request, words % {"n": number, "why": told(detail)})
 
 
 def code_choices(codes: list[str], chosen: str) -> list[tuple[str, str]]:

@@ -14,7 +14,6 @@ from django.utils.translation import gettext
 from cases.access import Capability
 from cases.errors import FieldInvalid, StateConflict
 from cases.models import PromotionRequest
-from cases.portal.lazily import sentence
 from cases.portal.model_life import NO_REFUSAL, Refusal, refusal_of, request_row, verdict_of
 from cases.portal.views.base import PortalView
 from cases.portal.views.models import ModelDetailView
@@ -29,6 +28,7 @@ from cases.services.promotion import (
 )
 from cases.services.rollback import model_reject, model_roll_back
 from cases.states import ModelState
+from cases.told import told
 
 MAX_TYPED = 2000
 
@@ -39,9 +39,9 @@ def typed_reason(request: HttpRequest) -> str:
 
 def shown_active(request: HttpRequest) -> UUID | None:
     """The live model that the page showed; None where it showed that none was."""
-    told = request.POST.get("expected_active", "")
+    value = request.POST.get("expected_active", "")
     try:
-        return UUID(told) if told else None
+        return UUID(value) if value else None
     except ValueError as error:
         raise StateConflict() from error
 
@@ -54,11 +54,11 @@ class _ModelAction(ModelDetailView):
 
     def post(self, request: HttpRequest, model_id: UUID) -> HttpResponse:
         try:
-            told = self.act(request, model_id)
+            done = self.act(request, model_id)
         except (StateConflict, FieldInvalid) as error:
             refusal = refusal_of(self.form, typed_reason(request), error)
             return self.page(request, model_id, refusal)
-        messages.success(request, told)
+        messages.success(request, done)
         return redirect(f"{reverse('model-detail', args=[model_id])}#life")
 
     def act(self, request: HttpRequest, model_id: UUID) -> str:
@@ -145,7 +145,7 @@ class PromotionDetailView(PortalView):
         )
 
     def hindrance(self, asked: PromotionRequest) -> str:
-        return sentence(promotion_hindrance(asked.model_version, ModelState(asked.target)))
+        return told(promotion_hindrance(asked.model_version, ModelState(asked.target)))
 
 
 class _Decision(PromotionDetailView):
@@ -156,12 +156,12 @@ class _Decision(PromotionDetailView):
 
     def post(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
         try:
-            told = self.decide(request, request_id)
+            done = self.decide(request, request_id)
         except (StateConflict, FieldInvalid) as error:
             return self.page(
                 request, request_id, refusal_of(self.form, typed_reason(request), error)
             )
-        messages.success(request, told)
+        messages.success(request, done)
         return redirect(reverse("promotion-detail", args=[request_id]))
 
     def decide(self, request: HttpRequest, request_id: UUID) -> str:

@@ -16,7 +16,6 @@ from cases.access import Capability, Role
 from cases.errors import FieldInvalid, PermissionDenied, StateConflict, UserFacingError
 from cases.models import User
 from cases.portal.history import entries_of
-from cases.portal.lazily import sentence
 from cases.portal.staff import ROLES, BoxForm, TokenLine, UserLine, role_boxes, user_form
 from cases.portal.views.base import PortalView
 from cases.selectors.staff import (
@@ -37,6 +36,7 @@ from cases.services.staff import (
     user_invite,
     user_move,
 )
+from cases.told import told
 
 PAGE_SIZE = 50
 HISTORY = 20
@@ -91,17 +91,17 @@ class UserCreateView(ManagingView):
         return self.page(user_form())
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        told = typed(request, "username", "signs_in")
+        values = typed(request, "username", "signs_in")
         roles = roles_typed(request)
         try:
             user, key = user_invite(
                 actor=self.actor,
-                username=told["username"],
+                username=values["username"],
                 roles=roles,
-                signs_in=told["signs_in"] != "token",
+                signs_in=values["signs_in"] != "token",
             )
         except (FieldInvalid, StateConflict) as error:
-            return self.page(user_form(told, roles, error), status=error.status)
+            return self.page(user_form(values, roles, error), status=error.status)
         if key:
             return self.link_page(user, key, made=True)
         messages.success(
@@ -124,7 +124,7 @@ class UserDetailView(ManagingView):
     def page(self, user_id: UUID, error: UserFacingError | None = None) -> HttpResponse:
         user = user_get(actor=self.actor, user_id=user_id)
         errors = (error.errors or {}) if error else {}
-        problems = [sentence(s) for told in errors.values() for s in told]
+        problems = [told(s) for lines in errors.values() for s in lines]
         context = {
             "line": UserLine(user),
             "account": user,
@@ -136,7 +136,7 @@ class UserDetailView(ManagingView):
             "tokens": [TokenLine(standing) for standing in tokens_of(user=user)],
             "history": entries_of(user_history(user=user, limit=HISTORY)),
             "sites": [s for s in site_list(actor=self.actor) if s.pk != user.site_id],
-            "problems": problems or ([sentence(error.detail)] if error else []),
+            "problems": problems or ([told(error.detail)] if error else []),
         }
         status = error.status if error else 200
         return render(self.request, "people/user_detail.html", context, status=status)

@@ -18,7 +18,6 @@ from cases.errors import NotFound, UserFacingError
 from cases.models import TrainingRun
 from cases.portal.gate_forms import plan_field
 from cases.portal.gates import VerdictView, verdict_view
-from cases.portal.lazily import sentence
 from cases.portal.training import RunView, lines_token, moves_of, run_lines, run_view
 from cases.portal.training_forms import REASON, PlainForm, plain_form, start_specs
 from cases.portal.views.base import PortalView
@@ -30,6 +29,7 @@ from cases.services.gate_fields import plan_id_parse
 from cases.services.training import TrainingRunOn, training_run_cancel, training_run_request
 from cases.services.training_fields import training_plan_parse
 from cases.states import JOB, JobState
+from cases.told import told
 from cases.vocabulary import IfRunning
 
 POLL_MS = 2000
@@ -201,8 +201,8 @@ class TrainingRunCancelView(PortalView):
                 actor=self.actor, run_id=run.pk, reason=request.POST.get("reason", "")
             )
         except UserFacingError as error:
-            sentences = [sentence(s) for lines in (error.errors or {}).values() for s in lines]
-            messages.error(request, " ".join(sentences) or sentence(error.detail))
+            sentences = [told(s) for lines in (error.errors or {}).values() for s in lines]
+            messages.error(request, " ".join(sentences) or told(error.detail))
         else:
             messages.success(
                 request, gettext("The training is called off. The worker ends it in a moment.")
