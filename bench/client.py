@@ -94,7 +94,7 @@ class Load:
 def together(
     clients: Sequence[Client], ask: Callable[[Client, int], Answer | None], *, seconds: float = 0
 ) -> Load:
-    """Each client asks again and again: until ``seconds`` are over, or ``ask`` gives None.
+    """Each client asks once, and again and again until ``seconds`` are over or ``ask`` gives None.
 
     ``ask`` is given the client and its number of requests so far.
     """
@@ -105,7 +105,7 @@ def together(
     def work(client: Client) -> None:
         done = 0
         try:
-            while until is None or time.perf_counter() < until:
+            while until is None or not done or time.perf_counter() < until:
                 answer = ask(client, done)
                 if answer is None:
                     return

@@ -15,7 +15,7 @@ from bench.pictures import pictures, variant
 from bench.sizes import Sizes
 
 LOOK_S = 0.004
-END_S = 60.0
+END_S = 180.0
 WARM_UP = 3
 BASELINE = "the model's own time for the same images"
 

@@ -125,7 +125,7 @@ def live_service(
         "BCWEB_WEBHOOK_ALLOW": "127.0.0.0/8",
         "BCWEB_WEBHOOK_HTTP": "1",
         "BCWEB_WEBHOOK_PORTS": str(hook_port),
-        "BCWEB_WEBHOOK_SECONDS": "3",
+        "BCWEB_WEBHOOK_SECONDS": "5",
     }
     start = start_given_service if given.is_given() else start_live_service
     with start(state, **told) as service:

@@ -205,7 +205,7 @@ def at_once(n: int, work: Any) -> list[Any]:
 
     def run() -> None:
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             results.append(work())
         except Exception as error:
             results.append(error)
@@ -216,5 +216,5 @@ def at_once(n: int, work: Any) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
     return results

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,17 +22,20 @@ import httpx
 import psycopg
 import redis
 
-from bcweb.embedded import linux, paths
+from bcweb.embedded import paths
 from tests import given
 
 ROOT = Path(__file__).resolve().parent.parent
 # A busy machine takes minutes for the migrations alone.
 READY_S = 300.0
+# Below those that the kernel gives to whoever asks for any (32768 and up); so many each process.
+_PORTS, _PORTS_EACH = 20_000, 1_000
+_ports = itertools.count(random.randrange(_PORTS_EACH))
 T = TypeVar("T")
 
 
 def wait_for(
-    what: str, probe: Callable[[], T | None], *, seconds: float = 60.0, every: float = 0.05
+    what: str, probe: Callable[[], T | None], *, seconds: float = 180.0, every: float = 0.05
 ) -> T:
     """Poll `probe` until it gives something; the only way to await what other processes do.
 
@@ -47,10 +52,14 @@ def wait_for(
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens at. Nobody takes it before the server that is told of it listens: other
+    test processes have others, this one gives another next time, and the kernel gives none here."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 12
+    while True:
+        port = _PORTS + process * _PORTS_EACH + next(_ports) % _PORTS_EACH
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -64,7 +73,8 @@ def paused(pids: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         for pid in held:
-            if linux.is_alive(pid):
+            # One that ended meanwhile needs no waking.
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
 
@@ -184,7 +194,8 @@ def start_live_service(state: Path, **environment: str) -> Iterator[LiveService]
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=20)
+            # It ends the servers by force after some seconds; a busy machine takes longer for that.
+            process.wait(timeout=120)
         finally:
             if process.poll() is None:
                 process.kill()

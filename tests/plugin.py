@@ -57,7 +57,7 @@ _start()
 # Folders whose tests share the live service, and those that take long: begun first, they do not
 # trail at the end.
 _LIVE = ("tests/flows/", "tests/browser/", "tests/test_bench_latency.py")
-_LONG = ("tests/worker/", *_LIVE)
+_LONG = ("tests/worker/", "tests/test_bench.py", *_LIVE)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -49,9 +49,7 @@ class Running:
     def kill(self) -> None:
         """Whatever state it is in, with all below it."""
         below = linux.descendants(self.pid)
-        for pid in (self.pid, *below):
-            if linux.is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
+        linux.kill_all((self.pid, *below))
         self.process.wait()
 
 
@@ -119,3 +117,19 @@ def web_server(folder: Path, name: str = "web", **more: str) -> Iterator[Running
 
         wait_for("the web server to answer", answers, seconds=400, every=0.2)
         yield server
+
+
+def await_hearing(client: httpx.Client) -> None:
+    """Wait until the web server hears news.
+
+    Its first client waits a moment for that. Where it takes longer, the answer ends with its
+    snapshot: then it has a length, as one that goes on has not.
+    """
+
+    def goes_on() -> bool:
+        plain = {"Accept-Encoding": "identity"}
+        with client.stream("GET", "/api/v1/events/", headers=plain) as response:
+            assert response.status_code == 200
+            return "Content-Length" not in response.headers
+
+    wait_for("the web server to hear news", goes_on)

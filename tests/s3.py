@@ -86,7 +86,7 @@ class Gate:
     def pass_on(self, handler: BaseHTTPRequestHandler) -> None:
         self.seen.append(f"{handler.command} {handler.path}")
         if self.hanging is not None:
-            self.hanging.wait(30)
+            self.hanging.wait(300)
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         if self.fails(handler.command):
             handler.close_connection = True
@@ -128,8 +128,8 @@ def client(port: int) -> Any:
     )
 
 
-def storage_of(url: str, *, prefix: str, seconds: int = 5, attempts: int = 1) -> dict[str, Any]:
-    """The entry of STORAGES that the environment would make."""
+def storage_of(url: str, *, prefix: str, seconds: int = 60, attempts: int = 1) -> dict[str, Any]:
+    """The entry of STORAGES that the environment would make; patient, unless told otherwise."""
     told = {
         "BCWEB_STORAGE": "s3",
         "BCWEB_S3_BUCKET": BUCKET,
@@ -142,7 +142,7 @@ def storage_of(url: str, *, prefix: str, seconds: int = 5, attempts: int = 1) ->
         "BCWEB_S3_SECONDS": seconds,
         "BCWEB_S3_ATTEMPTS": attempts,
     }
-    return byte_store.uploads_storage(told, max_upload_bytes=1024**2, lease_seconds=20)
+    return byte_store.uploads_storage(told, max_upload_bytes=1024**2, lease_seconds=240)
 
 
 def stopwatch() -> Any:

@@ -67,7 +67,7 @@ def test_the_queue_reads_its_password_from_standard_input(
         ) as server:
             try:
                 client = redis.Redis(unix_socket_path=f"{short}/s", password="0123abcd")
-                wait_for("the queue to answer", lambda: answers(client), seconds=30)
+                wait_for("the queue to answer", lambda: answers(client))
                 assert client.config_get("maxmemory") == {"maxmemory": str(64 * 1024**2)}
                 with pytest.raises(redis.AuthenticationError):
                     redis.Redis(unix_socket_path=f"{short}/s").ping()

@@ -42,7 +42,7 @@ def asked_last(pid: int) -> str:
 def end(pid: int) -> None:
     with connection.cursor() as cursor:
         # Returns once the process is gone.
-        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        cursor.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
         assert cursor.fetchone() == (True,)
 
 

@@ -148,6 +148,8 @@ def test_it_is_for_the_bearer_of_its_own_token_only(settings: Any) -> None:
 
 
 def test_it_counts_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine the looks may be further apart than it keeps what it counted.
+    monkeypatch.setattr(metrics, "KEPT_S", 600.0)
     site = make_site()
     case = make_examination(site)
     store(case, [Read() for _ in range(3)])

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import redis
 
 from bcweb.embedded import linux, paths
 from bench.chaos.service import CLOCKS
+from tests.live import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 # Without a pause between two tries a start that fails would be tried hundreds of times.
@@ -56,7 +56,7 @@ class Rig:
         self.pace = pace
         self.patience = patience
         self.real_model = real_model
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.flags = state / "chaos"
         self.uploads = self.flags / "tmp"
@@ -184,7 +184,8 @@ class Rig:
             code = self._process.wait(self.limit(60))
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait(self.limit(60))
+            # This it cannot refuse, however long a busy machine takes for it.
+            code = self._process.wait()
         linux.reap_others()
         return code
 
@@ -376,10 +377,3 @@ def _command(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

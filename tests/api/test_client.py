@@ -16,12 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 from django.db import connection
 
 from tests.api.conftest import answer_waiting
 from tests.factories import live_model, make_site, make_token, phantom_jpeg
-from tests.processes import Running, web_server
+from tests.processes import Running, await_hearing, web_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLIENT = Path(__file__).resolve().parents[2] / "docs" / "client"
@@ -98,6 +99,9 @@ def test_the_client_hands_in_waits_and_reads(
 def test_the_client_waits_for_events_and_polls_where_there_are_none(
     server: Running, secret: str, module: Any, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as first:
+        await_hearing(first)
     client = module.Bcweb(server.url, secret)
     asked: list[str] = []
     ask = client._ask

@@ -36,6 +36,8 @@ def test_the_docs_page_shows_every_operation_and_breaks_no_policy(
     client = Client()
     client.force_login(make_user(roles=["radiologist"], site=make_site()))
     page = browser.new_page()
+    # A busy machine takes long to draw all of it.
+    page.set_default_timeout(120_000)
     page.context.add_cookies(
         [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
     )
@@ -48,6 +50,7 @@ def test_the_docs_page_shows_every_operation_and_breaks_no_policy(
     page.wait_for_selector(".opblock-summary")
     assert page.locator(".info .title").inner_text().startswith("bcweb")
     operations = sum(len(methods) for methods in schema()["paths"].values())
+    page.locator(".opblock").nth(operations - 1).wait_for(state="attached")
     assert page.locator(".opblock").count() == operations
     page.locator("#operations-jobs-jobs_retrieve .opblock-summary-control").click()
     page.locator("#operations-jobs-jobs_retrieve .responses-table").wait_for()

@@ -15,7 +15,7 @@ from cases.access import SYSTEM
 from cases.models import Job, Site
 from cases.services.jobs import job_cancel
 from tests.factories import make_actor, make_site, make_token, submit
-from tests.processes import Running, web_server
+from tests.processes import Running, await_hearing, web_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,6 +38,9 @@ def headers_of(site: Site) -> dict[str, str]:
 def server(tmp_path: Path) -> Iterator[Running]:
     # Four threads answer all requests (tests/processes.py): none may be kept by who waits.
     with web_server(tmp_path, BCWEB_EVENTS_PER_CALLER="12") as found:
+        headers = headers_of(make_site())
+        with httpx.Client(base_url=found.url, headers=headers, timeout=60) as client:
+            await_hearing(client)
         yield found
 
 

@@ -76,7 +76,11 @@ def test_nobody_is_counted_where_that_is_switched_off(api: Api, settings: Any) -
     assert cache.get(f"throttle:requests:{make_token()[0].pk}:29000000") is None
 
 
-def test_without_redis_everybody_is_let_in_and_the_log_says_so(api: Api, settings: Any) -> None:
+def test_without_redis_everybody_is_let_in_and_the_log_says_so(
+    api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine the requests may take longer than the silence.
+    monkeypatch.setattr(throttling, "SILENCE_S", 600.0)
     settings.BCWEB_THROTTLE = 1
     settings.CACHES = {
         "default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}

@@ -12,9 +12,9 @@ from tests.browser.conftest import Watched
 from tests.live import wait_for
 
 # It fires each minute, and a busy worker may take a while.
-FIRES_S = 150
+FIRES_S = 400
 # A training ends between two steps when it is called off.
-ENDS_MS = 200_000
+ENDS_MS = 400_000
 Look = Callable[[Watched, str], None]
 
 

@@ -24,6 +24,8 @@ CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 
 def violations(window: Watched, place: str, rules: dict[str, Any] = RULES) -> list[str]:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # A page of which half has come has no footer, and its scripts have not run yet.
+    window.page.wait_for_load_state()
     found: list[dict[str, Any]] = axe.Axe().run(window.page, options=rules).response["violations"]
     return [
         f"{place}: {rule['id']}: {node['html'][:160]}" for rule in found for node in rule["nodes"]

@@ -77,7 +77,9 @@ def test_a_page_polls_where_events_cannot_be_had(
 def test_the_worklist_follows_the_site(open_window: Open, live_service: LiveService) -> None:
     window = open_window("radiologist")
     counts = asked_for(window.page)
-    window.goto("/cases/")
+    # The stream stands, and the page has looked for what came before it.
+    with window.page.expect_request(lambda request: "seen=" in request.url):
+        window.goto("/cases/")
     files = {"file": ("phantom.jpg", picture())}
     # Somebody else's image: the page hears of it long before its next poll.
     with (

@@ -222,6 +222,7 @@ def ask_for_it(admin: Watched, version: str, look: Look) -> None:
 def approve(approver: Watched, version: str, look: Look) -> None:
     approver.goto("/models/")
     approver.page.get_by_role("link", name=f"{version} to go live").click()
+    approver.page.get_by_role("button", name="Approve", exact=True).wait_for()
     look(approver, "request")
     press(approver, "approve", "", "Approve")
     approver.page.locator("#error-summary").wait_for()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -47,6 +48,7 @@ def window_of(server: Any, site: Site, **options: Any) -> Iterator[Watched]:
     client = Client()
     client.force_login(make_user(roles=["radiologist"], site=site))
     name = settings.SESSION_COOKIE_NAME
+    before = set(threading.enumerate())
     cookie = {"name": name, "value": client.cookies[name].value, "url": server.url}
     with running_chromium() as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 1000}, **options)
@@ -54,7 +56,15 @@ def window_of(server: Any, site: Site, **options: Any) -> Iterator[Watched]:
         window = watched(context.new_page(), SimpleNamespace(url=server.url))
         yield window
         context.close()
+    # What it still asked for would be noted in the database of the next test.
+    wait_for("the server to be done", lambda: not answering(before))
     assert window.faults == []
+
+
+def answering(before: set[threading.Thread]) -> list[threading.Thread]:
+    """The server's threads that answer a connection, but those there were before."""
+    fresh = set(threading.enumerate()) - before
+    return [thread for thread in fresh if "process_request_thread" in thread.name]
 
 
 def zoom_of(page: Any) -> float:

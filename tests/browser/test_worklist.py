@@ -77,6 +77,8 @@ def test_cases_are_chosen_and_run_again_by_keyboard_and_rows_keep_their_place(
         page.get_by_role("link", name="Back to the worklist").press("Enter")
         row = page.get_by_role("row", name=names[1])
         row.get_by_text("Waiting").wait_for()
+        # The keys work once the page's scripts have run.
+        page.wait_for_load_state()
         for key in ("j", "j", "x"):
             page.keyboard.press(key)
         page.evaluate("window.stillTheSamePage = true")
@@ -84,7 +86,8 @@ def test_cases_are_chosen_and_run_again_by_keyboard_and_rows_keep_their_place(
     row.get_by_text("Processed").wait_for(timeout=90_000)
     assert page.evaluate("window.stillTheSamePage") is True
     assert focused(page) == names[1]
-    assert row.get_by_role("checkbox").is_checked()
+    # Ticked anew a moment after the rows have come.
+    row.get_by_role("checkbox", checked=True).wait_for(state="attached")
     # Said aloud, of whichever of the two changed last.
     either = re.compile(f"({names[1]}|{names[2]}): ")
     page.locator("#worklist-news", has_text=either).wait_for(state="attached")
@@ -93,6 +96,7 @@ def test_cases_are_chosen_and_run_again_by_keyboard_and_rows_keep_their_place(
     page.keyboard.type(f"keys {names[0].lower()}")
     page.keyboard.press("Enter")
     page.get_by_text("1 case fits your search.").wait_for()
+    page.wait_for_load_state()
     assert names[0] not in page.url
     page.keyboard.press("j")
     page.keyboard.press("Enter")

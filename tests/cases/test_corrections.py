@@ -204,8 +204,8 @@ def correct_during(delivery: dict[str, Any], reader: Actor, case: Case, *, until
     with transaction.atomic():
         submit(**delivery)
         thread.start()
-        wait_for(f"the correction to wait for the {until} lock", waits, seconds=20)
-    thread.join(30)
+        wait_for(f"the correction to wait for the {until} lock", waits)
+    thread.join(300)
     return came[0]
 
 

@@ -79,8 +79,8 @@ def test_bytes_that_another_record_is_about_to_rely_on_stay() -> None:
         # Another frame of a cine, whose picture happens to be the same.
         frame_store(image=other, index=7, png=png)
         thread.start()
-        wait_for("the erasure to wait for the frame", waits, seconds=20)
-    thread.join(30)
+        wait_for("the erasure to wait for the frame", waits)
+    thread.join(300)
     assert isinstance(came[0], PatientErasure)
     assert read_bytes(Frame.objects.get(image=other, index=7).storage_name) == png
     assert not Frame.objects.filter(image__case=case).exists()
@@ -114,8 +114,8 @@ def test_an_answer_stored_at_the_same_moment_leaves_nothing_to_a_model_in_shadow
     with transaction.atomic():
         assert result_store(**held, answer=answer())
         thread.start()
-        wait_for("the erasure to wait for the answer", waits, seconds=20)
-    thread.join(30)
+        wait_for("the erasure to wait for the answer", waits)
+    thread.join(300)
     assert isinstance(came[0], errors.StateConflict)
     erase(admin, case)
     assert {job.kind: job.state for job in Job.objects.all()} == {

@@ -13,6 +13,7 @@ from django.utils import timezone
 from cases.access import SYSTEM
 from cases.errors import NotFound, PermissionDenied, StateConflict
 from cases.models import Job, JobEvent, Result
+from cases.services import leases
 from cases.services.jobs import inference_jobs_create, job_cancel, job_rerun
 from cases.services.leases import (
     engine_jobs_claim,
@@ -194,7 +195,11 @@ def test_a_job_whose_worker_dies_each_time_fails_with_its_reason() -> None:
     assert claim() == []
 
 
-def test_a_transient_fault_waits_before_it_is_tried_again() -> None:
+def test_a_transient_fault_waits_before_it_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # However slow this test runs, the pause is not over.
+    monkeypatch.setattr(leases, "RETRY_PAUSE", timedelta(hours=1))
     job = waiting_job()
     held = claim()[0]
     state = job_fail(

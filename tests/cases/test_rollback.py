@@ -153,7 +153,7 @@ def test_a_job_made_at_the_moment_of_a_rollback_is_for_the_model_that_came_back(
         with transaction.atomic():
             jobs.append(job_rerun(actor=SYSTEM, job_id=job.pk))
             made.set()
-            assert go.wait(30)
+            assert go.wait(300)
         connection.close()
 
     def roll_back() -> None:
@@ -162,7 +162,7 @@ def test_a_job_made_at_the_moment_of_a_rollback_is_for_the_model_that_came_back(
 
     threads = [threading.Thread(target=ask_again), threading.Thread(target=roll_back)]
     threads[0].start()
-    assert made.wait(30)
+    assert made.wait(120)
     threads[1].start()
 
     def is_held_up() -> bool:
@@ -170,10 +170,10 @@ def test_a_job_made_at_the_moment_of_a_rollback_is_for_the_model_that_came_back(
             cursor.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
             return cursor.fetchone() is not None
 
-    wait_for("the rollback to wait", is_held_up, seconds=10)
+    wait_for("the rollback to wait", is_held_up)
     go.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(300)
     assert jobs[0].model_version_id == new.pk
     jobs[0].refresh_from_db()
     assert (jobs[0].model_version_id, live_id()) == (old.pk, old.pk)

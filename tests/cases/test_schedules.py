@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
-from django_celery_beat.schedulers import DatabaseScheduler
+from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
+from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from bcweb.celery import app
 from cases.access import Actor, ActorKind
@@ -286,6 +287,11 @@ def test_what_the_settings_schedule_is_among_the_rows() -> None:
 def test_a_schedule_added_while_the_scheduler_runs_fires_without_a_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The last middle of a minute, and no later: when the next one begins it is due once more.
+    now = timezone.now()
+    moment = now - timedelta(seconds=(now.second + 30) % 60)
+    monkeypatch.setattr(TzAwareCrontab, "nowfunc", lambda self: moment.astimezone(self.tz))
+    monkeypatch.setattr(ModelEntry, "_default_now", lambda self: moment)
     running = scheduler()
     assert running.schedule is not None
     running.schedule_changed()
@@ -297,9 +303,7 @@ def test_a_schedule_added_while_the_scheduler_runs_fires_without_a_restart(
     )
     snapshot = make_snapshot()
     made = make_schedule(cron="* * * * *", min_new_images="7")
-    PeriodicTask.objects.filter(pk=made.task_id).update(
-        last_run_at=timezone.now() - timedelta(minutes=5)
-    )
+    PeriodicTask.objects.filter(pk=made.task_id).update(last_run_at=moment - timedelta(minutes=5))
     # One tick sends at most one message.
     for _ in range(5):
         running.tick()

@@ -51,13 +51,13 @@ class Writer:
 
     def start(self) -> int:
         self._thread.start()
-        assert self._written.wait(30)
+        assert self._written.wait(120)
         assert self.event is not None
         return self.event
 
     def end(self) -> None:
         self._go.set()
-        self._thread.join(30)
+        self._thread.join(300)
 
     def _run(self) -> None:
         try:
@@ -68,7 +68,7 @@ class Writer:
                 else:
                     self.event = record()
                 self._written.set()
-                assert self._go.wait(60)
+                assert self._go.wait(300)
                 transaction.set_rollback(not self._commit)
         finally:
             connection.close()
@@ -117,11 +117,11 @@ def test_what_is_rolled_back_leaves_a_gap_and_nothing_to_wait_for() -> None:
 def test_it_waits_for_those_who_were_writing_and_not_for_who_comes_after() -> None:
     with writing() as (late, before), ThreadPoolExecutor(1) as pool:
         seen = record()
-        turn = pool.submit(sealing, 60)
-        wait_for("the sealer to look who writes", _has_looked, seconds=30)
+        turn = pool.submit(sealing, 300)
+        wait_for("the sealer to look who writes", _has_looked)
         with writing() as (coming, after):
             before.end()
-            assert turn.result(60) == Sealing(1, 2, True)
+            assert turn.result(300) == Sealing(1, 2, True)
             assert listed() == [late, seen]
             after.end()
         assert audit_seal() == Sealing(1, 1, True)
@@ -148,18 +148,18 @@ def test_a_transaction_that_only_reads_holds_nothing_up() -> None:
             with transaction.atomic():
                 AuditEvent.objects.count()
                 read.set()
-                assert go.wait(30)
+                assert go.wait(300)
         finally:
             connection.close()
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        assert read.wait(30)
+        assert read.wait(120)
         assert audit_seal(patience_s=0) == Sealing(1, 1, True)
     finally:
         go.set()
-        thread.join(30)
+        thread.join(300)
 
 
 def test_of_two_sealers_at_once_one_seals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,17 +171,17 @@ def test_of_two_sealers_at_once_one_seals(monkeypatch: pytest.MonkeyPatch) -> No
 
     def slowly(rows: Sequence[Row]) -> bytes:
         busy.set()
-        assert go.wait(60)
+        assert go.wait(300)
         return pack(rows)
 
     with ThreadPoolExecutor(2) as pool:
         monkeypatch.setattr(seals, "entries_pack", slowly)
-        one = pool.submit(sealing, 5)
-        assert busy.wait(30)
+        one = pool.submit(sealing, 60)
+        assert busy.wait(120)
         assert audit_seal() == Sealing(0, 0, False)
-        other = pool.submit(sealing, 5, wait=True)
+        other = pool.submit(sealing, 60, wait=True)
         go.set()
-        assert one.result(60).seals + other.result(60).seals == 3
+        assert one.result(300).seals + other.result(300).seals == 3
     assert_whole_and_complete()
 
 
@@ -215,8 +215,8 @@ def test_many_writers_and_two_sealers_leave_each_event_sealed_once(
         sealers = [pool.submit(seal) for _ in range(2)]
         writers = [pool.submit(write, seed) for seed in range(4)]
         for writer in writers:
-            writer.result(120)
+            writer.result(300)
         done.set()
-        assert sum(sealer.result(60) for sealer in sealers) > 1
+        assert sum(sealer.result(300) for sealer in sealers) > 1
     audit_seal(seconds=None)
     assert_whole_and_complete()

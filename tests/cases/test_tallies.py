@@ -102,19 +102,19 @@ def test_a_move_that_is_committed_late_is_counted() -> None:
                     job=first.job, from_state="PENDING", to_state="RUNNING", attempt=1, actor="w"
                 )
                 written.set()
-                assert go.wait(60)
+                assert go.wait(300)
         finally:
             connection.close()
 
     thread = threading.Thread(target=late)
     thread.start()
     try:
-        assert written.wait(30)
+        assert written.wait(120)
         submit()
         assert jobs_tally(patience_s=0.2) == 0
     finally:
         go.set()
-        thread.join(30)
+        thread.join(300)
     assert jobs_tally() == 3
     assert moves() == {">PENDING": 2, "PENDING>RUNNING": 1}
 

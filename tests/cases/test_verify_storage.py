@@ -264,7 +264,7 @@ def test_a_delivery_under_way_is_no_fault_and_what_it_relies_on_is_not_deleted()
                 store_once(new, ContentFile(b"new"))
                 store_once(old, ContentFile(b"left behind"))
                 stored.set()
-                assert finish.wait(60)
+                assert finish.wait(300)
                 transaction.set_rollback(True)
         finally:
             connection.close()
@@ -272,7 +272,7 @@ def test_a_delivery_under_way_is_no_fault_and_what_it_relies_on_is_not_deleted()
     thread = threading.Thread(target=deliver)
     thread.start()
     try:
-        assert stored.wait(60)
+        assert stored.wait(120)
         code, lines, _ = verify("--delete-orphans")
         assert code == 0
         assert "1 in progress" in lines[0]

@@ -70,7 +70,7 @@ def test_a_replay_commits_a_stretch_at_a_time(
         wait_for("the first stretch", lambda: waiting.count() == 2)
     finally:
         other.rollback()
-        done.join(30)
+        done.join(300)
     assert waiting.count() == 4
 
 

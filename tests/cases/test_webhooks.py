@@ -60,8 +60,10 @@ def test_the_moves_of_a_job_are_told_in_order_and_without_the_patient(site: Site
         assert len(letters) == 1, "a later event of a job waits for the earlier one"
         messages.append(json.loads(letters[0].body))
         assert letters[0].url == webhook.url
+        # But for the time, whose seconds may look like a score.
+        body = letters[0].body.decode().replace(messages[-1]["timestamp"], "")
         for secret in ("SECRET-9", "Zebrafish", "ACC-77", "malignant", "0.9"):
-            assert secret not in letters[0].body.decode()
+            assert secret not in body
         finish(letters[0])
     assert [m["type"] for m in messages] == ["job.created", "job.started", "job.succeeded"]
     assert [m["data"]["sequence"] for m in messages] == [1, 2, 3]

@@ -111,7 +111,7 @@ def test_a_worker_told_to_stop_has_a_bound(bound: float, monkeypatch: pytest.Mon
 
     def wait(probe: Any, *, seconds: float, what: str) -> Any:
         if what == "a worker to stop":
-            worker.wait(10)
+            worker.wait(60)
         found = probe()
         assert found
         return found

@@ -89,7 +89,7 @@ def test_two_commands_at_once_share_servers_which_end_with_the_second(
         one.process.stdin.write("\n")
         one.process.stdin.flush()
         assert one.end() == 0
-    assert not processes_of(state)
+    wait_until(lambda: not processes_of(state))
 
 
 def test_command_interrupted_while_it_works_leaves_no_server(

@@ -154,7 +154,7 @@ def test_users_that_start_at_the_same_moment_share_one_server(
         user.process.stdin.flush()
     for user in users:
         assert user.end() == 0
-    assert not processes_of(state)
+    wait_until(lambda: not processes_of(state))
 
 
 def test_interrupted_initdb_leaves_nothing_half_made(state: Path) -> None:

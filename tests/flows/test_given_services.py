@@ -18,7 +18,7 @@ pytestmark = [
 def test_the_services_role_adds_to_the_audit_trail_and_cannot_change_it(
     live_service: LiveService,
 ) -> None:
-    finished(live_service, submit(live_service), 120)
+    finished(live_service, submit(live_service))
     with psycopg.connect(live_service.told["DATABASE_URL"], autocommit=True) as service:
         found = service.execute(
             "SELECT count(*), pg_get_userbyid((SELECT relowner FROM pg_class WHERE oid = "
@@ -44,6 +44,6 @@ def test_the_services_role_adds_to_the_audit_trail_and_cannot_change_it(
 
 
 def test_the_audit_trail_of_the_given_database_verifies(live_service: LiveService) -> None:
-    finished(live_service, submit(live_service), 120)
+    finished(live_service, submit(live_service))
     live_service.manage("seal_audit")
     assert live_service.manage("verify_audit").startswith("whole: ")

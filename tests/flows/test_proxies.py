@@ -27,7 +27,7 @@ from tests.certificates import self_signed
 from tests.factories import PASSWORD, live_model, make_site, make_token, make_user
 from tests.live import ROOT, free_port, wait_for
 from tests.phantoms import bmode_phantom, jpeg_bytes
-from tests.processes import environment, web_server
+from tests.processes import await_hearing, environment, web_server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.flow]
 
@@ -140,15 +140,18 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path, state: Path) -> Iterat
 
             def listens() -> bool:
                 assert process.poll() is None, said.read_text()
-                with socket.socket() as probe:
-                    return probe.connect_ex(("127.0.0.1", port)) == 0
+                for asked in (port, plain):
+                    with socket.socket() as probe:
+                        if probe.connect_ex(("127.0.0.1", asked)) != 0:
+                            return False
+                return True
 
             wait_for(f"{make.__name__} to listen", listens)
             log = tmp_path / "bcweb.log"
             yield Proxy(make.__name__, url, f"http://localhost:{plain}", chain, log)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=120)
 
 
 def test_what_a_hospital_does_goes_through_the_proxy(proxy: Proxy, settings: Settings) -> None:
@@ -164,7 +167,7 @@ def test_what_a_hospital_does_goes_through_the_proxy(proxy: Proxy, settings: Set
 def a_system_submits_and_waits(proxy: Proxy) -> None:
     site = make_site()
     secret = make_token(site=site)[1]
-    plain = httpx.get(f"{proxy.plain_url}/sign-in/")
+    plain = httpx.get(f"{proxy.plain_url}/sign-in/", timeout=60)
     assert plain.status_code in (301, 308)
     assert plain.headers["Location"].startswith("https://localhost")
 
@@ -181,6 +184,7 @@ def a_system_submits_and_waits(proxy: Proxy) -> None:
         told = submitted.json()
         (job,) = told["jobs"]
 
+        await_hearing(api)
         # What happens is told when it happens, not when a buffer is full.
         with api.stream("GET", f"/api/v1/jobs/{job['id']}/events/") as stream:
             assert stream.headers["Content-Type"] == "text/event-stream"

@@ -30,7 +30,7 @@ def answered(api: httpx.Client, job: str) -> dict[str, Any]:
         told: dict[str, Any] = api.get(f"/jobs/{job}/").json()
         return told if told["state"] == "SUCCEEDED" else None
 
-    return wait_for(f"job {job} answered", done, seconds=120, every=0.2)
+    return wait_for(f"job {job} answered", done, seconds=300, every=0.2)
 
 
 def test_a_service_starts_from_a_backup_of_a_running_one(

@@ -4,7 +4,8 @@
 
 SETTINGS is JSON: ``config`` changes the bcweb recipe; ``die`` = {"at", "count", "rank"} has the
 process kill itself (SIGKILL) at the count-th batch that it makes ("batch") or at the count-th file
-that it has written and not yet renamed ("write").
+that it has written and not yet renamed ("write"); ``hold`` = {"epoch", "step"} has it go no further
+than that step before it is told to end (SIGTERM).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,6 +28,7 @@ from ml import train
 from ml.batches import BatchMaker
 from ml.cli import run_cli
 from ml.config import BCWEB, RECIPES, TrainConfig
+from ml.progress import EventStream, Progress, StopSignal
 
 
 def tiny(**changes: Any) -> TrainConfig:
@@ -45,12 +48,33 @@ def _dying(function: Callable[..., Any], at: int) -> Callable[..., Any]:
     return call
 
 
+def hold_at(epoch: int, step: int) -> None:
+    """Have the training tell of this step and then wait: whoever heard of it may take their time
+    to end the process, and finds it where it was."""
+    asked: list[bool] = []
+    handle, tell = StopSignal._handle, EventStream.step
+
+    def heard(self: StopSignal, *signalled: Any) -> None:
+        asked.append(True)
+        handle(self, *signalled)
+
+    def told(self: EventStream, progress: Progress) -> None:
+        tell(self, progress)
+        while (progress.epoch, progress.step) == (epoch, step) and not asked:
+            time.sleep(0.02)
+
+    StopSignal._handle = heard  # type: ignore[method-assign]
+    EventStream.step = told  # type: ignore[method-assign]
+
+
 def main() -> int:
     settings = json.loads(sys.argv[1])
     ml.model.resnet50 = partial(resnet50, width_per_group=4)
     RECIPES["bcweb"] = tiny(**settings.get("config", {}))
     # Drawing takes longer than the training here, and has tests of its own.
     train.write_figures = lambda *_: []
+    if hold := settings.get("hold"):
+        hold_at(**hold)
     die = settings.get("die")
     if die and int(os.environ.get("RANK", "0")) == die.get("rank", 0):
         if die["at"] == "batch":

@@ -86,7 +86,7 @@ def test_results_come_in_order_however_long_each_takes():
 
     def make(number):
         if number == 0:
-            assert last.wait(30)
+            assert last.wait(120)
         if number == 2:
             last.set()
         return number

@@ -35,7 +35,7 @@ def torchrun(data_dir, out, *more, **settings):
         check=False,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
 
 

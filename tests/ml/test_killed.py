@@ -79,7 +79,7 @@ def test_sigterm_ends_with_one_line_and_an_event_and_the_run_can_go_on(
 ):
     out = tmp_path / "out"
     process = subprocess.Popen(
-        command(data_dir, out, "--events", "-"),
+        command(data_dir, out, "--events", "-", hold={"epoch": 2, "step": 1}),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -91,7 +91,7 @@ def test_sigterm_ends_with_one_line_and_an_event_and_the_run_can_go_on(
         if seen[-1]["event"] == "step" and seen[-1]["epoch"] == 2:
             process.send_signal(signal.SIGTERM)
             break
-    rest, errors = process.communicate(timeout=120)
+    rest, errors = process.communicate(timeout=400)
     assert process.returncode == 1
     assert errors.splitlines()[-1] == "error: the training was cancelled in epoch 2 of 2"
     kinds = [event["event"] for event in seen]

@@ -108,9 +108,12 @@ def test_a_closed_account_is_out_at_once() -> None:
 # Idle
 
 
-def test_a_session_that_nobody_uses_ends_on_the_server() -> None:
+def test_a_session_that_nobody_uses_ends_on_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     user = make_user(roles=["radiologist"])
     client = signed_in(user)
+    # The clock stands still: seconds decide here.
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
     age(client, last_seen_at=timedelta(minutes=14, seconds=50))
     assert is_signed_in(client)  # and that was a use of it
     age(client, last_seen_at=timedelta(minutes=15, seconds=1))

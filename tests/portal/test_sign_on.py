@@ -91,6 +91,7 @@ def issuer(settings: Any) -> Iterator[Issuer]:
         settings.BCWEB_ACCOUNTS, behind_proxy=False
     )["SOCIALACCOUNT_PROVIDERS"]
     settings.ROOT_URLCONF = "tests.portal.sign_on_urlconf"
+    settings.SOCIALACCOUNT_REQUESTS_TIMEOUT = 60
     yield one
     one.server.shutdown()
     one.server.server_close()

@@ -106,12 +106,16 @@ def test_readings_are_filtered_by_who_and_how_far(
 
 
 def test_days_are_days_of_the_portal_and_both_ends_are_in(
-    cases: dict[str, Case], site: Site, sign_in: SignIn
+    cases: dict[str, Case], site: Site, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worklist_fold()
+    # It stays noon of this day, however late it is.
+    noon = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
+    monkeypatch.setattr(timezone, "now", lambda: noon)
     today = timezone.localdate()
-    for name, days in (("ABOVE", 0), ("BELOW", 6), ("UNSURE", 7), ("NOTONE", 29), ("OFF", 30)):
-        moment = timezone.now() - timedelta(days=days)
+    ages = {"ABOVE": 0, "WAITS": 0, "BELOW": 6, "UNSURE": 7, "NOTONE": 29, "OFF": 30}
+    for name, days in ages.items():
+        moment = noon - timedelta(days=days)
         WorklistEntry.objects.filter(case=cases[name]).update(arrived_at=moment)
     client = sign_in(site=site)
     assert listed(client, period="today") == {"ABOVE", "WAITS"}

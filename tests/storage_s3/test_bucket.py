@@ -16,6 +16,7 @@ from bcweb import byte_store
 from cases.errors import Overloaded
 from cases.selectors.health import readiness
 from cases.storage import StorageUnavailable, read_bytes, store_once, uploads
+from tests.live import wait_for
 from tests.s3 import Gate, stopwatch, storage_of
 from tests.storage_s3.conftest import Bucket
 
@@ -131,8 +132,10 @@ def test_a_server_that_hangs_is_left_after_its_time(
             uploads().exists("blobs/x")
     finally:
         gate.hanging.set()
-    # Two attempts of one second and the pause between them; far below the hanging server's 30.
-    assert elapsed() < 20
+    # Two attempts of one second and the pause between them; far below the hanging server's 300.
+    assert elapsed() < 100
+    # The second one may have been given up before it was looked at.
+    wait_for("both attempts to be seen", lambda: len(gate.seen) >= 2)
     assert len(gate.seen) == 2
 
 

@@ -33,6 +33,7 @@ from tests.factories import (
     phantom_jpeg,
     submit,
 )
+from tests.live import wait_for
 from tests.s3 import Gate
 from tests.storage_s3.conftest import Bucket
 from worker.runner import Runner
@@ -69,7 +70,7 @@ def delivery_under_way(name: str) -> Iterator[threading.Event]:
             with transaction.atomic():
                 store_once(name, ContentFile(b"of a delivery"))
                 stored.set()
-                finish.wait(60)
+                finish.wait(600)
                 transaction.set_rollback(True)
             uploads().tidy()
         finally:
@@ -159,8 +160,7 @@ def test_two_deliveries_of_the_same_bytes_and_the_first_comes_to_nothing(bucket:
                 submit(actor=actor, files=[data], patient_id="P1")
                 stored.set()
                 # Not before the second waits for our lock on these bytes.
-                while not waiting():
-                    pass
+                wait_for("the second to wait", waiting)
                 transaction.set_rollback(True)
             uploads().tidy()
         finally:
@@ -178,7 +178,7 @@ def test_two_deliveries_of_the_same_bytes_and_the_first_comes_to_nothing(bucket:
     threads.append(threading.Thread(target=second))
     threads[1].start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert len(outcome) == 1
     assert read_bytes(Image.objects.get().storage_name) == data
     assert verify()[0] == 0

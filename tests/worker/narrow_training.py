@@ -2,7 +2,8 @@
 
 `BCWEB_TEST_TRAINING` is JSON: ``config`` changes the recipe, ``die`` kills the process at that
 batch, ``raise`` = {"what", "count"} raises at the count-th batch, ``pause`` sleeps so many seconds
-before each batch, ``nan`` spoils every loss, ``check`` fits a refusal check on so few pictures.
+before each batch, ``hold`` = {"epoch", "step"} goes no further than that step before the process is
+told to end, ``nan`` spoils every loss, ``check`` fits a refusal check on so few pictures.
 """
 
 from __future__ import annotations
@@ -48,13 +49,15 @@ def _narrow(settings: dict[str, Any]) -> None:
     from ml import train
     from ml.batches import BatchMaker
     from ml.config import RECIPES
-    from tests.ml.narrow_train import tiny
+    from tests.ml.narrow_train import hold_at, tiny
 
     ml.model.resnet50 = partial(resnet50, width_per_group=4)
     RECIPES["bcweb"] = tiny(**settings.get("config", {}))
     # Drawing and resampling take longer than the training here, and have tests of their own.
     train.write_figures = lambda *_: []
     BatchMaker.make = _troubled(BatchMaker.make, settings)
+    if settings.get("hold"):
+        hold_at(**settings["hold"])
     if settings.get("nan"):
         _spoil_losses()
     if settings.get("check"):

@@ -45,6 +45,7 @@ from tests.cases.erasing import erase
 from tests.curation import BENIGN, READER
 from tests.factories import WORKER
 from tests.gates import make_plan, plan_raw
+from tests.told import tells
 from tests.training import make_run
 from tests.worker.freezes import ask, done, ended, freeze, imported, keys_in, of, put, some
 from worker import freezing
@@ -53,7 +54,7 @@ from worker.freezing import FreezeRunner
 # Each starts a process that compares the pictures: long on a busy machine.
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 
-SECRETS = ("SECRET-", "Zebrafish", "Quilla", "1961", "ACC-")
+SECRETS = ("SECRET-", "Zebrafish", "Quilla", "ACC-")
 
 
 def test_a_snapshot_holds_the_accepted_parts_under_keys_and_no_identity(
@@ -84,6 +85,7 @@ def test_a_snapshot_holds_the_accepted_parts_under_keys_and_no_identity(
     text += json.dumps(list(SnapshotFreeze.objects.values("left_out", "name"))).encode()
     for secret in (*SECRETS, site.patient_issuer):
         assert secret.encode() not in text, secret
+    assert not tells(text.decode("latin-1"), "1961")
     with (folder / "manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["histology"] for row in rows} == {"benign", "invasive"}

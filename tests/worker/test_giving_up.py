@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 def runner(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine, "CHILD_MODULE", "tests.worker.fake_engine")
     runner = Runner(name="test-worker")
-    runner.engine.options = EngineOptions(batch_s=20, start_s=20)
+    runner.engine.options = EngineOptions(batch_s=60, start_s=120)
     yield runner
     runner.engine.close()
 
@@ -70,7 +70,7 @@ def test_a_batch_that_takes_too_long_for_a_stopping_worker_is_given_back(
 def test_a_batch_that_is_done_in_time_is_stored_by_a_stopping_worker(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.BCWEB_STOP_SECONDS = 20
+    settings.BCWEB_STOP_SECONDS = 60
     jobs = [submit().jobs.get() for _ in range(2)]
     told_to_stop_in_mid_batch(runner, monkeypatch)
     waiting = submit()

@@ -33,7 +33,9 @@ def runner(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Runner]:
     settings.BCWEB_BATCH = 2
     monkeypatch.setattr(engine, "CHILD_MODULE", "tests.worker.fake_engine")
     runner = Runner(name="test-worker")
-    runner.engine.options = EngineOptions(batch_s=5, start_s=20)
+    runner.engine.options = EngineOptions(batch_s=60, start_s=120)
+    # No turn is over because the machine is busy.
+    monkeypatch.setattr(loop, "TURN_S", 600.0)
     yield runner
     runner.engine.close()
 
@@ -199,7 +201,7 @@ def test_looking_ahead_waits_for_no_lock_and_what_is_read_is_stored(
         with transaction.atomic():
             model_life_lock()
             held.set()
-            done.wait(60)
+            done.wait(300)
         connection.close()
 
     holder = threading.Thread(target=hold)
@@ -210,7 +212,7 @@ def test_looking_ahead_waits_for_no_lock_and_what_is_read_is_stored(
             return engine_jobs_claim(actor=actor, limit=limit)
         if not gave_up:
             holder.start()
-            assert held.wait(20)
+            assert held.wait(60)
         try:
             return engine_jobs_claim(actor=actor, limit=limit, readings_only=True)
         except OperationalError:

@@ -43,7 +43,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Any) -> Any
     settings.STATE_DIR = tmp_path
     monkeypatch.setattr(engine, "CHILD_MODULE", "tests.worker.fake_engine")
     runner = Runner(name="test-worker")
-    runner.engine.options = EngineOptions(batch_s=5, start_s=20)
+    runner.engine.options = EngineOptions(batch_s=60, start_s=120)
     yield runner
     runner.engine.close()
 

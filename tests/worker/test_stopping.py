@@ -43,9 +43,9 @@ class CeleryWorker:
 
     def await_idle(self) -> None:
         """Until it has answered, which its event loop does, and sleeps in its next wait."""
-        wait_for("its pulse", lambda: ServiceHeartbeat.objects.filter(kind="training"), seconds=120)
+        wait_for("its pulse", lambda: ServiceHeartbeat.objects.filter(kind="training"), seconds=400)
         inspect = app.control.inspect(destination=[self.name], timeout=2)
-        wait_for("its answer", inspect.ping, seconds=60)
+        wait_for("its answer", inspect.ping)
         wait_for("its wait", lambda: _state(self.process.pid) == "S")
 
     def end(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -48,7 +49,7 @@ def test_a_worker_with_a_backlog_sweeps_between_batches(
     waiting = [submit().jobs.get() for _ in range(2)]
     settings.BCWEB_BATCH = 1
     monkeypatch.setattr(engine, "CHILD_MODULE", "tests.worker.fake_engine")
-    monkeypatch.setattr("worker.sweeping.own_sweep_seconds", lambda: 0.0 if due else 3600.0)
+    monkeypatch.setattr("worker.sweeping.own_sweep_seconds", lambda: 0.0 if due else math.inf)
     runner = Runner(name="busy")
     try:
         runner.drain()

@@ -149,18 +149,18 @@ def test_a_killed_worker_takes_its_child_along_and_the_next_ends_in_the_same_cur
     assert whole.card is not None and "refusal" not in whole.card
 
     run = run_of(snapshot, epochs=3)
-    told(pause=0.3)
+    told(hold={"epoch": 2, "step": 1})
     worker = subprocess.Popen(
         [sys.executable, "-m", "tests.worker.training_process", str(state)],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database_url()},
     )
     folder = state / "training" / str(run.pk)
-    wait_for("the first epoch", (folder / "out" / "checkpoint.pt").exists, seconds=180)
+    wait_for("the first epoch", (folder / "out" / "checkpoint.pt").exists, seconds=400)
     child = wait_for("the child", lambda: _children(worker.pid))[0]
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    wait_for("the child's end", lambda: not _alive(child), seconds=10)
+    wait_for("the child's end", lambda: not _alive(child))
     assert job_of(run).state == JobState.RUNNING
     assert (folder / "out" / "checkpoint.pt").exists()
 
@@ -221,7 +221,7 @@ def test_a_cancelled_run_stops_between_steps_and_frees_the_line(
 def test_a_worker_told_to_stop_gives_the_run_back_and_it_goes_on_though_connections_drop(
     snapshot: TrainingSnapshot, state: Path, told: Fault
 ) -> None:
-    told(pause=0.2)
+    told(hold={"epoch": 2, "step": 1})
     run = run_of(snapshot, epochs=2)
     checkpoint = state / "training" / str(run.pk) / "out" / "checkpoint.pt"
     assert runner(should_stop=checkpoint.exists).drain() == 1

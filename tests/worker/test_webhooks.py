@@ -32,7 +32,7 @@ ALL = ["PENDING", "RUNNING", "SUCCEEDED"]
 def it(settings: Any) -> Iterator[Receiver]:
     with receiver() as started:
         let_call_here(settings, started.port)
-        settings.BCWEB_WEBHOOK_SECONDS = 5
+        settings.BCWEB_WEBHOOK_SECONDS = 60
         yield started
 
 
@@ -62,7 +62,11 @@ def test_messages_arrive_signed_and_in_the_order_of_the_job(it: Receiver) -> Non
     assert drain() == 0
 
 
-def test_order_holds_under_failures_and_with_two_deliverers_at_once(it: Receiver) -> None:
+def test_order_holds_under_failures_and_with_two_deliverers_at_once(
+    it: Receiver, settings: Any
+) -> None:
+    # In fewer a message may fail each time, as threads draw the same numbers in any order.
+    settings.BCWEB_WEBHOOK_ATTEMPTS = 30
     site = make_site()
     webhook, _ = make_webhook(site, url=it.url)
     jobs = [submit(actor=make_actor(site=site)).jobs.get() for _ in range(4)]
@@ -104,7 +108,7 @@ def test_a_slow_receiver_does_not_hold_up_another(it: Receiver, settings: Any) -
 
         def wait(_: Received) -> Reply:
             slow_came.set()
-            go_on.wait(20)
+            go_on.wait(60)
             return OK
 
         it.answer = wait
@@ -116,13 +120,13 @@ def test_a_slow_receiver_does_not_hold_up_another(it: Receiver, settings: Any) -
         worker.start()
         try:
             for _ in range(3):
-                quick.came.get(timeout=20)
-            assert slow_came.is_set()
+                quick.came.get(timeout=60)
+            assert slow_came.wait(60)
             assert quick.states_of(job.pk) == ALL
             assert len(it.received) == 1
         finally:
             go_on.set()
-            worker.join(30)
+            worker.join(120)
     assert it.states_of(job.pk) == ALL
 
 
@@ -147,14 +151,14 @@ def test_two_dead_receivers_do_not_hold_up_a_third(it: Receiver, settings: Any) 
         worker.start()
         try:
             for _ in range(15):
-                quick.came.get(timeout=30)
+                quick.came.get(timeout=60)
             assert [quick.states_of(job.pk) for job in jobs] == [ALL] * 5
             for one in (it, dead):
-                one.came.get(timeout=30)
+                one.came.get(timeout=60)
                 assert len(one.received) == 1, "one that fails gets one message at a time"
         finally:
             go_on.set()
-            worker.join(60)
+            worker.join(120)
     assert [it.states_of(job.pk) for job in jobs] == [ALL] * 5
     assert not unfinished()
 
@@ -192,7 +196,11 @@ def _drain_and_close() -> None:
         connection.close()
 
 
-def test_one_that_is_told_to_end_takes_nothing_more(it: Receiver) -> None:
+def test_one_that_is_told_to_end_takes_nothing_more(
+    it: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine the answer to what it has sent may take longer than the supervisor would.
+    monkeypatch.setattr(webhooks, "LAST_ANSWERS_S", 60.0)
     site = make_site()
     make_webhook(site, url=it.url)
     stored_result(submit(actor=make_actor(site=site)).jobs.get())
@@ -226,7 +234,7 @@ def test_what_a_killed_deliverer_was_sending_goes_out_again_with_the_same_id(
     dead = threading.Event()
 
     def hold(_: Received) -> Reply:
-        dead.wait(30)
+        dead.wait(300)
         return OK
 
     it.answer = hold
@@ -241,10 +249,10 @@ def test_what_a_killed_deliverer_was_sending_goes_out_again_with_the_same_id(
     }
     child = subprocess.Popen([sys.executable, "-c", CHILD], cwd=ROOT, env=environment)
     try:
-        first = it.came.get(timeout=90)
+        first = it.came.get(timeout=200)
     finally:
         child.kill()
-        child.wait(20)
+        child.wait()
         dead.set()
     it.answer = lambda _: OK
     row = webhook.deliveries.get(kind="job.created")
