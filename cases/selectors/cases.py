@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
@@ -9,6 +10,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Case, Finding, Image, Job, Reading, Result, Submission
+from cases.selectors.attached import attach
 from cases.selectors.jobs import with_results
 from cases.selectors.reader_first import answer_required_open, results_open
 from cases.states import JOB
@@ -60,8 +62,8 @@ _IN_A_LINE = (
 )
 
 
-def with_summaries(cases: QuerySet[Case], *, actor: Actor) -> QuerySet[Case]:
-    """``cases`` with what their lines in a list are made of; as ``with_answers``, of few columns.
+def summaries_attach(cases: Sequence[Case], *, actor: Actor) -> None:
+    """Give ``cases`` what their lines in a list are made of; as ``with_answers``, of few columns.
 
     A page has more than a hundred images, and each column of each costs.
     """
@@ -75,14 +77,7 @@ def with_summaries(cases: QuerySet[Case], *, actor: Actor) -> QuerySet[Case]:
     images = Image.objects.only("case_id", "manufacturer", "manufacturer_model").order_by(
         "created_at", "position", "id"
     )
-    return cases.prefetch_related(
-        Prefetch(
-            "images",
-            queryset=images.prefetch_related(
-                Prefetch("jobs", queryset=jobs.order_by("-created_at", "-id"))
-            ),
-        )
-    )
+    attach(attach(cases, "images", images), "jobs", jobs.order_by("-created_at", "-id"))
 
 
 def case_get(*, actor: Actor, case_id: UUID) -> Case:

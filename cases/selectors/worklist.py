@@ -8,13 +8,14 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, F, Func, Max, Prefetch, Q, QuerySet, Value
+from django.db.models import BooleanField, F, Func, Max, Q, QuerySet, Value
 from django.utils import timezone
 
 from cases.access import Actor, Capability
 from cases.errors import NotFound
 from cases.models import Reading, Submission, WorklistEntry
-from cases.selectors.cases import case_list, with_summaries
+from cases.selectors.attached import attach
+from cases.selectors.cases import case_list, summaries_attach
 from cases.selectors.portal import MAX_NEWER, Page
 from cases.vocabulary import PriorityRank
 from cases.worklisting import (
@@ -236,10 +237,10 @@ def _with_cases(actor: Actor, entries: Iterable[WorklistEntry]) -> list[Worklist
         *("case_id", "signed_at", "created_at", "reader__username"),
         *("reader__first_name", "reader__last_name"),
     )
-    cases = with_summaries(case_list(actor=actor), actor=actor).prefetch_related(
-        Prefetch("readings", queryset=shown.order_by("created_at", "id"))
-    )
-    by_id = {case.pk: case for case in cases.filter(pk__in=[e.case_id for e in found])}
+    cases = case_list(actor=actor).filter(pk__in=[entry.case_id for entry in found])
+    by_id = {case.pk: case for case in cases}
+    summaries_attach(list(by_id.values()), actor=actor)
+    attach(list(by_id.values()), "readings", shown.order_by("created_at", "id"))
     for entry in found:
         entry.case = by_id[entry.case_id]
     return found

@@ -18,14 +18,15 @@ from cases.api.permissions import any_of
 from cases.api.reads import note_reads
 from cases.api.serializers.cases import CaseDetailSerializer, CaseSerializer
 from cases.api.serializers.queries import CREATED, CaseQuerySerializer
-from cases.models import Case
+from cases.models import Case, Finding
 from cases.reports.answers import CaseSummary, case_summaries, case_summary
+from cases.selectors.attached import attach
 from cases.selectors.cases import (
     case_get,
     case_list,
     cases_read,
     cases_unfinished,
-    with_summaries,
+    summaries_attach,
 )
 from cases.selectors.evidence import stated_of
 from cases.selectors.outcomes import outcomes_of
@@ -47,9 +48,11 @@ class CaseListApi(ListApi):
             cases = cases_unfinished(cases, unfinished=query["unfinished"])
         if "read" in query:
             cases = cases_read(cases, read=query["read"])
-        return with_summaries(cases, actor=self.actor).prefetch_related("findings")
+        return cases
 
     def items(self, page: Sequence[Case]) -> list[CaseSummary]:
+        summaries_attach(page, actor=self.actor)
+        attach(page, "findings", Finding.objects.all())
         summaries = case_summaries(page)
         note_reads(self.actor, [answer for summary in summaries for answer in summary.answers])
         audit_record(
