@@ -7,7 +7,8 @@ input size are the same; both loops train one epoch over the same pictures per r
 order each round, so that whatever else the machine does meets all of them. The figures are
 medians over rounds. Averaged weights, the attention loss and smaller first inputs, which the plain
 loop does not have, are off; augmentation is the recipe's, in the plain loop with torchvision's
-transforms for it (``bcweb``: torchvision's preset for training).
+transforms for it (``bcweb``: torchvision's preset for training). Each loop has a process of its
+own, because `ml.train` keeps memory blocks (`ml.allocator`) and the plain recipe does not.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import random
+import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,6 +42,7 @@ from torchvision.transforms import InterpolationMode
 
 from bench.inference import machine
 from ml import registry
+from ml.allocator import keep_blocks
 from ml.batches import TrainingData
 from ml.cli import UsageError, run_cli
 from ml.config import RECIPES, RecipeName, TrainConfig
@@ -144,10 +152,55 @@ def our_loop(data: TrainingData, config: TrainConfig, workers: int) -> Work:
     return lambda: trainer.run_epoch()
 
 
+class Apart:
+    """A loop in a process of its own: called, it runs one epoch there and waits for its end."""
+
+    def __init__(self, make: Callable[[], Work], *, threads: int, keeps_blocks: bool) -> None:
+        # Forked, so that the pictures are decoded once. Nothing has made threads before.
+        context = multiprocessing.get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=self._serve, args=(theirs, make, threads, keeps_blocks)
+        )
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pipe.close()
+        self._process.join()
+
+    def __call__(self) -> None:
+        self._pipe.send(None)
+        self.peak_mib: int = self._pipe.recv()
+
+    def _serve(
+        self, pipe: Connection, make: Callable[[], Work], threads: int, keeps_blocks: bool
+    ) -> None:
+        self._pipe.close()
+        if keeps_blocks:
+            keep_blocks()
+        torch.set_num_threads(threads)
+        epoch = make()
+        # Until the other end is closed; an error ends this process, and its pipe with it.
+        with suppress(EOFError):
+            while True:
+                pipe.recv()
+                epoch()
+                pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
 def loops_of(
     dataset: Dataset, config: TrainConfig, loader_workers: int
-) -> tuple[dict[str, Work], dict[str, Any]]:
-    """What is timed, by name, and facts about it."""
+) -> tuple[dict[str, Callable[[], Work]], dict[str, Any]]:
+    """What makes each loop that is timed, by name, and facts about it."""
     preprocessing = replace(PREPROCESSING[config.recipe], size=config.size)
     started = time.perf_counter()
     data = TrainingData.load(dataset, dataset.records, (), preprocessing)
@@ -155,15 +208,16 @@ def loops_of(
     # The one that is our default comes last of its kind and gives the headline.
     other = 0 if CPU_WORKERS else 1
     names = {0: "ours, batches in line", 1: "ours, batches made ahead"}
-    loops = {"plain": plain_loop(dataset, config, 0)}
+    loops = {"plain": partial(plain_loop, dataset, config, 0)}
     if loader_workers:
-        loops[f"plain, {loader_workers} loaders"] = plain_loop(dataset, config, loader_workers)
+        name = f"plain, {loader_workers} loaders"
+        loops[name] = partial(plain_loop, dataset, config, loader_workers)
     for workers in (other, CPU_WORKERS):
-        loops[names[workers]] = our_loop(data, config, workers)
+        loops[names[workers]] = partial(our_loop, data, config, workers)
     return loops, facts
 
 
-def measure(loops: dict[str, Work], rounds: int) -> dict[str, list[float]]:
+def measure(loops: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
     """Seconds per loop and round; every loop once before, uncounted."""
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     order, shuffle = list(loops), random.Random(0)
@@ -215,11 +269,13 @@ def rows_of(
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows for people."""
     lines = [
-        f"{'loop':26} {'images/s':>9} {'+ decoding':>11} {'x plain':>8} {'x fastest plain':>16}"
+        f"{'loop':26} {'images/s':>9} {'+ decoding':>11} {'x plain':>8} {'x fastest plain':>16} "
+        f"{'peak MiB':>9}"
     ]
     lines += [
         f"{r['loop']:26} {r['images_per_s']:9.2f} {r['with_decoding']:11.2f} "
-        f"{r['times_plain']:8.2f} {r['times_fastest_plain']:16.2f}"
+        f"{r['times_plain']:8.2f} {r['times_fastest_plain']:16.2f} "
+        f"{r['peak_mib']:9}"
         for r in rows
     ]
     return "\n".join(lines)
@@ -240,7 +296,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if min(arguments.pictures, arguments.batch_size, arguments.rounds, arguments.threads) < 1:
         raise UsageError("--pictures, --batch-size, --rounds and --threads must be at least 1")
-    torch.set_num_threads(arguments.threads)
     whole = read_dataset(arguments.data)
     # Whole batches only, so that both loops step on batches of the same size.
     batches = min(arguments.pictures, len(whole.records)) // arguments.batch_size
@@ -251,10 +306,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = replace(whole, records=tuple(whole.records[i] for i in chosen.tolist()))
     config = plain_config(arguments.recipe, arguments.batch_size, arguments.size)
     loaders = arguments.threads if arguments.loaders is None else arguments.loaders
-    loops, facts = loops_of(dataset, config, loaders)
-    seconds = measure(loops, arguments.rounds)
+    makers, facts = loops_of(dataset, config, loaders)
+    with ExitStack() as stack:
+        loops = {
+            name: stack.enter_context(
+                Apart(make, threads=arguments.threads, keeps_blocks=name.startswith("ours"))
+            )
+            for name, make in makers.items()
+        }
+        seconds = measure(loops, arguments.rounds)
     pictures = len(dataset.records)
     rows = rows_of(seconds, pictures, facts["decoding_once_s"], config.epochs)
+    for row in rows:
+        row["peak_mib"] = loops[row["loop"]].peak_mib
     print(table(rows))
     print(
         f"recipe {arguments.recipe}, {pictures} pictures, batches of {config.batch_size}, "

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ml.allocator import keep_blocks
 from ml.cli import UsageError, run_cli
 from ml.config import RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
@@ -278,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError("--resume needs --out")
     if arguments.only and arguments.out is None:
         raise UsageError("--only needs --out")
+    keep_blocks()
     torch.set_num_threads(arguments.threads or default_threads())
     names = ("seed", "epochs", "batch_size", "size", "folds")
     config = RECIPES[arguments.recipe].changed(**{n: getattr(arguments, n) for n in names})

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ml import registry
+from ml.allocator import keep_blocks
 from ml.cli import UsageError, run_cli
 from ml.config import RECIPES, TrainConfig
 from ml.dataset import Dataset, limit_records, read_dataset
@@ -79,6 +80,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m ml.train --data DIR --out DIR …``: see the contract. Under ``torchrun`` too."""
     arguments = _arguments(argv)
+    keep_blocks()
     torch.set_num_threads(arguments.threads or default_threads())
     stop = StopSignal()
     with (

@@ -22,6 +22,7 @@ def test_the_training_benchmark_writes_a_row_per_loop(data_dir, tmp_path, narrow
     for row in rows.values():
         assert row["images_per_s"] == pytest.approx(8 / row["seconds"][0])
         assert row["with_decoding"] <= row["images_per_s"]
+        assert row["peak_mib"] > 0
     assert "x fastest plain" in capsys.readouterr().out
 
 
