@@ -80,6 +80,11 @@ def summaries_attach(cases: Sequence[Case], *, actor: Actor) -> None:
     attach(attach(cases, "images", images), "jobs", jobs.order_by("-created_at", "-id"))
 
 
+def findings_attach(cases: Sequence[Case]) -> None:
+    """Give ``cases`` their findings, in the order of their numbers."""
+    attach(cases, "findings", Finding.objects.order_by("number"))
+
+
 def case_get(*, actor: Actor, case_id: UUID) -> Case:
     """One case with its answers. ``NotFound`` where it is not of the actor's site."""
     case = with_answers(case_list(actor=actor), actor=actor).filter(pk=case_id).first()

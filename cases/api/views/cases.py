@@ -18,14 +18,14 @@ from cases.api.permissions import any_of
 from cases.api.reads import note_reads
 from cases.api.serializers.cases import CaseDetailSerializer, CaseSerializer
 from cases.api.serializers.queries import CREATED, CaseQuerySerializer
-from cases.models import Case, Finding
+from cases.models import Case
 from cases.reports.answers import CaseSummary, case_summaries, case_summary
-from cases.selectors.attached import attach
 from cases.selectors.cases import (
     case_get,
     case_list,
     cases_read,
     cases_unfinished,
+    findings_attach,
     summaries_attach,
 )
 from cases.selectors.evidence import stated_of
@@ -52,7 +52,7 @@ class CaseListApi(ListApi):
 
     def items(self, page: Sequence[Case]) -> list[CaseSummary]:
         summaries_attach(page, actor=self.actor)
-        attach(page, "findings", Finding.objects.all())
+        findings_attach(page)
         summaries = case_summaries(page)
         note_reads(self.actor, [answer for summary in summaries for answer in summary.answers])
         audit_record(
