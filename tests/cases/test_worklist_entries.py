@@ -13,7 +13,7 @@ from django.db import transaction
 from cases.access import Actor
 from cases.models import Case, Image, Job, Result, Site, WorklistChange, WorklistEntry
 from cases.reports.answers import case_summary
-from cases.selectors.cases import case_list, with_summaries
+from cases.selectors.cases import case_list, summaries_attach
 from cases.services.jobs import job_cancel, job_rerun
 from cases.services.leases import engine_jobs_claim, job_fail
 from cases.services.people import actor_for_user
@@ -49,7 +49,9 @@ def entry_of(case: Case) -> WorklistEntry:
 def agrees(case: Case, viewer: Actor) -> WorklistEntry:
     """The entry, after a look at whether it says what the case's summary says."""
     kept = entry_of(case)
-    summary = case_summary(with_summaries(case_list(actor=viewer), actor=viewer).get(pk=case.pk))
+    listed = case_list(actor=viewer).get(pk=case.pk)
+    summaries_attach([listed], actor=viewer)
+    summary = case_summary(listed)
     top = summary.top.score_malignant if summary.top else NO_SCORE
     assert (kept.state, kept.answer, kept.top_score) == (summary.work, summary.said, top)
     return kept
