@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.again import OTHER_RECORD
+
 HERE = Path(__file__).parents[1]
 
 
@@ -34,6 +36,7 @@ class Project:
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         # The plugins of our own tests would only take time.
+        environment.pop(OTHER_RECORD, None)
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         return subprocess.run(
             [sys.executable, "-m", *arguments],
@@ -105,6 +108,59 @@ def test_a_run_that_broke_off_is_not_made_good(project: Project) -> None:
     assert project.python("pytest").returncode == 3
     assert project.python("tests.again").returncode == 1
     assert project.runs == 1
+
+
+def test_a_run_that_ended_at_its_first_failure_is_not_made_good(project: Project) -> None:
+    project.write("def test_once(run):\n    assert run > 1\ndef test_never():\n    assert False\n")
+    assert project.python("pytest", "-x").returncode == 1
+    assert project.python("tests.again").returncode == 1
+    assert project.runs == 1
+
+
+def test_what_is_skipped_when_it_is_alone_has_not_passed(project: Project) -> None:
+    project.write(
+        "import pytest\n"
+        "def test_once(run):\n"
+        "    if run > 1:\n"
+        "        pytest.skip('not alone')\n"
+        "    assert False\n"
+    )
+    assert project.python("pytest").returncode == 1
+    assert project.python("tests.again").returncode == 1
+    assert project.runs == 2
+
+
+def test_a_test_that_took_its_process_down_is_among_those_that_failed(project: Project) -> None:
+    # Its process is replaced, and the next one may pass it.
+    project.write(
+        "import os, pytest\n"
+        "def test_crash(run):\n"
+        "    if run in {1, 4}:\n"
+        "        os._exit(1)\n"
+        "def test_other():\n"
+        "    pass\n"
+    )
+    many = ("-p", "xdist", "-n", "1", "--dist", "loadscope")
+    assert project.python("pytest", *many).returncode == 1
+    assert project.python("tests.again").returncode == 1
+    assert project.runs >= 3
+
+
+def test_a_file_that_could_not_be_read_is_run_again_whole(project: Project) -> None:
+    (project.folder / "broken").touch()
+    project.write(
+        "from pathlib import Path\n"
+        "if Path('broken').exists():\n"
+        "    raise ImportError('broken')\n"
+        "def test_one(run):\n"
+        "    pass\n"
+    )
+    (project.folder / "test_other.py").write_text("def test_other():\n    pass\n")
+    assert project.python("pytest", "--continue-on-collection-errors").returncode == 1
+    assert project.python("tests.again").returncode == 1
+    (project.folder / "broken").unlink()
+    again = project.python("tests.again")
+    assert (again.returncode, project.runs) == (0, 3)
 
 
 def test_a_run_that_passed_or_never_was_gives_nothing_to_run(project: Project) -> None:
