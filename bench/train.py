@@ -23,7 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -48,7 +48,7 @@ from ml.cli import UsageError, run_cli
 from ml.config import RECIPES, RecipeName, TrainConfig
 from ml.dataset import Dataset, read_dataset
 from ml.distributed import CPU_WORKERS, Loop
-from ml.errors import DatasetError
+from ml.errors import DatasetError, MlError
 from ml.model import build_network
 from ml.preprocessing import PREPROCESSING
 from ml.threads import default_threads
@@ -155,8 +155,11 @@ def our_loop(data: TrainingData, config: TrainConfig, workers: int) -> Work:
 class Apart:
     """A loop in a process of its own: called, it runs one epoch there and waits for its end."""
 
-    def __init__(self, make: Callable[[], Work], *, threads: int, keeps_blocks: bool) -> None:
-        # Forked, so that the pictures are decoded once. Nothing has made threads before.
+    def __init__(
+        self, name: str, make: Callable[[], Work], *, threads: int, keeps_blocks: bool
+    ) -> None:
+        self._name = name
+        # Forked, so that the pictures are decoded once.
         context = multiprocessing.get_context("fork")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -179,7 +182,11 @@ class Apart:
 
     def __call__(self) -> None:
         self._pipe.send(None)
-        self.peak_mib: int = self._pipe.recv()
+        try:
+            self.peak_mib: int = self._pipe.recv()
+        except EOFError as error:
+            # Its process has told why.
+            raise MlError(f"the loop {self._name!r} ended in the middle") from error
 
     def _serve(
         self, pipe: Connection, make: Callable[[], Work], threads: int, keeps_blocks: bool
@@ -189,12 +196,14 @@ class Apart:
             keep_blocks()
         torch.set_num_threads(threads)
         epoch = make()
-        # Until the other end is closed; an error ends this process, and its pipe with it.
-        with suppress(EOFError):
-            while True:
+        while True:
+            try:
                 pipe.recv()
-                epoch()
-                pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+            except EOFError:
+                # The other end is closed: no more rounds.
+                return
+            epoch()
+            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def loops_of(
@@ -310,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         loops = {
             name: stack.enter_context(
-                Apart(make, threads=arguments.threads, keeps_blocks=name.startswith("ours"))
+                Apart(name, make, threads=arguments.threads, keeps_blocks=name.startswith("ours"))
             )
             for name, make in makers.items()
         }

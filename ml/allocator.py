@@ -10,7 +10,7 @@ from contextlib import suppress
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _BLOCK_BYTES = 2**30
-_NEVER = 2**31 - 1
+_NEVER = -1
 
 
 def keep_blocks() -> bool:
@@ -22,8 +22,8 @@ def keep_blocks() -> bool:
     they stay with the process, whose memory then stays at its peak (docs/model.md has figures).
     Only for programs that train and end: a service would hold what it once needed.
 
-    Does nothing on another C library, or where an allocator that does not know ``mallopt`` was
-    put in its place.
+    Does nothing on another C library or one of before 2022 (there the threshold cannot be above
+    32 MiB), or where an allocator that does not know ``mallopt`` was put in its place.
     """
     if sys.platform != "linux":
         return False
