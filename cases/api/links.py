@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from uuid import UUID
 
 from django.urls import get_script_prefix, reverse
@@ -20,7 +20,7 @@ def link(request: Request, name: str, *args: UUID | str) -> str:
     return request.build_absolute_uri(reverse(f"api:{name}", args=args))
 
 
-@cache
+@lru_cache(maxsize=256)
 def _around_id(name: str, prefix: str) -> tuple[str, str]:
     """What stands before and after the id in the address of the view ``name``, below ``prefix``.
 
