@@ -22,15 +22,14 @@ def keep_blocks() -> bool:
     they stay with the process, whose memory then stays at its peak (docs/model.md has figures).
     Only for programs that train and end: a service would hold what it once needed.
 
-    Does nothing on another C library or one of before 2022 (there the threshold cannot be above
-    32 MiB), or where an allocator that does not know ``mallopt`` was put in its place.
+    Changes nothing on another C library, where glibc refuses so high a threshold, or where an
+    allocator that does not know ``mallopt`` was put in its place.
     """
     if sys.platform != "linux":
         return False
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        # musl has none of it; its symbol is missing.
-        library.gnu_get_libc_version  # noqa: B018
+        # Another C library has no such function.
         return bool(
             library.mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES)
             and library.mallopt(_M_TRIM_THRESHOLD, _NEVER)

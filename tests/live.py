@@ -52,8 +52,9 @@ def wait_for(
 
 
 def free_port() -> int:
-    """A port nobody listens at. Nobody takes it before the server that is told of it listens: other
-    test processes have others, this one gives another next time, and the kernel gives none here."""
+    """A port nobody listens at. Nobody of this run takes it before the server that is told of it
+    listens: its other processes have others, this one gives another next time, and the kernel gives
+    none here."""
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 12
     while True:
         port = _PORTS + process * _PORTS_EACH + next(_ports) % _PORTS_EACH

@@ -38,8 +38,8 @@ def attach(parents: Sequence[Model], name: str, children: QuerySet[Child]) -> li
     """
     if not parents:
         return []
-    relation = parents[0]._meta.get_field(name)
-    field: Any = relation.remote_field
+    relation: Any = parents[0]._meta.get_field(name)
+    field = relation.remote_field
     assert isinstance(field, ForeignKey) and relation.one_to_many, name
     found = list(children.filter(**{f"{field.name}__in": parents}))
     of: dict[Any, list[Child]] = defaultdict(list)
@@ -52,5 +52,5 @@ def attach(parents: Sequence[Model], name: str, children: QuerySet[Child]) -> li
         for child in attached._result_cache:
             field.set_cached_value(child, parent)
         cache = parent.__dict__.setdefault("_prefetched_objects_cache", {})
-        cache[relation.get_accessor_name()] = attached  # type: ignore[union-attr]
+        cache[relation.get_accessor_name()] = attached
     return found
